@@ -1,0 +1,124 @@
+import type { Actions, Needs } from './action.ts'
+import type { Approval } from './approval.ts'
+import type { Claimed, Payload } from './card.ts'
+import type { OutcomeName } from './entry.ts'
+import type { JsonObject } from './json.ts'
+import type { Principal } from './principal.ts'
+import type { Refusal } from './refusal.ts'
+import type { Verdict } from './verdict.ts'
+
+/** One thing an agent sent, before it is known who sent it. Made by a protocol, handed to the gate. */
+export interface Arrival {
+  /** The call's id (UUIDv7, RFC 9562). */
+  readonly id: string
+  /** The upstream it is meant for. */
+  readonly upstream: Upstream
+  readonly credential: Credential
+  /** Where it came from, for counting refused credentials. */
+  readonly source: string
+  /** Binds the call to who sent it; nothing of it is judged before. */
+  open(principal: Principal): Exchange
+  refuse(why: Refusal): Promise<void>
+}
+
+/** What a client presented. `problem` is set when it presented it in a way that is refused unread. */
+export type Credential =
+  | { readonly token: string; readonly via: 'bearer' | 'basic' | 'api_key' | 'password' }
+  | { readonly token: null; readonly problem: string | null }
+
+export interface Upstream {
+  readonly name: string
+  readonly protocol: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly mode: 'enforce' | 'observe'
+  /** Milliseconds a held call waits on its connection, unless the call asks for less. */
+  readonly waitMs: number
+}
+
+/** A call bound to its principal. Each protocol makes its own. */
+export interface Exchange {
+  readonly id: string
+  readonly upstream: Upstream
+  readonly principal: Principal
+  /** How long this client will wait for people, in milliseconds. */
+  readonly waitMs: number
+  /** Whether the client asked to be answered at once and fetch the response later. */
+  readonly isDetached: boolean
+  readonly idempotencyKey: string | null
+  readonly claimed: Claimed
+  /** Aborts when the client left. */
+  readonly gone: AbortSignal
+  /** What becomes of an open approval then. */
+  readonly whenGone: 'leave' | 'withdraw'
+  /** Names the call, with the facts that `needs` asks for (and any that come for free). */
+  describe(needs: Needs): Promise<Actions | Refusal>
+  /** Reads the rest of the call, bounded. Only for a hold. */
+  seal(): Promise<Sealed | Refusal>
+  /** Only when a person will look. */
+  present(): Promise<Presentation>
+  /** The call is held: notice, progress, or the 202 of a detached call. */
+  held(approval: Approval): Promise<void>
+  forward(how: Release): Promise<Outcome>
+  refuse(why: Refusal): Promise<Outcome>
+}
+
+/** What is forwarded on approval, and what finds the approval again. */
+export interface Sealed {
+  /** SHA-256 over everything that is forwarded (security rule 1). */
+  readonly digest: Buffer
+  /** SHA-256 over the call without its volatile fields: a retry has the same. */
+  readonly matchKey: Buffer
+  readonly stored: Stored
+}
+
+/** A call as it is kept, encrypted, until it is forwarded: enough for its protocol to revive it. */
+export interface Stored {
+  readonly head: JsonObject
+  readonly body: Uint8Array
+}
+
+export interface Presentation {
+  readonly payload: Payload | null
+  readonly notes: readonly string[]
+}
+
+export interface Release {
+  readonly intent: Intent
+  readonly verdict: Verdict
+  readonly approval: Approval | null
+  /** Aborts when the call must stop: suspended, a limit, a maximum duration, shutdown. Its reason is a `Refusal`. */
+  readonly signal: AbortSignal
+  /** Told of response bytes as they pass; false ends the stream. */
+  spendBytes(count: number): boolean
+}
+
+/** What became of a call. */
+export interface Outcome {
+  readonly name: OutcomeName
+  /** What the agent was told, if it was not the upstream's answer. */
+  readonly refusal?: Refusal
+  /** The upstream's status, in the protocol's own terms. */
+  readonly status?: number
+  readonly bytesIn?: number
+  readonly bytesOut?: number
+  /** Hex SHA-256 of a body that was streamed, or that came back. */
+  readonly requestHash?: string
+  readonly responseHash?: string
+  readonly durationMs?: number
+  /** Kept for a detached call to be fetched. */
+  readonly response?: Stored
+}
+
+declare const committed: unique symbol
+
+/**
+ * Proof that a call's intent entry is committed and chained. Only `audit/log.ts` makes one, and nothing is forwarded
+ * without: promise 1, checked by the compiler.
+ */
+export interface Intent {
+  readonly [committed]: true
+  readonly callId: string
+  readonly seq: number
+  /** The suspension epoch at the moment of the commit. */
+  readonly epoch: number
+}

@@ -1,0 +1,40 @@
+import type { Approval, Ballot, BallotResult } from './approval.ts'
+import type { Card } from './card.ts'
+import type { JsonObject } from './json.ts'
+
+/** How much of a card leaves for a chat service. */
+export type CardDetail = 'full' | 'summary' | 'link'
+
+/** One message that a channel owes its reviewers, taken from the outbox after commit. */
+export interface Delivery {
+  /** `card`: the approval was opened. `result`: it is decided, expired, withdrawn or spent, and the card must say so. */
+  readonly kind: 'card' | 'result'
+  readonly approval: Approval
+  readonly card: Card
+  /** What `deliver` returned for this approval's card; null if none was posted (or none is known, after a crash). */
+  readonly posted: JsonObject | null
+  /** Groups the cards of one agent's conversation into a thread; what `deliver` of the first returned, if it was posted. */
+  readonly conversation: { readonly key: string; readonly opened: JsonObject | null }
+}
+
+/**
+ * `delivered`: told, `posted` finds the message again. `retry`: later, no sooner than `afterMs`. `dropped`: never
+ * possible (the channel does not exist, the message is refused for its content), recorded and shown in metrics.
+ */
+export type DeliveryResult =
+  | { readonly result: 'delivered'; readonly posted: JsonObject; readonly conversation: JsonObject | null }
+  | { readonly result: 'retry'; readonly afterMs: number; readonly cause: string }
+  | { readonly result: 'dropped'; readonly cause: string }
+
+/** Where reviewers are told and can vote. Runs until stopped; a channel that is down delays people, loses nothing. */
+export interface RunningChannel {
+  readonly name: string
+  deliver(delivery: Delivery, signal: AbortSignal): Promise<DeliveryResult>
+  stop(): Promise<void>
+}
+
+/** What a channel may ask of the rest: to count a ballot, and to look an approval up for someone who pressed a button. */
+export interface Desk {
+  vote(ballot: Ballot): Promise<BallotResult>
+  find(approvalId: string): Promise<{ readonly approval: Approval; readonly card: Card } | null>
+}

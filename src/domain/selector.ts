@@ -1,0 +1,39 @@
+import { type Group, isSameParty, type Party, parseParty } from './principal.ts'
+
+/**
+ * How policy and configuration name people and agents: `*` (anyone), `group:finance`, `group:okta/finance`
+ * (the group as that issuer asserts it) or `https://idp.example.com|alice` (one identity).
+ */
+export type Selector =
+  | { readonly kind: 'any' }
+  | { readonly kind: 'group'; readonly issuerName: string | null; readonly name: string }
+  | { readonly kind: 'party'; readonly party: Party }
+
+/** Null if the text is none of the forms. */
+export function parseSelector(text: string): Selector | null {
+  if (text === '*') return { kind: 'any' }
+  if (text.startsWith('group:')) {
+    const rest = text.slice('group:'.length)
+    const slash = rest.indexOf('/')
+    const issuerName = slash === -1 ? null : rest.slice(0, slash)
+    const name = rest.slice(slash + 1)
+    return name === '' || issuerName === '' ? null : { kind: 'group', issuerName, name }
+  }
+  const party = parseParty(text)
+  return party && { kind: 'party', party }
+}
+
+export function formatSelector(selector: Selector): string {
+  if (selector.kind === 'any') return '*'
+  if (selector.kind === 'party') return `${selector.party.issuer}|${selector.party.subject}`
+  return `group:${selector.issuerName === null ? '' : `${selector.issuerName}/`}${selector.name}`
+}
+
+export function matchesSelector(selector: Selector, who: Party & { readonly groups: readonly Group[] }): boolean {
+  if (selector.kind === 'any') return true
+  if (selector.kind === 'party') return isSameParty(selector.party, who)
+  return who.groups.some(
+    (group) =>
+      group.name === selector.name && (selector.issuerName === null || group.issuerName === selector.issuerName),
+  )
+}

@@ -1,0 +1,60 @@
+import type { Needs } from './action.ts'
+import type { Selector } from './selector.ts'
+
+export type Effect = 'allow' | 'hold' | 'deny'
+
+/** A rule by the name of its policy and its own. */
+export interface RuleRef {
+  readonly policy: string
+  readonly rule: string
+}
+
+export function formatRule(rule: RuleRef): string {
+  return `${rule.policy}/${rule.rule}`
+}
+
+/** What one matching hold asks for. Several holds give several requirements, and all have to be met. */
+export interface Requirement {
+  readonly rule: RuleRef
+  /** Any one of these selectors entitles a person. */
+  readonly reviewers: readonly Selector[]
+  /** Distinct people who must approve. */
+  readonly quorum: number
+  readonly expiresMs: number | null
+  readonly isReasonRequired: boolean
+}
+
+/** A bound on what a rule lets through, per call (`windowMs` null) or per principal over a sliding window. */
+export interface Limit {
+  readonly rule: RuleRef
+  readonly unit: 'bytes' | 'rows' | 'calls'
+  readonly amount: number
+  readonly windowMs: number | null
+}
+
+export interface Verdict {
+  readonly effect: Effect
+  /**
+   * Why: a rule says so; no rule matched; a rule's condition threw, so that it counts as a deny; or someone on the
+   * requesting side is suspended.
+   */
+  readonly basis: 'rule' | 'no_rule' | 'condition_failed' | 'suspended'
+  /** Every rule that gave the effect; empty when nothing matched, which is a deny. */
+  readonly rules: readonly RuleRef[]
+  /** What the deciding rule tells the agent. */
+  readonly message: string | null
+  /** Not empty exactly when the effect is `hold`. */
+  readonly requirements: readonly Requirement[]
+  /** Those of the matching allow rules. A limit known to be exceeded turns an allow into a hold. */
+  readonly limits: readonly Limit[]
+  readonly maxDurationMs: number | null
+  readonly policyVersion: number
+  /** Which of the call's actions decided, as an index. */
+  readonly decidingAction: number
+}
+
+/** What `decide` answers when the facts at hand do not settle it. */
+export interface Unsure {
+  readonly effect: 'unsure'
+  readonly needs: Needs
+}
