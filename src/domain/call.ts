@@ -54,6 +54,11 @@ export interface Exchange {
   describe(needs: Needs): Promise<Actions | Refusal>
   /** Reads the rest of the call, bounded. Only for a hold. */
   seal(): Promise<Sealed | Refusal>
+  /**
+   * Takes the stored bytes that were approved in place of what this client sent (the same, but for volatile fields), so
+   * that they are what `describe` judges and `forward` sends. Returns their digest, computed anew.
+   */
+  adopt(stored: Stored): Promise<Buffer | Refusal>
   /** Only when a person will look. */
   present(): Promise<Presentation>
   /** The call is held: notice, progress, or the 202 of a detached call. */
