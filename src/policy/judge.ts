@@ -1,0 +1,71 @@
+import { type Actions, type Needs, NOTHING_NEEDED } from '../domain/action.ts'
+import type { Exchange } from '../domain/call.ts'
+import type { Principal } from '../domain/principal.ts'
+import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts'
+import { formatRule, type Judged, type Unsure, type Verdict } from '../domain/verdict.ts'
+
+interface Parts {
+  /** The decision by the active policy, or why there is none to decide by. */
+  decide(call: Exchange, known: { actions: Actions; have: Needs; isSuspended: boolean }): Verdict | Unsure | Refusal
+  isSuspended(principal: Principal): boolean
+  /** Turns an allow whose limits are known to be exceeded into a hold. */
+  applyLimits(call: Exchange, verdict: Verdict): Promise<Verdict | Refusal>
+}
+
+/**
+ * Describe ⇄ decide: asks the protocol for no more of the call than the rules that match it read, until they settle it.
+ * Each round needs something that the one before did not have, so it ends.
+ */
+export function createJudge({ decide, isSuspended, applyLimits }: Parts): (call: Exchange) => Promise<Judged> {
+  return async function judge(call) {
+    let have: Needs = NOTHING_NEEDED
+    let actions: Actions | null = null
+    for (;;) {
+      const described = await call.describe(have)
+      if (isRefusal(described)) return { effect: 'deny', verdict: null, actions, refusal: described }
+      actions = described
+
+      const decided = decide(call, { actions, have, isSuspended: isSuspended(call.principal) })
+      if (isRefusal(decided)) return { effect: 'deny', verdict: null, actions, refusal: decided }
+      if (decided.effect === 'unsure') {
+        have = have.union(decided.needs)
+        continue
+      }
+      const verdict = decided.effect === 'allow' ? await applyLimits(call, decided) : decided
+      if (isRefusal(verdict)) return { effect: 'deny', verdict: decided, actions, refusal: verdict }
+      return carryOut(call, verdict, actions)
+    }
+  }
+}
+
+function carryOut(call: Exchange, verdict: Verdict, actions: Actions): Judged {
+  // A suspended agent is stopped even where the gateway only watches: a kill switch that observes is none.
+  if (call.upstream.mode === 'observe' && verdict.basis !== 'suspended') {
+    return { effect: 'allow', verdict, actions, refusal: null }
+  }
+  if (verdict.effect === 'deny') return { effect: 'deny', verdict, actions, refusal: explainDenial(verdict, actions) }
+  return { effect: verdict.effect, verdict, actions, refusal: null }
+}
+
+function explainDenial(verdict: Verdict, actions: Actions): Refusal {
+  const { verb, resource } = actions[verdict.decidingAction] ?? actions[0]
+  const rule = verdict.rules[0]
+  switch (verdict.basis) {
+    case 'suspended':
+      return refuse('suspended', 'Not executed. This agent is suspended; a person has to resume it.')
+    case 'no_rule':
+      return refuse('denied', `Not executed. No rule allows ${verb} ${resource}, and what no rule allows is denied.`)
+    case 'condition_failed':
+    case 'rule': {
+      const why = verdict.message ?? defaultMessage(verdict)
+      const name = rule ? ` (rule ${formatRule(rule)})` : ''
+      return refuse('denied', `Not executed. ${why}${name}`, rule ? { rule } : {})
+    }
+  }
+}
+
+function defaultMessage(verdict: Verdict): string {
+  return verdict.basis === 'condition_failed'
+    ? 'A rule could not be evaluated for this call, which counts as a denial.'
+    : 'Denied by policy.'
+}
