@@ -1,0 +1,73 @@
+import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { parseYaml } from '../../src/platform/yaml.ts'
+
+const schema = z.strictObject({
+  gateway: z.strictObject({ listen: z.string() }),
+  upstreams: z
+    .array(
+      z.discriminatedUnion('protocol', [
+        z.strictObject({ protocol: z.literal('http'), url: z.string() }),
+        z.strictObject({ protocol: z.literal('postgres'), port: z.int() }),
+      ]),
+    )
+    .default([]),
+})
+
+function problemsOf(text: string, substitute?: (value: string) => string) {
+  const parsed = parseYaml(text, { file: 'f.yaml', schema, ...(substitute && { substitute }) })
+  return parsed.ok ? [] : parsed.problems.map(({ line, message }) => `${line}: ${message}`)
+}
+
+describe('parseYaml', () => {
+  it('gives the value, and the line of a path in it', () => {
+    const parsed = parseYaml('gateway:\n  listen: a\nupstreams:\n  - protocol: http\n    url: u\n', {
+      file: 'f',
+      schema,
+    })
+    expect(parsed.ok && parsed.value.upstreams[0]).toEqual({ protocol: 'http', url: 'u' })
+    expect(parsed.ok && parsed.lineOf(['upstreams', 0, 'url'])).toBe(5)
+  })
+
+  it('names the nearest known key of an unknown one, with its line', () => {
+    expect(problemsOf('gateway:\n  listen: a\n  lisen: b\n')).toEqual([
+      '3: gateway: unknown key lisen; did you mean listen?',
+    ])
+    expect(problemsOf('gatway:\n  listen: a\ngateway:\n  listen: a\n')).toEqual([
+      '1: unknown key gatway; did you mean gateway?',
+    ])
+  })
+
+  it('knows the keys of the branch of a union', () => {
+    const text = 'gateway: {listen: a}\nupstreams:\n  - protocol: http\n    url: u\n    prt: 1\n'
+    expect(problemsOf(text)).toEqual(['5: upstreams.0: unknown key prt; did you mean port?'])
+  })
+
+  it('lists the known keys where none is near', () => {
+    expect(problemsOf('gateway: {listen: a}\nzzzzzzzzzz: 1\n')).toEqual([
+      '2: unknown key zzzzzzzzzz; known are gateway, upstreams',
+    ])
+  })
+
+  it('refuses duplicate keys, aliases and broken YAML', () => {
+    expect(problemsOf('gateway: {listen: a}\ngateway: {listen: b}\n')[0]).toMatch(/^2: .*unique/)
+    expect(problemsOf('gateway: &g {listen: a}\nupstreams: *g\n')).toEqual(['2: aliases (*name) are not read here'])
+    expect(problemsOf('gateway: {listen: a\n')).not.toEqual([])
+  })
+
+  it('never shows a value in a message', () => {
+    const text = 'gateway: {listen: {secret: hunter2}}\nupstreams: hunter2\n'
+    expect(problemsOf(text).length).toBeGreaterThan(0)
+    expect(problemsOf(text).join()).not.toContain('hunter2')
+  })
+
+  it('substitutes values, never keys, and turns what goes wrong there into a problem', () => {
+    const upper = (value: string) => {
+      if (value === 'bad') throw new Error('no such variable')
+      return value.toUpperCase()
+    }
+    const parsed = parseYaml('gateway: {listen: a}', { file: 'f', schema, substitute: upper })
+    expect(parsed.ok && parsed.value.gateway.listen).toBe('A')
+    expect(problemsOf('gateway:\n  listen: bad', upper)).toEqual(['2: no such variable'])
+  })
+})
