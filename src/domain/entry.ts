@@ -58,7 +58,11 @@ export interface Entry {
   readonly reason?: string
   readonly model?: string
   readonly claimed?: Readonly<Record<string, string>>
-  /** Everything else, chained as it is: digests, card hash, status, byte counts, durations. Never a secret, never a name. */
+  /**
+   * Everything else, chained as it is: digests, card hash, status, byte counts, durations. Never a secret, never a name.
+   * The verifier reads: `decision` ('approve' or 'deny') of a vote; `quorum` of a spend, the number of distinct people
+   * who had to approve; `state` of `decided`, the state the approval came to.
+   */
   readonly detail?: JsonObject
 }
 
