@@ -43,18 +43,17 @@ const TITLES: Readonly<Record<Code, string>> = {
   upstream_timeout: 'The upstream did not answer in time',
 }
 
-/** What a refusal says of the call it ends; `publicUrl` is the gateway's, as agents reach it. */
+/** Which call a refusal ends; `publicUrl` is the gateway's, as agents reach it. */
 export interface ProblemContext {
   readonly callId?: string
   readonly publicUrl?: string
 }
 
 /**
- * A refusal as RFC 9457 problem details. `status_url` is there whenever the refusal is about an approval and the call
- * and the gateway's URL are known.
+ * A refusal as RFC 9457 problem details. `status_url` is there whenever the refusal is about an approval, and leads to
+ * the approval rather than to this call: many calls may attach to one approval, and what becomes of it is known by it.
  */
 export function problemOf(why: Refusal, { callId, publicUrl }: ProblemContext = {}): Problem {
-  const hasStatus = why.approval !== undefined && callId !== undefined && publicUrl !== undefined
   return {
     type: `${PROBLEM_BASE}${why.code}`,
     title: TITLES[why.code],
@@ -63,14 +62,14 @@ export function problemOf(why: Refusal, { callId, publicUrl }: ProblemContext = 
     code: why.code,
     ...(callId !== undefined && { call: callId }),
     ...(why.approval !== undefined && { approval: why.approval }),
-    ...(hasStatus && { status_url: callUrl(publicUrl, callId) }),
+    ...(why.approval !== undefined && publicUrl !== undefined && { status_url: callUrl(publicUrl, why.approval) }),
     ...(why.rule !== undefined && { rule: formatRule(why.rule) }),
   }
 }
 
-/** Where an agent asks after one of its own calls. */
-export function callUrl(publicUrl: string, callId: string): string {
-  return `${publicUrl.replace(/\/+$/, '')}/.countersign/calls/${callId}`
+/** Where an agent asks after one of its own held calls: by the id of the call that opened the approval, or by the approval's. */
+export function callUrl(publicUrl: string, id: string): string {
+  return `${publicUrl.replace(/\/+$/, '')}/.countersign/calls/${id}`
 }
 
 /**

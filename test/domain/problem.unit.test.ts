@@ -24,7 +24,7 @@ describe('problem details', () => {
       code: 'approval_pending',
       call: 'c1',
       approval: '7Q3F',
-      status_url: 'https://gateway.example.com/.countersign/calls/c1',
+      status_url: 'https://gateway.example.com/.countersign/calls/7Q3F',
       rule: 'billing/refunds',
     })
   })
