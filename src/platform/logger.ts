@@ -31,7 +31,7 @@ export function createLogger(options: { level: string; destination?: pino.Destin
     serializers: { err: describeError, error: describeError, cause: describeError, reason: describeError },
     formatters: {
       level: (label) => ({ level: label }),
-      log: (fields) => Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, toPlain(value)])),
+      log: plainFields,
     },
     hooks: {
       logMethod(args, method) {
@@ -44,7 +44,18 @@ export function createLogger(options: { level: string; destination?: pino.Destin
       streamWrite: redactLine,
     },
   }
-  return options.destination ? pino(settings, options.destination) : pino(settings)
+  const log: Logger = options.destination ? pino(settings, options.destination) : pino(settings)
+  // pino writes the bindings of children past `formatters.log`; children inherit this in turn.
+  const { child } = log
+  return Object.assign(log, {
+    child(this: Logger, bindings: pino.Bindings, more?: pino.ChildLoggerOptions): Logger {
+      return Reflect.apply(child, this, [plainFields(bindings), more])
+    },
+  })
+}
+
+function plainFields(fields: object): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, toPlain(value)]))
 }
 
 function redactLine(line: string): string {
