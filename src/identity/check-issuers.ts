@@ -1,0 +1,106 @@
+import { parseParty } from '../domain/principal.ts'
+import { issuerName } from './issuer-name.ts'
+import type { AgentIssuer, IssuerOptions, PeopleIssuer } from './options.ts'
+
+/** Issuers whose `sub` differs per client, so that it never tells one person from another. */
+const PAIRWISE_HOSTS = /^(login\.(microsoftonline\.(com|us)|partner\.microsoftonline\.cn)|sts\.windows\.net)$/
+
+/**
+ * What is wrong with the issuers as a whole, a sentence each; nothing if they can be started with. The schema has
+ * already checked each by itself.
+ */
+export function checkIssuers(agents: readonly AgentIssuer[], people: readonly PeopleIssuer[]): string[] {
+  return [
+    ...findDuplicates('agent_issuers', agents),
+    ...findDuplicates('people', people),
+    ...findSharedNames([...agents, ...people]),
+    ...people.flatMap((issuer) => findAudienceFaults(issuer, agents)),
+    ...[...agents, ...people].flatMap((issuer) => findPairwiseFault(issuer, undefined) ?? []),
+    ...[...agents, ...people].flatMap(findForeignGroups),
+    ...agents.flatMap((issuer) => findDelegationFaults(issuer, people)),
+    ...agents.flatMap((issuer) => findOwnerFaults(issuer, [...agents, ...people])),
+  ]
+}
+
+/**
+ * Why an issuer's subjects cannot be compared, or null. `subjectTypes` is what its discovery document says of itself
+ * (`subject_types_supported`), if that is known.
+ */
+export function findPairwiseFault(
+  { issuer, subject }: Pick<IssuerOptions, 'issuer' | 'subject'>,
+  subjectTypes: unknown,
+): string | null {
+  if (PAIRWISE_HOSTS.test(new URL(issuer).hostname)) {
+    const isSuitable = subject.includes('tid') && subject.includes('oid') && !subject.includes('sub')
+    return isSuitable ? null : `${issuer}: its sub differs per client; set subject: [tid, oid]`
+  }
+  const isPairwise = Array.isArray(subjectTypes) && subjectTypes.length > 0 && !subjectTypes.includes('public')
+  if (!isPairwise || !subject.includes('sub')) return null
+  return `${issuer}: it has pairwise subjects only; set subject to claims that are the same for every client`
+}
+
+function findDuplicates(key: string, issuers: readonly { readonly issuer: string }[]): string[] {
+  const names = issuers.map(({ issuer }) => issuer)
+  const twice = new Set(names.filter((name, index) => names.indexOf(name) !== index))
+  return [...twice].map((name) => `${key}: ${name} is listed twice`)
+}
+
+function findSharedNames(issuers: readonly IssuerOptions[]): string[] {
+  const owners = new Map<string, string>()
+  const faults = new Set<string>()
+  for (const options of issuers) {
+    const name = issuerName(options)
+    const owner = owners.get(name) ?? options.issuer
+    owners.set(name, owner)
+    if (owner !== options.issuer)
+      faults.add(`${options.issuer}: its name ${name} is that of ${owner}; set another name`)
+  }
+  return [...faults]
+}
+
+function findAudienceFaults(options: PeopleIssuer, agents: readonly AgentIssuer[]): string[] {
+  const { issuer, audience, client_id: client, authorized_parties: parties } = options
+  const ofAgents = new Set(agents.flatMap(({ audiences }) => audiences))
+  const faults: string[] = []
+  if (ofAgents.has(audience)) faults.push(`people: ${issuer}: the audience ${audience} is one of an agents’ issuer`)
+  if (client !== audience && ofAgents.has(client)) {
+    faults.push(`people: ${issuer}: the client_id ${client} is an audience of an agents’ issuer`)
+  }
+  if (!parties.includes(client)) {
+    faults.push(`people: ${issuer}: authorized_parties must hold the client_id ${client}, or nobody can sign in`)
+  }
+  return faults
+}
+
+function findForeignGroups({ issuer, groups }: IssuerOptions): string[] {
+  const foreign = Object.keys(groups?.map ?? {}).filter((key) => parseParty(key)?.issuer !== issuer)
+  return foreign.map((key) => `${issuer}: groups.map names ${key}, who is of another issuer`)
+}
+
+/**
+ * Those who are acted for must be known by the issuer and subject that they review under; else they could approve
+ * their own agent's calls. An operator who names `acts_for.issuer` has thought of it.
+ */
+function findDelegationFaults(agent: AgentIssuer, people: readonly PeopleIssuer[]): string[] {
+  if (!agent.acts_for || people.length === 0) return []
+  const named = agent.acts_for.issuer
+  if (named !== undefined) {
+    const isKnown = named === agent.issuer || people.some(({ issuer }) => issuer === named)
+    return isKnown ? [] : [`${agent.issuer}: acts_for.issuer ${named} is neither a people issuer nor this one`]
+  }
+  const same = people.find(({ issuer }) => issuer === agent.issuer)
+  if (!same) {
+    return [`${agent.issuer}: it is no people issuer; say in acts_for.issuer where those who are acted for review`]
+  }
+  const isSameSubject = same.subject.join(' ') === agent.subject.join(' ')
+  return isSameSubject ? [] : [`${agent.issuer}: subject differs between agent_issuers and people; see acts_for.issuer`]
+}
+
+function findOwnerFaults({ issuer, owner }: AgentIssuer, known: readonly IssuerOptions[]): string[] {
+  if (typeof owner === 'string' || !('map' in owner)) return []
+  const strangers = Object.entries(owner.map).filter(([, text]) => {
+    const ownersIssuer = parseParty(text)?.issuer
+    return !known.some((options) => options.issuer === ownersIssuer)
+  })
+  return strangers.map(([agent, text]) => `${issuer}: the owner of ${agent}, ${text}, is of an issuer not configured`)
+}

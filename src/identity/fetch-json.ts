@@ -1,0 +1,73 @@
+import { Agent, fetch } from 'undici'
+import { GatewayError } from '../domain/error.ts'
+
+const TIMEOUT_MS = 5_000
+const MAX_BYTES = 512 * 1024
+
+/** A fetch of small documents from one issuer: bounded in time and size, and never redirected. */
+export interface Fetcher {
+  /** The whole response, already read. Throws `GatewayError('upstream')`. */
+  fetch(url: string, options: { headers: Record<string, string>; signal?: AbortSignal | undefined }): Promise<Response>
+  /** The JSON that is there, whatever type it is said to have. Throws `GatewayError('upstream')`. */
+  fetchJson(url: string, signal: AbortSignal): Promise<unknown>
+  close(): Promise<void>
+}
+
+export function createFetcher(options: { ca?: string | undefined; timeoutMs?: number }): Fetcher {
+  const timeoutMs = options.timeoutMs ?? TIMEOUT_MS
+  const dispatcher = new Agent({
+    connections: 2,
+    connect: { timeout: timeoutMs, ...(options.ca === undefined ? {} : { ca: options.ca }) },
+  })
+
+  async function fetchWhole(url: string, options: Parameters<Fetcher['fetch']>[1]): Promise<Response> {
+    const { headers, signal } = options
+    const timeout = AbortSignal.timeout(timeoutMs)
+    try {
+      const response = await fetch(url, {
+        headers,
+        redirect: 'manual',
+        dispatcher,
+        signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+      })
+      const body = await readBounded(response.body)
+      const type = response.headers.get('content-type')
+      return new Response(body.length === 0 ? null : body, {
+        status: response.status,
+        headers: type === null ? {} : { 'content-type': type },
+      })
+    } catch (error) {
+      if (error instanceof GatewayError) throw error
+      throw new GatewayError('upstream', `the issuer did not answer in order at ${url}`, { cause: error })
+    }
+  }
+
+  return {
+    fetch: fetchWhole,
+    async fetchJson(url, signal) {
+      const response = await fetchWhole(url, {
+        headers: { accept: 'application/jwk-set+json, application/json' },
+        signal,
+      })
+      if (response.status !== 200)
+        throw new GatewayError('upstream', `the issuer answered ${response.status} at ${url}`)
+      try {
+        return await response.json()
+      } catch (error) {
+        throw new GatewayError('upstream', `the issuer did not answer with JSON at ${url}`, { cause: error })
+      }
+    },
+    close: () => dispatcher.destroy(),
+  }
+}
+
+async function readBounded(body: AsyncIterable<Uint8Array> | null): Promise<Buffer<ArrayBuffer>> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of body ?? []) {
+    bytes += chunk.length
+    if (bytes > MAX_BYTES) throw new GatewayError('upstream', `the issuer answered more than ${MAX_BYTES} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
