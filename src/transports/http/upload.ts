@@ -1,0 +1,118 @@
+import { createHash, hash } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
+import { continueIfExpected } from './server.ts'
+
+/** Why a body could not be read to its end. */
+export type BodyFault = 'too_large' | 'gone' | 'stalled'
+
+export interface ReadLimits {
+  readonly maxBytes: number
+  /** Longest pause between two pieces, in milliseconds. */
+  readonly idleMs: number
+}
+
+/** What the head says of the body's length in bytes; null for a chunked one. */
+export function declaredLength(request: IncomingMessage): number | null {
+  if (request.headers['transfer-encoding'] !== undefined) return null
+  return Number(request.headers['content-length'] ?? 0)
+}
+
+/** Reads a whole body into memory. One that is declared larger than the limit is not begun. */
+export function readBody(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { maxBytes, idleMs }: ReadLimits,
+): Promise<Buffer | BodyFault> {
+  const declared = declaredLength(request)
+  if (declared === 0) return Promise.resolve(Buffer.alloc(0))
+  if (declared !== null && declared > maxBytes) return Promise.resolve('too_large')
+  continueIfExpected(request, response)
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    const timer = setTimeout(() => done('stalled'), idleMs)
+    const take = (chunk: Buffer) => {
+      size += chunk.length
+      if (size > maxBytes) return done('too_large')
+      timer.refresh()
+      chunks.push(chunk)
+    }
+    const end = () => done(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks))
+    const leave = () => done('gone')
+    const done = (result: Buffer | BodyFault) => {
+      clearTimeout(timer)
+      request.off('data', take).off('end', end).off('close', leave).off('error', leave)
+      if (typeof result === 'string') request.pause()
+      resolve(result)
+    }
+    if (request.destroyed && !request.complete) return done('gone')
+    request.on('data', take).on('end', end).on('close', leave).on('error', leave)
+  })
+}
+
+/** A body on its way through: counted, hashed, and told apart from the connection it comes from. */
+export interface Upload {
+  readonly stream: Readable
+  readonly bytes: number
+  /** Hex SHA-256 of what has passed. */
+  digest(): string
+}
+
+/**
+ * Lets a body stream without being kept. Not the request itself is handed on: whoever ends that stream early would end
+ * the client's connection, and with it the answer.
+ */
+export function streamBody(request: IncomingMessage, response: ServerResponse, idleMs: number): Upload {
+  const sha = createHash('sha256')
+  let bytes = 0
+  let timer: NodeJS.Timeout | null = null
+  const stream = new Readable({
+    highWaterMark: 256 * 1024,
+    read() {
+      if (timer === null) begin()
+      request.resume()
+    },
+    destroy(error, callback) {
+      stop()
+      callback(error)
+    },
+  })
+
+  function begin() {
+    continueIfExpected(request, response)
+    timer = setTimeout(() => stream.destroy(new Error('the client sent nothing more of its body')), idleMs)
+    if (request.destroyed && !request.complete) leave()
+    else request.on('data', take).on('end', end).on('close', leave).on('error', leave)
+  }
+  function take(chunk: Buffer) {
+    timer?.refresh()
+    bytes += chunk.length
+    sha.update(chunk)
+    if (!stream.push(chunk)) request.pause()
+  }
+  function end() {
+    stop()
+    stream.push(null)
+  }
+  function leave() {
+    stream.destroy(new Error('the client left'))
+  }
+  function stop() {
+    if (timer) clearTimeout(timer)
+    request.off('data', take).off('end', end).off('close', leave).off('error', leave)
+    request.pause()
+  }
+
+  return {
+    stream,
+    get bytes() {
+      return bytes
+    },
+    digest: () => sha.copy().digest('hex'),
+  }
+}
+
+export function sha256Hex(bytes: Uint8Array): string {
+  return hash('sha256', bytes, 'hex')
+}
