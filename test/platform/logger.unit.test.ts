@@ -159,10 +159,7 @@ describe('createLogger', () => {
 
   it('keeps what is no secret', () => {
     const { log, lines } = capture()
-    log.info(
-      { upstream: 'billing', tokensRefused: 3, dropped: ['cookie', 'authorization', 'x-foo'], status: 200 },
-      'call ended',
-    )
+    log.info({ upstream: 'billing', tokensRefused: 3, dropped: ['cookie', 'authorization'], status: 200 }, 'call ended')
     log.info('basic authentication was refused, the token expired, at http://127.0.0.1:8080/users/a@b.example')
     const [first, second] = lines.map((line) => JSON.parse(line))
     expect(first).toMatchObject({
@@ -172,7 +169,7 @@ describe('createLogger', () => {
       status: 200,
       msg: 'call ended',
     })
-    expect(first.dropped).toEqual(['cookie', 'authorization', 'x-foo'])
+    expect(first.dropped).toEqual(['cookie', 'authorization'])
     expect(second.msg).toBe(
       'basic authentication was refused, the token expired, at http://127.0.0.1:8080/users/a@b.example',
     )
