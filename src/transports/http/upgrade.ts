@@ -114,7 +114,7 @@ function lengthReader(length: number, maxBytes: number): BodyReader {
 function chunkedReader(maxBytes: number): BodyReader {
   const chunks: Buffer[] = []
   let size = 0
-  let pending = NOTHING
+  let pending: Buffer = NOTHING
   const reader: BodyReader = {
     result: null,
     push(chunk) {

@@ -1,0 +1,48 @@
+import { z } from 'zod'
+
+const secret = z
+  .string()
+  .min(1, 'must not be empty')
+  .regex(/^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/, 'must be printable ASCII without spaces at its ends')
+
+/** What the gateway presents to an upstream. The agent never sees it. */
+export const credentialOptions = z
+  .union([
+    z.strictObject({ bearer: secret.describe('Sent as Authorization: Bearer') }),
+    z.strictObject({
+      basic: z
+        .strictObject({
+          user: z.string().regex(/^[\x21-\x39\x3b-\x7e]*$/, 'must be printable ASCII without a colon'),
+          password: secret,
+        })
+        .describe('Sent as Authorization: Basic (RFC 7617)'),
+    }),
+    z.strictObject({
+      header: z
+        .strictObject({
+          name: z
+            .string()
+            .regex(/^[A-Za-z0-9-]{1,64}$/, 'must be a header name')
+            .refine((name) => !NOT_A_CREDENTIAL.has(name.toLowerCase()), 'is not a header for a credential'),
+          value: secret,
+        })
+        .describe('Sent as a header of its own'),
+    }),
+  ])
+  .describe('What the gateway presents to the upstream; left out: nothing')
+
+export type CredentialOptions = z.output<typeof credentialOptions>
+
+const NOT_A_CREDENTIAL = new Set([
+  'connection',
+  'content-length',
+  'content-type',
+  'countersign-assertion',
+  'expect',
+  'host',
+  'keep-alive',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+])
