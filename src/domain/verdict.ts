@@ -31,6 +31,8 @@ export interface Limit {
   readonly unit: 'bytes' | 'rows' | 'calls'
   readonly amount: number
   readonly windowMs: number | null
+  /** What the call asks for once the limit is known to be exceeded: the rule's own approval, or any one reviewer. */
+  readonly requirement: Requirement
 }
 
 export interface Verdict {

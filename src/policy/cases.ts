@@ -1,0 +1,203 @@
+import { z } from 'zod'
+import type { Action, Actions, FactSchema, Needs } from '../domain/action.ts'
+import { type Group, type Principal, parseParty } from '../domain/principal.ts'
+import { formatRule, type Unsure, type Verdict } from '../domain/verdict.ts'
+import type { CompileContext } from './compile.ts'
+import { type DecideInput, decide } from './decide.ts'
+import { isProblems, type Problem } from './problem.ts'
+import { describeIssues } from './schema.ts'
+import type { PolicySet } from './set.ts'
+import { readYaml } from './yaml.ts'
+
+const party = z
+  .string()
+  .max(500)
+  .refine((text) => parseParty(text) !== null, 'must be "<issuer URL>|<subject>"')
+
+const group = z
+  .string()
+  .regex(/^[^/]+\/.+$/, 'must be "<issuer>/<group>": groups belong to the issuer that asserted them')
+
+const principalSchema = z.strictObject({
+  is: party.describe('Who calls: the issuer and the subject of its token.'),
+  groups: z.array(group).default([]),
+  on_behalf_of: party.exactOptional(),
+  actors: z.array(party).default([]),
+  owner: party.exactOptional(),
+  client: z.string().exactOptional(),
+})
+
+const actionShape = {
+  verb: z.string().min(1),
+  resource: z.string().min(1),
+  facts: z.record(z.string(), z.unknown()).default({}),
+}
+
+const expectSchema = z.strictObject({
+  effect: z.enum(['allow', 'hold', 'deny', 'unsure']),
+  rules: z.array(z.string()).exactOptional().describe('Exactly the rules that give the effect, as `policy/rule`.'),
+  basis: z.enum(['rule', 'no_rule', 'condition_failed', 'suspended']).exactOptional(),
+  needs: z.array(z.string()).exactOptional().describe('With `unsure`: what would have to be fetched.'),
+  message: z.string().exactOptional(),
+})
+
+const caseShape = {
+  name: z.string().min(1),
+  principal: z.union([z.string(), principalSchema]).describe('One of `principals` by name, or written out.'),
+  upstream: z.string(),
+  verb: actionShape.verb.exactOptional(),
+  resource: actionShape.resource.exactOptional(),
+  facts: actionShape.facts,
+  actions: z
+    .array(z.strictObject(actionShape))
+    .min(1)
+    .exactOptional()
+    .describe('Instead of verb, resource and facts: a call of several actions.'),
+  have: z.array(z.string()).exactOptional().describe('What was fetched already; everything if left out.'),
+  suspended: z.boolean().default(false),
+  now: z.iso.datetime().default('2026-01-01T12:00:00Z'),
+  expect: expectSchema,
+}
+
+const fileShape = {
+  principals: z.record(z.string(), principalSchema).default({}),
+  cases: z.array(z.strictObject(caseShape)).min(1),
+}
+const fileSchema = z.strictObject(fileShape)
+
+type Case = z.infer<typeof fileSchema>['cases'][number]
+type CaseFile = z.infer<typeof fileSchema>
+
+export interface CaseResult {
+  readonly file: string
+  readonly line: number
+  readonly name: string
+  readonly verdict: Verdict | Unsure
+  /** What is not as expected; null if all is. */
+  readonly fault: string | null
+}
+
+/** Runs the cases of one test file. They use the upstreams, and their labels, of the configuration at hand. */
+export function runCases(parts: {
+  readonly file: string
+  readonly text: string
+  readonly set: PolicySet
+  readonly context: CompileContext
+}): readonly CaseResult[] | { readonly problems: readonly Problem[] } {
+  const { file, text, set, context } = parts
+  const document = readYaml(file, text)
+  if (isProblems(document)) return { problems: document }
+  const parsed = fileSchema.safeParse(document.value)
+  if (!parsed.success) return { problems: describeIssues({ file, document, issues: parsed.error.issues, keysAt }) }
+
+  const problems: Problem[] = []
+  const results: CaseResult[] = []
+  for (const [index, one] of parsed.data.cases.entries()) {
+    const line = document.lineOf(['cases', index])
+    const input = toInput(one, parsed.data, context)
+    if (typeof input === 'string') problems.push({ file, line, message: `case "${one.name}": ${input}` })
+    else {
+      const verdict = decide(set, input)
+      results.push({ file, line, name: one.name, verdict, fault: compare(verdict, one.expect) })
+    }
+  }
+  return problems.length > 0 ? { problems } : results
+}
+
+/** The rules that decided none of the cases. */
+export function uncovered(set: PolicySet, results: readonly CaseResult[]): readonly string[] {
+  const covered = new Set(
+    results.flatMap(({ verdict }) => (verdict.effect === 'unsure' ? [] : verdict.rules.map(formatRule))),
+  )
+  return set.rules.map(({ ref }) => formatRule(ref)).filter((name) => !covered.has(name))
+}
+
+/** The decision that a case describes; a text says what is wrong with it. */
+function toInput(one: Case, file: CaseFile, context: CompileContext): DecideInput | string {
+  const described = typeof one.principal === 'string' ? file.principals[one.principal] : one.principal
+  if (!described) return `no principal is called "${String(one.principal)}"`
+  const upstream = context.upstreams.find(({ name }) => name === one.upstream)
+  if (!upstream) return `no upstream is called "${one.upstream}"`
+  const facts = context.facts[upstream.protocol] ?? {}
+
+  const acts =
+    one.actions ?? (one.verb && one.resource ? [{ verb: one.verb, resource: one.resource, facts: one.facts }] : [])
+  const actions = acts.map((action): Action => ({ ...action, upstream: upstream.name, protocol: upstream.protocol }))
+  if (!isActions(actions)) return 'says neither "verb" and "resource" nor "actions"'
+  const unknown = actions.flatMap((action) => Object.keys(action.facts)).find((name) => !Object.hasOwn(facts, name))
+  if (unknown !== undefined) return `${upstream.protocol} has no fact "${unknown}"`
+
+  return {
+    principal: toPrincipal(described),
+    isSuspended: one.suspended,
+    upstream,
+    callId: '01890a5d-ac96-774b-bcce-b302099a8057',
+    actions,
+    have: one.have ? new Set(one.have) : everyNeed(facts),
+    now: Date.parse(one.now),
+  }
+}
+
+function isActions(actions: readonly Action[]): actions is Actions {
+  return actions.length > 0
+}
+
+function toPrincipal(described: z.infer<typeof principalSchema>): Principal {
+  const { is, groups, on_behalf_of: onBehalfOf, actors, owner, client } = described
+  const [who, ...prior] = [is, ...actors].map(parseParty).filter((found) => found !== null)
+  return {
+    issuer: who?.issuer ?? '',
+    subject: who?.subject ?? '',
+    onBehalfOf: onBehalfOf === undefined ? null : parseParty(onBehalfOf),
+    actors: prior,
+    owner: owner === undefined ? null : parseParty(owner),
+    groups: groups.map(toGroup),
+    client: client ?? null,
+    expiresAt: Number.MAX_SAFE_INTEGER,
+  }
+}
+
+function toGroup(text: string): Group {
+  const slash = text.indexOf('/')
+  return { issuerName: text.slice(0, slash), name: text.slice(slash + 1) }
+}
+
+function everyNeed(facts: FactSchema): Needs {
+  return new Set(Object.values(facts).flatMap(({ need }) => (need === undefined ? [] : [need])))
+}
+
+function compare(verdict: Verdict | Unsure, expected: z.infer<typeof expectSchema>): string | null {
+  const got = formatVerdict(verdict)
+  if (verdict.effect !== expected.effect) return `expected ${expected.effect}, got ${got}`
+  if (verdict.effect === 'unsure') {
+    return expected.needs && !isSame(expected.needs, [...verdict.needs])
+      ? `expected to need ${expected.needs.join(', ')}, got ${got}`
+      : null
+  }
+  if (expected.rules && !isSame(expected.rules, verdict.rules.map(formatRule))) {
+    return `expected ${expected.effect} by ${expected.rules.join(', ')}, got ${got}`
+  }
+  if (expected.basis && expected.basis !== verdict.basis) return `expected the basis ${expected.basis}, got ${got}`
+  if (expected.message !== undefined && expected.message !== verdict.message) {
+    return `expected the message "${expected.message}", got ${verdict.message === null ? 'none' : `"${verdict.message}"`}`
+  }
+  return null
+}
+
+function formatVerdict(verdict: Verdict | Unsure): string {
+  if (verdict.effect === 'unsure') return `unsure, needing ${[...verdict.needs].join(', ')}`
+  const rules = verdict.rules.map(formatRule).join(', ')
+  return rules === '' ? `${verdict.effect} (${verdict.basis})` : `${verdict.effect} (${verdict.basis}) by ${rules}`
+}
+
+function isSame(a: readonly string[], b: readonly string[]): boolean {
+  return JSON.stringify([...a].sort()) === JSON.stringify([...b].sort())
+}
+
+function keysAt(path: readonly PropertyKey[]): readonly string[] {
+  if (path.length === 0) return Object.keys(fileShape)
+  if (path.includes('expect')) return Object.keys(expectSchema.shape)
+  if (path.includes('actions')) return Object.keys(actionShape)
+  if (path.includes('principal') || path[0] === 'principals') return Object.keys(principalSchema.shape)
+  return Object.keys(caseShape)
+}

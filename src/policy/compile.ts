@@ -1,0 +1,169 @@
+import type { FactSchema } from '../domain/action.ts'
+import { nearestName } from '../domain/nearest.ts'
+import { parseSelector, type Selector } from '../domain/selector.ts'
+import { parseDuration } from '../domain/units.ts'
+import type { Limit, Requirement, RuleRef } from '../domain/verdict.ts'
+import { createLanguage, type Language, type Program } from './expression.ts'
+import { parseLimit } from './limit.ts'
+import { createLookup } from './lookup.ts'
+import type { Problem } from './problem.ts'
+import type { Rule } from './schema.ts'
+import type { CompiledRule, PolicySet } from './set.ts'
+import type { PolicySource } from './source.ts'
+import type { Path } from './yaml.ts'
+
+/** What of a configuration the policies are checked against. */
+export interface CompileContext {
+  readonly upstreams: readonly {
+    readonly name: string
+    readonly protocol: string
+    readonly labels: Readonly<Record<string, string>>
+  }[]
+  /** By protocol. */
+  readonly facts: Readonly<Record<string, FactSchema>>
+  /** By protocol; null for one whose verbs cannot be listed. */
+  readonly verbs?: Readonly<Record<string, readonly string[] | null>>
+}
+
+/** Checks every rule against the upstreams it can match, and makes the set that decides. */
+export function compile(source: PolicySource, context: CompileContext): PolicySet | readonly Problem[] {
+  const problems: Problem[] = []
+  const languages = new Map<string, Language>()
+
+  function languageOf(protocol: string): Language {
+    const known = languages.get(protocol)
+    if (known) return known
+    const created = createLanguage(context.facts[protocol] ?? {})
+    languages.set(protocol, created)
+    return created
+  }
+
+  const rules = source.policies.flatMap((policy) =>
+    policy.rules.map((rule) => {
+      const tell: Tell = (path, message, linesBelow = 0) => {
+        const { file, line } = source.locate(policy.name, rule.name, path)
+        problems.push({ file, line: line === 0 ? 0 : line + linesBelow, message: `rule "${rule.name}": ${message}` })
+      }
+      return compileRule({ policy: policy.name, rule, context, languageOf, tell })
+    }),
+  )
+  if (problems.length > 0) return problems
+
+  const lookups = new Map(
+    context.upstreams.map(({ name }) => [
+      name,
+      createLookup(rules.filter((rule) => rule.upstreams === null || rule.upstreams.has(name))),
+    ]),
+  )
+  return { version: 0, hash: source.hash, rules, lookups }
+}
+
+type Tell = (path: Path, message: string, linesBelow?: number) => void
+
+interface RuleParts {
+  readonly policy: string
+  readonly rule: Rule
+  readonly context: CompileContext
+  languageOf(protocol: string): Language
+  readonly tell: Tell
+}
+
+function compileRule(parts: RuleParts): CompiledRule {
+  const { policy, rule, context, tell } = parts
+  const ref = { policy, rule: rule.name }
+  const named = rule.upstreams
+  const reachable = context.upstreams.filter(({ name }) => named === undefined || named.includes(name))
+  const protocols = [...new Set(reachable.map(({ protocol }) => protocol))]
+
+  const known = context.upstreams.map(({ name }) => name)
+  for (const [index, name] of (named ?? []).entries()) {
+    if (!known.includes(name)) tell(['upstreams', index], `unknown upstream "${name}"${suggest(name, known)}`)
+  }
+  checkVerbs(parts, protocols)
+
+  const requirement = rule.approval ? toRequirement(ref, rule.approval) : null
+  return {
+    ref,
+    effect: rule.effect,
+    upstreams: named ? new Set(named) : null,
+    verbs: rule.verbs === undefined || rule.verbs.includes('*') ? null : rule.verbs,
+    resources: rule.resources ?? null,
+    principals: rule.principals ? toSelectors(rule.principals) : null,
+    condition: compileCondition(parts, protocols),
+    message: rule.message ?? null,
+    requirement: rule.effect === 'hold' ? requirement : null,
+    limits: (rule.limits ?? []).flatMap((text) => toLimit(ref, text, requirement)),
+    maxDurationMs: rule.max_duration === undefined ? null : parseDuration(rule.max_duration),
+  }
+}
+
+/** A verb that no reachable protocol has would make a rule that never matches: a typing error, and a deny lost. */
+function checkVerbs({ rule, context, tell }: RuleParts, protocols: readonly string[]): void {
+  const known: string[] = []
+  for (const protocol of protocols) {
+    const verbs = context.verbs?.[protocol]
+    if (!verbs) return
+    known.push(...verbs)
+  }
+  if (protocols.length === 0) return
+  for (const [index, verb] of (rule.verbs ?? []).entries()) {
+    if (verb !== '*' && !known.includes(verb)) tell(['verbs', index], `unknown verb "${verb}"${suggest(verb, known)}`)
+  }
+}
+
+/** Each protocol has other facts, so a condition is checked against every one that the rule can meet. */
+function compileCondition(
+  { rule, context, languageOf, tell }: RuleParts,
+  protocols: readonly string[],
+): CompiledRule['condition'] {
+  const text = rule.when
+  if (text === undefined) return null
+  const programs = new Map<string, Program>()
+  const told = new Set<string>()
+  for (const protocol of protocols.length > 0 ? protocols : Object.keys(context.facts)) {
+    const program = languageOf(protocol).compile(text)
+    if (!Array.isArray(program)) {
+      // `Array.isArray` does not tell a readonly array from the rest of a union.
+      programs.set(protocol, program as Program)
+      continue
+    }
+    for (const { offset, message } of program) {
+      if (told.has(message)) continue
+      told.add(message)
+      const where = protocols.length > 1 ? ` (for an upstream of protocol ${protocol})` : ''
+      tell(['when'], `when: ${message}${where}`, linesAbove(text, offset))
+    }
+  }
+  return { text, programs }
+}
+
+/** Lines from the key's value to the place: a text of several lines begins on the line after its `|`. */
+function linesAbove(text: string, offset: number): number {
+  return text.includes('\n') ? text.slice(0, offset).split('\n').length : 0
+}
+
+function toRequirement(rule: RuleRef, approval: NonNullable<Rule['approval']>): Requirement {
+  return {
+    rule,
+    reviewers: toSelectors(approval.reviewers),
+    quorum: approval.quorum ?? 1,
+    expiresMs: approval.expires === undefined ? null : parseDuration(approval.expires),
+    isReasonRequired: approval.reason_required ?? false,
+  }
+}
+
+function toLimit(rule: RuleRef, text: string, requirement: Requirement | null): readonly Limit[] {
+  const limit = parseLimit(text)
+  if (!limit) return []
+  const anyone = { rule, reviewers: [{ kind: 'any' as const }], quorum: 1, expiresMs: null, isReasonRequired: false }
+  return [{ rule, ...limit, requirement: requirement ?? anyone }]
+}
+
+function toSelectors(texts: readonly string[]): readonly Selector[] {
+  return texts.map(parseSelector).filter((selector) => selector !== null)
+}
+
+function suggest(name: string, known: Iterable<string>): string {
+  const nearest = nearestName(name, known)
+  return nearest === null ? '' : `; did you mean "${nearest}"?`
+}

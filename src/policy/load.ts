@@ -1,0 +1,131 @@
+import { lstat, readdir, readFile, stat } from 'node:fs/promises'
+import { join, relative } from 'node:path'
+import { isProblems, type Problem } from './problem.ts'
+import { checkPolicy, type Policy } from './schema.ts'
+import { createSource, type PolicySource } from './source.ts'
+import { type Located, readYaml } from './yaml.ts'
+
+const LARGEST_FILE_BYTES = 256 * 1024
+const MOST_FILES = 1000
+const DEEPEST_FOLDER = 8
+const OTHERS_MAY_WRITE = 0o002
+
+/** The policy files of a directory and the test files beside them, as paths. */
+export interface PolicyFiles {
+  readonly policies: readonly string[]
+  readonly tests: readonly string[]
+}
+
+/**
+ * Reads every `*.yaml` below a directory, except `*.test.yaml` and names that begin with a dot, as policies. All
+ * problems are told at once. What other users of the machine may write to is refused, and so is a `*.yml`, which would
+ * otherwise be left out in silence.
+ */
+export async function loadPolicies(directory: string): Promise<PolicySource | readonly Problem[]> {
+  const files = await findPolicyFiles(directory)
+  if (isProblems(files)) return files
+  if (files.policies.length === 0) {
+    return [{ file: directory, line: 0, message: 'holds no policy (*.yaml); without one every call is denied' }]
+  }
+
+  const problems: Problem[] = []
+  const read = new Map<string, { file: string; document: Located; policy: Policy }>()
+  const policies: Policy[] = []
+  for (const path of files.policies) {
+    const file = relative(process.cwd(), path) || path
+    const policy = await loadPolicy(path, file)
+    if (isProblems(policy)) problems.push(...policy)
+    else {
+      const { name } = policy.policy
+      const other = read.get(name)
+      if (other) {
+        const line = policy.document.lineOf(['name'])
+        problems.push({ file, line, message: `"${name}" names the policy of ${other.file} already` })
+      }
+      read.set(name, { file, ...policy })
+      policies.push(policy.policy)
+    }
+  }
+  if (problems.length > 0) return problems
+
+  return createSource(policies, (name, rule, path) => {
+    const known = read.get(name)
+    if (!known) return { file: directory, line: 0 }
+    const index = known.policy.rules.findIndex((candidate) => candidate.name === rule)
+    return { file: known.file, line: known.document.lineOf(['rules', index, ...path]) }
+  })
+}
+
+/** Finds the files of a directory and of the folders in it, in order of their paths. */
+export async function findPolicyFiles(directory: string): Promise<PolicyFiles | readonly Problem[]> {
+  const policies: string[] = []
+  const tests: string[] = []
+  const problems: Problem[] = []
+
+  async function visit(path: string, depth: number): Promise<void> {
+    if (policies.length + tests.length > MOST_FILES) return
+    const fault = await refuseAccess(path)
+    if (fault) {
+      problems.push(fault)
+      return
+    }
+    // Kubernetes mounts a ConfigMap as links to files in a folder "..data".
+    const names = (await readdir(path)).filter((name) => !name.startsWith('.')).sort()
+    for (const name of names) {
+      const inner = join(path, name)
+      if ((await lstat(inner)).isDirectory()) {
+        if (depth >= DEEPEST_FOLDER) problems.push({ file: inner, line: 0, message: 'lies too deep' })
+        else await visit(inner, depth + 1)
+      } else if (name.endsWith('.yml')) {
+        problems.push({ file: inner, line: 0, message: 'is not read: policies end in ".yaml"' })
+      } else if (name.endsWith('.test.yaml')) tests.push(inner)
+      else if (name.endsWith('.yaml')) policies.push(inner)
+    }
+  }
+
+  await visit(directory, 0)
+  if (policies.length + tests.length > MOST_FILES) {
+    problems.push({ file: directory, line: 0, message: `holds more than ${MOST_FILES} files` })
+  }
+  return problems.length > 0 ? problems : { policies, tests }
+}
+
+/** The text of a file that may be trusted as far as its directory may be. */
+export async function readText(path: string, file: string): Promise<string | readonly Problem[]> {
+  const fault = await refuseAccess(path)
+  if (fault) return [{ ...fault, file }]
+  const bytes = await readFile(path)
+  if (bytes.length > LARGEST_FILE_BYTES) {
+    return [{ file, line: 0, message: `is larger than ${LARGEST_FILE_BYTES / 1024} KiB` }]
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    return [{ file, line: 0, message: 'is not UTF-8' }]
+  }
+}
+
+async function loadPolicy(
+  path: string,
+  file: string,
+): Promise<{ readonly policy: Policy; readonly document: Located } | readonly Problem[]> {
+  const text = await readText(path, file)
+  if (isProblems(text)) return text
+  const document = readYaml(file, text)
+  if (isProblems(document)) return document
+  const policy = checkPolicy(file, document)
+  return isProblems(policy) ? policy : { policy, document }
+}
+
+/** Whoever may write a policy decides what agents may do. */
+async function refuseAccess(path: string): Promise<Problem | null> {
+  let mode: number
+  try {
+    mode = (await stat(path)).mode
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'it fails'
+    return { file: path, line: 0, message: `cannot be read (${code})` }
+  }
+  if ((mode & OTHERS_MAY_WRITE) === 0) return null
+  return { file: path, line: 0, message: 'may be written by every user of this machine: chmod o-w' }
+}

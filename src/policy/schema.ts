@@ -1,0 +1,157 @@
+import { z } from 'zod'
+import { nearestName } from '../domain/nearest.ts'
+import { parseSelector } from '../domain/selector.ts'
+import { parseDuration } from '../domain/units.ts'
+import { parseLimit } from './limit.ts'
+import { patternFault } from './pattern.ts'
+import type { Problem } from './problem.ts'
+import type { Located, Path } from './yaml.ts'
+
+const MOST_ITEMS = 200
+const MOST_RULES = 2000
+/** Longest expression, in characters. */
+const LONGEST_CONDITION = 2000
+/** How long people may be given to decide, and a call to run. */
+const LONGEST_MS = 31 * 86_400_000
+
+const name = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/, 'must be a name of letters, digits, ".", "_" and "-", at most 100')
+
+const selector = z
+  .string()
+  .max(500)
+  .refine(
+    (text) => parseSelector(text) !== null,
+    'must be "*", "group:<name>", "group:<issuer>/<name>" or "<issuer URL>|<subject>"',
+  )
+
+const duration = z.string().refine((text) => {
+  const ms = parseDuration(text)
+  return ms !== null && ms <= LONGEST_MS
+}, 'must be a duration like 50s, 15m or 8h, at most 31d')
+
+const limit = z
+  .string()
+  .refine(
+    (text) => parseLimit(text) !== null,
+    'must be like "10MiB per call", "100MiB per 1h", "5000 rows per 1h" or "100 calls per 1m"',
+  )
+
+const resource = z
+  .string()
+  .max(500)
+  .superRefine((text, context) => {
+    const fault = patternFault(text)
+    if (fault) context.addIssue({ code: 'custom', message: fault })
+  })
+
+function list<Item extends z.ZodType>(item: Item) {
+  return z.array(item).min(1, 'must not be empty: leave the key out to match anything').max(MOST_ITEMS)
+}
+
+const approvalSchema = z.strictObject({
+  reviewers: list(selector).describe('Who may vote: any one of these selectors entitles a person.'),
+  quorum: z.int().min(1).max(20).exactOptional().describe('How many different people have to approve; 1 if left out.'),
+  expires: duration.exactOptional().describe('How long people have to decide; `hold.expires` if left out.'),
+  reason_required: z.boolean().exactOptional().describe('Whether a vote needs a reason; false if left out.'),
+})
+
+const ruleShape = {
+  name: name.describe('Unique within its policy.'),
+  principals: list(selector).exactOptional().describe('Who calls; anyone if left out.'),
+  upstreams: list(z.string().min(1).max(100))
+    .exactOptional()
+    .describe('Names of upstreams; every upstream if left out.'),
+  verbs: list(z.string().min(1).max(100))
+    .exactOptional()
+    .describe('Verbs of the protocol, exactly, or `*`; every verb if left out.'),
+  resources: list(resource).exactOptional().describe('Resource patterns; every resource if left out.'),
+  when: z.string().min(1).max(LONGEST_CONDITION).exactOptional().describe('A CEL expression that must be true.'),
+  effect: z.enum(['allow', 'hold', 'deny']).describe('`deny` beats `hold` beats `allow`.'),
+  limits: list(limit)
+    .exactOptional()
+    .describe('Bounds on what an allow lets through, per call or per principal and window.'),
+  approval: approvalSchema
+    .exactOptional()
+    .describe('What a hold asks for; on an allow with limits: what it asks for once one is exceeded.'),
+  message: z.string().min(1).max(500).exactOptional().describe('Told to the agent, and shown on the card.'),
+  max_duration: duration
+    .exactOptional()
+    .describe('When a stream or a connection that this rule lets through is ended.'),
+}
+
+const ruleSchema = z.strictObject(ruleShape).superRefine((rule, context) => {
+  const fault = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message })
+  if (rule.effect === 'hold' && !rule.approval) fault('effect', 'a hold needs "approval": who may countersign it')
+  if (rule.effect === 'deny' && rule.approval) fault('approval', 'a deny asks nobody')
+  if (rule.effect === 'deny' && rule.max_duration) fault('max_duration', 'a deny lets nothing through')
+  if (rule.effect !== 'allow' && rule.limits) fault('limits', `limits belong to an allow, not to a ${rule.effect}`)
+  if (rule.effect === 'allow' && rule.approval && !rule.limits) {
+    fault('approval', 'an allow asks nobody, unless it has "limits"; did you mean "effect: hold"?')
+  }
+})
+
+const policyShape = {
+  name: name.describe('Unique among all policies.'),
+  rules: z.array(ruleSchema).min(1, 'must have at least one rule').max(MOST_RULES),
+}
+
+/** One policy file, as the contract shows it. */
+export const policySchema = z.strictObject(policyShape).superRefine((policy, context) => {
+  const seen = new Set<string>()
+  for (const [index, rule] of policy.rules.entries()) {
+    if (seen.has(rule.name)) {
+      context.addIssue({
+        code: 'custom',
+        path: ['rules', index, 'name'],
+        message: `"${rule.name}" names another rule already`,
+      })
+    }
+    seen.add(rule.name)
+  }
+})
+
+export type Policy = z.infer<typeof policySchema>
+export type Rule = Policy['rules'][number]
+
+/** Judges parsed YAML as a policy. */
+export function checkPolicy(file: string, document: Located): Policy | readonly Problem[] {
+  const parsed = policySchema.safeParse(document.value)
+  if (parsed.success) return parsed.data
+  return describeIssues({ file, document, issues: parsed.error.issues, keysAt })
+}
+
+/** Turns what zod found into problems with lines, each unknown key with the nearest known one. */
+export function describeIssues(found: {
+  file: string
+  document: Located
+  issues: readonly z.core.$ZodIssue[]
+  keysAt(path: Path): readonly string[]
+}): readonly Problem[] {
+  const { file, document, issues } = found
+  return issues.flatMap((issue): Problem[] => {
+    if (issue.code !== 'unrecognized_keys') {
+      const where = formatPath(issue.path)
+      return [
+        { file, line: document.lineOf(issue.path), message: `${where === '' ? '' : `${where}: `}${issue.message}` },
+      ]
+    }
+    return issue.keys.map((key) => {
+      const nearest = nearestName(key, found.keysAt(issue.path))
+      const hint = nearest === null ? '' : `; did you mean "${nearest}"?`
+      return { file, line: document.lineOfKey(issue.path, key), message: `unknown key "${key}"${hint}` }
+    })
+  })
+}
+
+function keysAt(path: Path): readonly string[] {
+  if (path.at(-1) === 'approval') return Object.keys(approvalSchema.shape)
+  return Object.keys(path.length === 0 ? policyShape : ruleShape)
+}
+
+function formatPath(path: Path): string {
+  return path
+    .map((step, index) => (typeof step === 'number' ? `[${step}]` : `${index > 0 ? '.' : ''}${String(step)}`))
+    .join('')
+}
