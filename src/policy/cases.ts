@@ -2,12 +2,10 @@ import { z } from 'zod'
 import type { Action, Actions, FactSchema, Needs } from '../domain/action.ts'
 import { type Group, type Principal, parseParty } from '../domain/principal.ts'
 import { formatRule, type Unsure, type Verdict } from '../domain/verdict.ts'
+import { type Problem, parseYaml } from '../platform/yaml.ts'
 import type { CompileContext } from './compile.ts'
 import { type DecideInput, decide } from './decide.ts'
-import { isProblems, type Problem } from './problem.ts'
-import { describeIssues } from './schema.ts'
 import type { PolicySet } from './set.ts'
-import { readYaml } from './yaml.ts'
 
 const party = z
   .string()
@@ -59,11 +57,10 @@ const caseShape = {
   expect: expectSchema,
 }
 
-const fileShape = {
+const fileSchema = z.strictObject({
   principals: z.record(z.string(), principalSchema).default({}),
   cases: z.array(z.strictObject(caseShape)).min(1),
-}
-const fileSchema = z.strictObject(fileShape)
+})
 
 type Case = z.infer<typeof fileSchema>['cases'][number]
 type CaseFile = z.infer<typeof fileSchema>
@@ -85,16 +82,14 @@ export function runCases(parts: {
   readonly context: CompileContext
 }): readonly CaseResult[] | { readonly problems: readonly Problem[] } {
   const { file, text, set, context } = parts
-  const document = readYaml(file, text)
-  if (isProblems(document)) return { problems: document }
-  const parsed = fileSchema.safeParse(document.value)
-  if (!parsed.success) return { problems: describeIssues({ file, document, issues: parsed.error.issues, keysAt }) }
+  const parsed = parseYaml(text, { file, schema: fileSchema })
+  if (!parsed.ok) return { problems: parsed.problems }
 
   const problems: Problem[] = []
   const results: CaseResult[] = []
-  for (const [index, one] of parsed.data.cases.entries()) {
-    const line = document.lineOf(['cases', index])
-    const input = toInput(one, parsed.data, context)
+  for (const [index, one] of parsed.value.cases.entries()) {
+    const line = parsed.lineOf(['cases', index])
+    const input = toInput(one, parsed.value, context)
     if (typeof input === 'string') problems.push({ file, line, message: `case "${one.name}": ${input}` })
     else {
       const verdict = decide(set, input)
@@ -192,12 +187,4 @@ function formatVerdict(verdict: Verdict | Unsure): string {
 
 function isSame(a: readonly string[], b: readonly string[]): boolean {
   return JSON.stringify([...a].sort()) === JSON.stringify([...b].sort())
-}
-
-function keysAt(path: readonly PropertyKey[]): readonly string[] {
-  if (path.length === 0) return Object.keys(fileShape)
-  if (path.includes('expect')) return Object.keys(expectSchema.shape)
-  if (path.includes('actions')) return Object.keys(actionShape)
-  if (path.includes('principal') || path[0] === 'principals') return Object.keys(principalSchema.shape)
-  return Object.keys(caseShape)
 }

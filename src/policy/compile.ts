@@ -3,14 +3,13 @@ import { nearestName } from '../domain/nearest.ts'
 import { parseSelector, type Selector } from '../domain/selector.ts'
 import { parseDuration } from '../domain/units.ts'
 import type { Limit, Requirement, RuleRef } from '../domain/verdict.ts'
+import type { Problem } from '../platform/yaml.ts'
 import { createLanguage, type Language, type Program } from './expression.ts'
 import { parseLimit } from './limit.ts'
 import { createLookup } from './lookup.ts'
-import type { Problem } from './problem.ts'
 import type { Rule } from './schema.ts'
 import type { CompiledRule, PolicySet } from './set.ts'
 import type { PolicySource } from './source.ts'
-import type { Path } from './yaml.ts'
 
 /** What of a configuration the policies are checked against. */
 export interface CompileContext {
@@ -58,7 +57,7 @@ export function compile(source: PolicySource, context: CompileContext): PolicySe
   return { version: 0, hash: source.hash, rules, lookups }
 }
 
-type Tell = (path: Path, message: string, linesBelow?: number) => void
+type Tell = (path: readonly PropertyKey[], message: string, linesBelow?: number) => void
 
 interface RuleParts {
   readonly policy: string

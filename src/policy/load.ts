@@ -1,9 +1,9 @@
 import { lstat, readdir, readFile, stat } from 'node:fs/promises'
 import { join, relative } from 'node:path'
-import { isProblems, type Problem } from './problem.ts'
-import { checkPolicy, type Policy } from './schema.ts'
+import { type Problem, parseYaml } from '../platform/yaml.ts'
+import { isProblems } from './problem.ts'
+import { type Policy, policySchema } from './schema.ts'
 import { createSource, type PolicySource } from './source.ts'
-import { type Located, readYaml } from './yaml.ts'
 
 const LARGEST_FILE_BYTES = 256 * 1024
 const MOST_FILES = 1000
@@ -29,30 +29,29 @@ export async function loadPolicies(directory: string): Promise<PolicySource | re
   }
 
   const problems: Problem[] = []
-  const read = new Map<string, { file: string; document: Located; policy: Policy }>()
-  const policies: Policy[] = []
+  const read = new Map<string, Loaded>()
   for (const path of files.policies) {
-    const file = relative(process.cwd(), path) || path
-    const policy = await loadPolicy(path, file)
-    if (isProblems(policy)) problems.push(...policy)
-    else {
-      const { name } = policy.policy
-      const other = read.get(name)
-      if (other) {
-        const line = policy.document.lineOf(['name'])
-        problems.push({ file, line, message: `"${name}" names the policy of ${other.file} already` })
-      }
-      read.set(name, { file, ...policy })
-      policies.push(policy.policy)
+    const loaded = await loadPolicy(path, relative(process.cwd(), path) || path)
+    if (isProblems(loaded)) {
+      problems.push(...loaded)
+      continue
     }
+    const { file, policy } = loaded
+    const other = read.get(policy.name)
+    if (other) {
+      const message = `"${policy.name}" names the policy of ${other.file} already`
+      problems.push({ file, line: loaded.lineOf(['name']), message })
+    }
+    read.set(policy.name, loaded)
   }
   if (problems.length > 0) return problems
 
+  const policies = [...read.values()].map(({ policy }) => policy)
   return createSource(policies, (name, rule, path) => {
     const known = read.get(name)
     if (!known) return { file: directory, line: 0 }
     const index = known.policy.rules.findIndex((candidate) => candidate.name === rule)
-    return { file: known.file, line: known.document.lineOf(['rules', index, ...path]) }
+    return { file: known.file, line: known.lineOf(['rules', index, ...path]) }
   })
 }
 
@@ -105,16 +104,23 @@ export async function readText(path: string, file: string): Promise<string | rea
   }
 }
 
-async function loadPolicy(
-  path: string,
-  file: string,
-): Promise<{ readonly policy: Policy; readonly document: Located } | readonly Problem[]> {
+interface Loaded {
+  readonly policy: Policy
+  readonly file: string
+  lineOf(path: readonly PropertyKey[]): number
+}
+
+async function loadPolicy(path: string, file: string): Promise<Loaded | readonly Problem[]> {
   const text = await readText(path, file)
   if (isProblems(text)) return text
-  const document = readYaml(file, text)
-  if (isProblems(document)) return document
-  const policy = checkPolicy(file, document)
-  return isProblems(policy) ? policy : { policy, document }
+  try {
+    const parsed = parseYaml(text, { file, schema: policySchema })
+    return parsed.ok ? { policy: parsed.value, file, lineOf: parsed.lineOf } : parsed.problems
+  } catch (error) {
+    // The parser recurses: a file that is nested deep enough exhausts the stack.
+    if (error instanceof RangeError) return [{ file, line: 0, message: 'is nested too deeply' }]
+    throw error
+  }
 }
 
 /** Whoever may write a policy decides what agents may do. */

@@ -1,11 +1,8 @@
 import { z } from 'zod'
-import { nearestName } from '../domain/nearest.ts'
 import { parseSelector } from '../domain/selector.ts'
 import { parseDuration } from '../domain/units.ts'
 import { parseLimit } from './limit.ts'
 import { patternFault } from './pattern.ts'
-import type { Problem } from './problem.ts'
-import type { Located, Path } from './yaml.ts'
 
 const MOST_ITEMS = 200
 const MOST_RULES = 2000
@@ -114,44 +111,3 @@ export const policySchema = z.strictObject(policyShape).superRefine((policy, con
 
 export type Policy = z.infer<typeof policySchema>
 export type Rule = Policy['rules'][number]
-
-/** Judges parsed YAML as a policy. */
-export function checkPolicy(file: string, document: Located): Policy | readonly Problem[] {
-  const parsed = policySchema.safeParse(document.value)
-  if (parsed.success) return parsed.data
-  return describeIssues({ file, document, issues: parsed.error.issues, keysAt })
-}
-
-/** Turns what zod found into problems with lines, each unknown key with the nearest known one. */
-export function describeIssues(found: {
-  file: string
-  document: Located
-  issues: readonly z.core.$ZodIssue[]
-  keysAt(path: Path): readonly string[]
-}): readonly Problem[] {
-  const { file, document, issues } = found
-  return issues.flatMap((issue): Problem[] => {
-    if (issue.code !== 'unrecognized_keys') {
-      const where = formatPath(issue.path)
-      return [
-        { file, line: document.lineOf(issue.path), message: `${where === '' ? '' : `${where}: `}${issue.message}` },
-      ]
-    }
-    return issue.keys.map((key) => {
-      const nearest = nearestName(key, found.keysAt(issue.path))
-      const hint = nearest === null ? '' : `; did you mean "${nearest}"?`
-      return { file, line: document.lineOfKey(issue.path, key), message: `unknown key "${key}"${hint}` }
-    })
-  })
-}
-
-function keysAt(path: Path): readonly string[] {
-  if (path.at(-1) === 'approval') return Object.keys(approvalSchema.shape)
-  return Object.keys(path.length === 0 ? policyShape : ruleShape)
-}
-
-function formatPath(path: Path): string {
-  return path
-    .map((step, index) => (typeof step === 'number' ? `[${step}]` : `${index > 0 ? '.' : ''}${String(step)}`))
-    .join('')
-}

@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import type { Json } from '../domain/json.ts'
-import type { Problem } from './problem.ts'
+import type { Problem } from '../platform/yaml.ts'
 import { type Policy, policySchema } from './schema.ts'
-import type { Path } from './yaml.ts'
 
 const MOST_CANONICAL_BYTES = 8 * 1024 * 1024
 const MOST_RULES = 5000
@@ -17,7 +16,7 @@ export interface PolicySource {
   /** By name. */
   readonly policies: readonly Policy[]
   /** Where a part of a rule was written. */
-  locate(policy: string, rule: string, path: Path): { readonly file: string; readonly line: number }
+  locate(policy: string, rule: string, path: readonly PropertyKey[]): { readonly file: string; readonly line: number }
 }
 
 const formatSchema = z.strictObject({ format: z.literal(1), policies: z.array(policySchema) })

@@ -2,10 +2,11 @@ import { readdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { formatProblem } from '../../src/platform/yaml.ts'
 import { runCases, uncovered } from '../../src/policy/cases.ts'
 import { type CompileContext, compile } from '../../src/policy/compile.ts'
 import { findPolicyFiles, loadPolicies } from '../../src/policy/load.ts'
-import { formatProblem, isProblems } from '../../src/policy/problem.ts'
+import { isProblems } from '../../src/policy/problem.ts'
 import { CONTEXT } from './world.ts'
 
 const TOPICS = join(import.meta.dirname, 'cases')

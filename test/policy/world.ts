@@ -1,12 +1,12 @@
 import type { FactSchema } from '../../src/domain/action.ts'
 import type { Principal } from '../../src/domain/principal.ts'
+import { formatProblem, type Problem, parseYaml } from '../../src/platform/yaml.ts'
 import { type CompileContext, compile } from '../../src/policy/compile.ts'
 import type { DecideInput } from '../../src/policy/decide.ts'
-import { formatProblem, isProblems, type Problem } from '../../src/policy/problem.ts'
-import { checkPolicy } from '../../src/policy/schema.ts'
+import { isProblems } from '../../src/policy/problem.ts'
+import { policySchema } from '../../src/policy/schema.ts'
 import type { PolicySet } from '../../src/policy/set.ts'
 import { createSource, type PolicySource } from '../../src/policy/source.ts'
-import { readYaml } from '../../src/policy/yaml.ts'
 
 export const HTTP_FACTS: FactSchema = {
   method: { type: 'string', doc: 'The method.' },
@@ -52,21 +52,16 @@ export const AGENT: Principal = {
 
 /** Reads policies written as YAML texts, as if each were a file. */
 export function sourceOf(...texts: readonly string[]): PolicySource | readonly Problem[] {
-  const read = texts.map((text, index) => {
-    const document = readYaml(`${index}.yaml`, text)
-    if (isProblems(document)) return document
-    const policy = checkPolicy(`${index}.yaml`, document)
-    return isProblems(policy) ? policy : { policy, document, file: `${index}.yaml` }
-  })
-  const problems = read.filter(isProblems).flat()
+  const read = texts.map((text, index) => parseYaml(text, { file: `${index}.yaml`, schema: policySchema }))
+  const problems = read.flatMap((one) => (one.ok ? [] : one.problems))
   if (problems.length > 0) return problems
-  const good = read.filter((one) => !isProblems(one))
+  const good = read.flatMap((one, index) => (one.ok ? [{ ...one, file: `${index}.yaml` }] : []))
   return createSource(
-    good.map(({ policy }) => policy),
+    good.map(({ value }) => value),
     (policy, rule, path) => {
-      const found = good.find((one) => one.policy.name === policy)
-      const index = found?.policy.rules.findIndex(({ name }) => name === rule) ?? -1
-      return { file: found?.file ?? '', line: found?.document.lineOf(['rules', index, ...path]) ?? 0 }
+      const found = good.find(({ value }) => value.name === policy)
+      const index = found?.value.rules.findIndex(({ name }) => name === rule) ?? -1
+      return { file: found?.file ?? '', line: found?.lineOf(['rules', index, ...path]) ?? 0 }
     },
   )
 }
