@@ -10,9 +10,9 @@ import { type IssuerOptions, isTrustworthyUrl } from './options.ts'
  */
 export async function discoverKeySetUrl(options: IssuerOptions, fetcher: Fetcher, signal: AbortSignal): Promise<URL> {
   const { issuer } = options
-  const server = new URL(options.discovery ?? issuer)
+  const server = new URL(options.discovery ?? `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`)
   const metadata = await readMetadata(server, fetcher, signal)
-  // The library compares URLs, to which a trailing slash is nothing; the `iss` of tokens is compared as text.
+  // Given the document's own URL the library compares no issuers; it would compare URLs, to which a slash is nothing.
   if (metadata.issuer !== issuer) {
     throw new GatewayError(
       'config',

@@ -44,7 +44,7 @@ const keyShape = z.looseObject({
     .refine((operations) => operations.includes('verify'))
     .optional(),
   alg: z.string().optional(),
-  d: z.undefined(),
+  d: z.never().optional(),
 })
 type PublicKey = z.output<typeof keyShape>
 
