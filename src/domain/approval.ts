@@ -17,6 +17,7 @@ export const STATES = Object.keys(TRANSITIONS) as readonly State[]
 export const WITHDRAWAL_REASONS = [
   'client_cancelled',
   'policy_changed',
+  'call_changed',
   'reviewers_changed',
   'suspended',
   'store_failover',

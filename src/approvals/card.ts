@@ -1,0 +1,61 @@
+import { createHash } from 'node:crypto'
+import type { Actions } from '../domain/action.ts'
+import type { Card, Claimed, Payload } from '../domain/card.ts'
+import { formatParty, type Principal } from '../domain/principal.ts'
+import { formatSelector } from '../domain/selector.ts'
+import { formatRule, type Requirement, type Verdict } from '../domain/verdict.ts'
+import { canonicalJson } from './canonical.ts'
+
+/** What a card is made of. Times in milliseconds since the epoch. */
+export interface CardParts {
+  readonly approval: string
+  readonly requester: Principal
+  readonly upstream: { readonly name: string; readonly labels: Readonly<Record<string, string>> }
+  readonly actions: Actions
+  readonly verdict: Verdict
+  /** Hex. */
+  readonly digest: string
+  readonly payload: Payload | null
+  readonly notes: readonly string[]
+  readonly claimed: Claimed
+  readonly createdAt: number
+  readonly expiresAt: number
+}
+
+/** Puts a card together; the same parts give the same card. */
+export function buildCard(parts: CardParts): Card {
+  const { requester, upstream, verdict } = parts
+  return {
+    approval: parts.approval,
+    verified: {
+      agent: requester.subject,
+      issuer: requester.issuer,
+      onBehalfOf: requester.onBehalfOf && formatParty(requester.onBehalfOf),
+      owner: requester.owner && formatParty(requester.owner),
+      groups: requester.groups.map((group) => `${group.issuerName}/${group.name}`),
+    },
+    derived: {
+      upstream: upstream.name,
+      labels: upstream.labels,
+      actions: parts.actions.map(({ verb, resource }) => ({ verb, resource })),
+      payload: parts.payload,
+      digest: parts.digest,
+      rules: verdict.rules.map((rule) => ({ name: formatRule(rule), message: verdict.message })),
+      notes: parts.notes,
+    },
+    claimed: parts.claimed,
+    createdAt: parts.createdAt,
+    expiresAt: parts.expiresAt,
+    needed: verdict.requirements.map(describeRequirement),
+  }
+}
+
+/** The bytes of a card as it is kept, and their SHA-256: what was seen is what was signed. */
+export function encodeCard(card: Card): { readonly bytes: Buffer; readonly hash: Buffer } {
+  const bytes = Buffer.from(canonicalJson(card), 'utf8')
+  return { bytes, hash: createHash('sha256').update(bytes).digest() }
+}
+
+function describeRequirement({ reviewers, quorum, isReasonRequired }: Requirement) {
+  return { reviewers: reviewers.map(formatSelector), quorum, isReasonRequired }
+}

@@ -1,0 +1,85 @@
+import type { Approval, WithdrawalReason } from '../domain/approval.ts'
+import type { Tx } from '../platform/database.ts'
+import { decidedEntry } from './entries.ts'
+import type { Ground } from './ground.ts'
+import { APPROVAL_COLUMNS, type ApprovalRow } from './row.ts'
+import { approvalOf, move, notify, oweResult, readHeld, readNow } from './store.ts'
+
+/** Ends an open approval without a vote. Null if it is not open (any more). */
+export async function withdraw(ground: Ground, id: string, reason: WithdrawalReason): Promise<Approval | null> {
+  return ground.database.transaction(async (tx) => {
+    const row = await move(tx, id, { event: 'withdraw', at: await readNow(tx), reason })
+    if (!row) return null
+    await conclude(ground, tx, [row])
+    const held = await readHeld(tx, ground.keys, { id })
+    return held && approvalOf(held)
+  })
+}
+
+/**
+ * Expires those of these approvals whose time is over, by the database's clock. Any replica does it, when it sees one;
+ * a row that another one is busy with is left to it.
+ */
+export async function expireOverdue(
+  ground: Ground,
+  which: { ids: readonly string[] | null; most: number },
+): Promise<readonly string[]> {
+  return ground.database.transaction(async (tx) => {
+    const { rows } = await tx.query<ApprovalRow>(
+      `UPDATE approval SET state = 'expired', decided_at = date_trunc('milliseconds', clock_timestamp()), reason = NULL
+       WHERE id IN (
+         SELECT id FROM approval
+         WHERE state IN ('pending', 'approved') AND ($1::text[] IS NULL OR id = ANY($1))
+           AND (CASE state WHEN 'pending' THEN expires_at ELSE use_by END) <= clock_timestamp()
+         ORDER BY id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED)
+       RETURNING ${APPROVAL_COLUMNS}`,
+      [which.ids, which.most],
+    )
+    await conclude(ground, tx, rows)
+    return rows.map((row) => row.id)
+  })
+}
+
+/**
+ * Withdraws every approval opened before a moment, a batch at a time: after a failover or a restore nobody can tell
+ * which of them had been used. Returns how many there were.
+ */
+export async function withdrawAll(
+  ground: Ground,
+  { reason, openedBefore }: { reason: WithdrawalReason; openedBefore: Date },
+): Promise<number> {
+  for (let count = 0; ; ) {
+    const ended = await ground.database.transaction(async (tx) => {
+      const { rows } = await tx.query<ApprovalRow>(
+        `UPDATE approval SET state = 'withdrawn', decided_at = date_trunc('milliseconds', clock_timestamp()), reason = $1
+         WHERE id IN (SELECT id FROM approval WHERE state IN ('pending', 'approved') AND created_at < $2
+           ORDER BY id LIMIT 100 FOR NO KEY UPDATE)
+         RETURNING ${APPROVAL_COLUMNS}`,
+        [reason, openedBefore],
+      )
+      await conclude(ground, tx, rows)
+      return rows.length
+    })
+    if (ended === 0) return count
+    count += ended
+  }
+}
+
+/** What follows the end of approvals, in the same transaction: results owed, replicas told, entries chained last. */
+async function conclude(ground: Ground, tx: Tx, rows: readonly ApprovalRow[]): Promise<void> {
+  if (rows.length === 0) return
+  const ids = rows.map((row) => row.id)
+  await oweResult(tx, ids)
+  await notify(tx, ids)
+  await ground.within(
+    tx,
+    rows.map((row) => decidedEntry(row, { state: row.state, ...(row.reason !== null && { cause: row.reason }) })),
+  )
+  for (const row of rows) observeEnd(ground, row)
+}
+
+/** Counts how long an approval was open. */
+export function observeEnd({ metrics }: Ground, row: ApprovalRow): void {
+  const seconds = ((row.decided_at ?? row.created_at).getTime() - row.created_at.getTime()) / 1000
+  metrics.holdSeconds.observe({ upstream: row.upstream, state: row.state }, seconds)
+}

@@ -1,0 +1,101 @@
+import type { State } from '../domain/approval.ts'
+import type { Entry } from '../domain/entry.ts'
+import { formatSelector } from '../domain/selector.ts'
+import { formatRule } from '../domain/verdict.ts'
+import { isEntitled } from './quorum.ts'
+import type { ApprovalRow } from './row.ts'
+import { hashVote, type VoteRow } from './votes.ts'
+
+export function heldEntry(row: ApprovalRow, { policyVersion }: { policyVersion: number }): Entry {
+  return {
+    ...about(row),
+    kind: 'held',
+    effect: 'hold',
+    policyVersion,
+    detail: {
+      ...fingerprint(row),
+      expires_at: row.expires_at.toISOString(),
+      is_detached: row.is_detached,
+      requirements: row.requirements.map(({ rule, quorum }) => ({ rule: formatRule(rule), quorum })),
+    },
+  }
+}
+
+export function voteEntry(row: ApprovalRow, vote: VoteRow): Entry {
+  const group = groupOf(row, vote)
+  return {
+    ...about(row),
+    kind: 'vote',
+    reviewer: { issuer: vote.issuer, subject: vote.subject },
+    ...(group !== null && { reviewerGroup: group }),
+    ...(vote.reason !== null && { reason: vote.reason }),
+    detail: {
+      ...fingerprint(row),
+      decision: vote.decision,
+      via: vote.via,
+      assurance: vote.assurance,
+      vote: hashVote(vote),
+    },
+  }
+}
+
+/** `vote` is the one that decided, if it was a vote. `cause` is a word of the gateway's own, never a person's. */
+export function decidedEntry(
+  row: ApprovalRow,
+  { state, vote, cause }: { state: State; vote?: VoteRow; cause?: string },
+): Entry {
+  return {
+    ...about(row),
+    kind: 'decided',
+    ...(vote && { reviewer: { issuer: vote.issuer, subject: vote.subject } }),
+    ...(vote && vote.reason !== null && { reason: vote.reason }),
+    detail: { ...fingerprint(row), state, ...(cause !== undefined && { cause }) },
+  }
+}
+
+/** `callId` is the call that is forwarded: the one that opened the approval, or a retry. */
+export function spentEntry(
+  row: ApprovalRow,
+  { callId, votes, quorum }: { callId: string; votes: readonly VoteRow[]; quorum: number },
+): Entry {
+  return {
+    ...about(row),
+    kind: 'spent',
+    callId,
+    detail: { ...fingerprint(row), opened_by: row.call_id, quorum, votes: votes.map(hashVote) },
+  }
+}
+
+/** The gateway ended before it could say how this call ended. */
+export function unknownEntry(row: ApprovalRow, callId: string): Entry {
+  return { ...about(row), kind: 'outcome', callId, outcome: 'unknown', detail: { digest: row.digest.toString('hex') } }
+}
+
+function about(row: ApprovalRow) {
+  const rule = row.rules[0]
+  return {
+    callId: row.call_id,
+    approvalId: row.id,
+    principal: row.requester,
+    upstream: row.upstream,
+    verb: row.verb,
+    resource: row.resource,
+    ...(rule && { rule: formatRule(rule) }),
+  }
+}
+
+function fingerprint(row: ApprovalRow) {
+  return { digest: row.digest.toString('hex'), card_hash: row.card_hash.toString('hex') }
+}
+
+/** The selector that entitled the person, if it names a group. */
+function groupOf(row: ApprovalRow, vote: VoteRow): string | null {
+  for (const requirement of row.requirements) {
+    for (const selector of requirement.reviewers) {
+      if (selector.kind === 'group' && isEntitled({ ...requirement, reviewers: [selector] }, vote)) {
+        return formatSelector(selector)
+      }
+    }
+  }
+  return null
+}

@@ -1,0 +1,73 @@
+import type { Approval } from '../domain/approval.ts'
+import type { Outcome, Stored } from '../domain/call.ts'
+import type { Ground } from './ground.ts'
+import { decodeStored, encodeStored, sealAlso, unseal } from './seal.ts'
+import { notify } from './store.ts'
+
+interface Kept {
+  readonly id: string
+  readonly digest: Buffer
+  readonly is_detached: boolean
+  readonly wrapped: Buffer | null
+  readonly sealed: Buffer | null
+}
+
+/**
+ * Notes how the call that used an approval up has ended, and keeps the response of a detached one, encrypted. Only the
+ * call that spent it is heard: a waiter that was told to come back has an outcome too, but not this approval's.
+ */
+export async function finish(
+  ground: Ground,
+  approval: Pick<Approval, 'id'>,
+  { callId, outcome }: { callId: string; outcome: Outcome },
+): Promise<void> {
+  if (outcome.name === 'pending') return
+  const { database, keys } = ground
+  await database.transaction(async (tx) => {
+    const { rows } = await tx.query<Kept>(
+      `SELECT id, digest, is_detached, wrapped_key AS wrapped, sealed_response AS sealed FROM approval
+       WHERE id = $1 AND state = 'spent' AND spent_call = $2 AND (outcome IS NULL OR outcome = 'unknown')
+       FOR NO KEY UPDATE`,
+      [approval.id, callId],
+    )
+    const kept = rows[0]
+    if (!kept) return
+    const { wrapped } = kept
+    const response = kept.is_detached && wrapped !== null ? (outcome.response ?? null) : null
+    const sealed =
+      response &&
+      wrapped &&
+      sealAlso(keys.payload, { ...kept, wrapped }, { field: 'response', plaintext: encodeStored(response) })
+    await tx.query('UPDATE approval SET outcome = $2, sealed_response = $3, stored_bytes = $4 WHERE id = $1', [
+      kept.id,
+      outcome.name,
+      sealed,
+      sealed?.length ?? 0,
+    ])
+    await notify(tx, [kept.id])
+  })
+}
+
+/** The response of a detached call; null if there is none (yet, or any more). */
+export async function readResponse({ database, keys }: Ground, id: string): Promise<Stored | null> {
+  return readSealed({ database, keys }, id, 'response')
+}
+
+/** The call as it was approved; null once it was used, or its approval ended. */
+export async function readCall({ database, keys }: Ground, id: string): Promise<Stored | null> {
+  return readSealed({ database, keys }, id, 'call')
+}
+
+async function readSealed(
+  { database, keys }: Pick<Ground, 'database' | 'keys'>,
+  id: string,
+  field: 'call' | 'response',
+): Promise<Stored | null> {
+  const { rows } = await database.query<Kept>(
+    `SELECT id, digest, is_detached, wrapped_key AS wrapped, sealed_${field} AS sealed FROM approval WHERE id = $1`,
+    [id],
+  )
+  const kept = rows[0]
+  const bytes = kept ? unseal(keys.payload, kept, { field, sealed: kept.sealed }) : null
+  return bytes && decodeStored(bytes)
+}

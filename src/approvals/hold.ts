@@ -1,0 +1,264 @@
+import { createHash } from 'node:crypto'
+import type { Action, Actions } from '../domain/action.ts'
+import type { Approval } from '../domain/approval.ts'
+import { lengthPrefixed } from '../domain/bytes.ts'
+import type { Exchange, Presentation, Sealed } from '../domain/call.ts'
+import { GatewayError } from '../domain/error.ts'
+import { formatParty, principalKey } from '../domain/principal.ts'
+import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts'
+import { formatSelector } from '../domain/selector.ts'
+import type { Judged, Verdict } from '../domain/verdict.ts'
+import type { Tx } from '../platform/database.ts'
+import { newApprovalId } from '../platform/id.ts'
+import { attach, findPrecedent, type HoldRequest, noteKey } from './attach.ts'
+import { buildCard, encodeCard } from './card.ts'
+import { expireOverdue, withdraw } from './end.ts'
+import { heldEntry } from './entries.ts'
+import type { Ground } from './ground.ts'
+import type { HoldOptions } from './options.ts'
+import { type ApprovalFacts, type ApprovalRow, signApproval, toApproval } from './row.ts'
+import { encodeStored, newEnvelope } from './seal.ts'
+import { notify, oweCard, readNow } from './store.ts'
+
+/** Characters of a verb or a resource in the columns; the card has all of it. */
+const MOST_TEXT = 2000
+
+/** Rounds of looking and opening. Each one that fails means that another process was faster, or that one expired. */
+const ATTEMPTS = 5
+
+/**
+ * Opens an approval for a call, or attaches to the one that waits for the same call. `present` is asked only if one is
+ * opened, and never inside a transaction.
+ */
+export function createHolding(
+  ground: Ground,
+  { options, channels }: { options: HoldOptions; channels: readonly string[] },
+): (call: Exchange, judged: Judged, sealed: Sealed) => Promise<Approval | Refusal> {
+  const { database, keys } = ground
+
+  return async function hold(call, judged, sealed) {
+    const { verdict, actions } = judged
+    if (judged.effect !== 'hold' || verdict === null || actions === null || verdict.requirements.length === 0) {
+      throw new GatewayError('internal', 'a call was held that no rule holds')
+    }
+    const request = toRequest(call, sealed, options)
+    const overtaken = new GatewayError('store', 'another process was faster')
+    let presentation: Presentation | null = null
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const found = await findPrecedent(database, keys, request)
+      if (isRefusal(found)) return found
+      if (found?.fate === 'join') {
+        const joined = await attach(ground, found.held, request)
+        if (joined) return joined
+        continue
+      }
+      if (found?.fate === 'overdue') await expireOverdue(ground, { ids: [found.held.row.id], most: 1 })
+      if (found?.fate === 'tampered') await withdraw(ground, found.held.row.id, 'tampered')
+      presentation ??= await call.present()
+      const opening: Opening = { call, verdict, actions, sealed, request, presentation, overtaken }
+      try {
+        return await database.transaction((tx) => open(tx, opening))
+      } catch (error) {
+        if (error !== overtaken) throw error
+      }
+    }
+    throw overtaken
+  }
+
+  /** Throws `overtaken`, so that nothing of it stays, if another process was faster. */
+  async function open(tx: Tx, of: Opening): Promise<Approval | Refusal> {
+    const { request, call, verdict, sealed } = of
+    await lockHolder(tx, request.principalKey)
+    if (await findPrecedent(tx, keys, request)) throw of.overtaken
+    const plaintext = encodeStored(sealed.stored)
+    const excess = await findExcess(tx, request.principalKey, plaintext.length)
+    if (excess) return excess
+
+    const id = newApprovalId()
+    const createdAt = await readNow(tx)
+    const expiresAt = new Date(createdAt.getTime() + lifetimeMs(verdict, options))
+    const before = await describeBefore(tx, request)
+    const card = encodeCard(
+      buildCard({
+        approval: id,
+        requester: call.principal,
+        upstream: call.upstream,
+        actions: of.actions,
+        verdict,
+        digest: sealed.digest.toString('hex'),
+        payload: of.presentation.payload,
+        notes: [...before, ...of.presentation.notes],
+        claimed: call.claimed,
+        createdAt: createdAt.getTime(),
+        expiresAt: expiresAt.getTime(),
+      }),
+    )
+    const deciding: Action = of.actions[verdict.decidingAction] ?? of.actions[0]
+    const facts: ApprovalFacts = {
+      id,
+      call_id: call.id,
+      principal_key: request.principalKey,
+      requester: call.principal,
+      upstream: call.upstream.name,
+      verb: cut(deciding.verb),
+      resource: cut(deciding.resource),
+      rules: verdict.rules,
+      requirements: verdict.requirements,
+      match_key: sealed.matchKey,
+      digest: sealed.digest,
+      card_hash: card.hash,
+      use_within_ms: options.use_within,
+      created_at: createdAt,
+      expires_at: expiresAt,
+    }
+    const envelope = newEnvelope(keys.payload, facts)
+    const row: ApprovalRow = {
+      ...facts,
+      ...signApproval(keys.mac, facts),
+      state: 'pending',
+      is_detached: call.isDetached,
+      use_by: null,
+      decided_at: null,
+      reason: null,
+      spent_at: null,
+      spent_call: null,
+      outcome: null,
+    }
+    const isNew = await insert(tx, row, {
+      wrapped: envelope.wrapped,
+      call: envelope.seal('call', plaintext),
+      card: envelope.seal('card', card.bytes),
+    })
+    if (!isNew || (request.keyHash && !(await noteKey(tx, request, id)))) throw of.overtaken
+    await oweCard(tx, id, { channels, conversation: conversationOf(request, call, id) })
+    await notify(tx, [id])
+    await ground.within(tx, [heldEntry(row, { policyVersion: verdict.policyVersion })])
+    return toApproval(row, [])
+  }
+
+  async function findExcess(tx: Tx, principal: Buffer, bytes: number): Promise<Refusal | null> {
+    const { rows } = await tx.query<{ open: number; bytes: number; all_bytes: number }>(
+      `SELECT count(*) FILTER (WHERE state IN ('pending', 'approved')) AS open,
+         coalesce(sum(stored_bytes), 0)::bigint AS bytes,
+         (SELECT coalesce(sum(stored_bytes), 0)::bigint FROM approval WHERE stored_bytes > 0) AS all_bytes
+       FROM approval WHERE principal_key = $1 AND stored_bytes > 0`,
+      [principal],
+    )
+    const held = rows[0]
+    if (!held) throw new GatewayError('internal', 'an aggregate has one row')
+    if (held.open >= options.open_per_principal) {
+      return tooMany(`This agent already has ${held.open} approvals waiting for people, and may have no more.`)
+    }
+    if (held.bytes + bytes > options.held_bytes_per_principal) {
+      return tooMany('What this agent has waiting for people takes too much room.')
+    }
+    if (held.all_bytes + bytes > options.held_bytes) return tooMany('Too much is waiting for people.')
+    return null
+  }
+}
+
+interface Opening {
+  readonly call: Exchange
+  readonly verdict: Verdict
+  readonly actions: Actions
+  readonly sealed: Sealed
+  readonly request: HoldRequest
+  readonly presentation: Presentation
+  readonly overtaken: GatewayError
+}
+
+function toRequest(call: Exchange, sealed: Sealed, options: HoldOptions): HoldRequest {
+  const { idempotencyKey } = call
+  return {
+    principalKey: principalKey(call.principal),
+    upstream: call.upstream.name,
+    matchKey: sealed.matchKey,
+    digest: sealed.digest,
+    keyHash: idempotencyKey === null ? null : createHash('sha256').update(idempotencyKey).digest(),
+    isDetached: call.isDetached,
+    repeatDenialMs: options.repeat_denial,
+  }
+}
+
+/** The shortest that any rule gives, or what the configuration says. */
+function lifetimeMs(verdict: Verdict, options: HoldOptions): number {
+  return Math.min(...verdict.requirements.map((requirement) => requirement.expiresMs ?? options.expires))
+}
+
+function tooMany(why: string): Refusal {
+  return refuse('too_many_holds', `Not executed. ${why} Try again when some are decided.`, { retryAfterS: 30 })
+}
+
+/** One at a time for each principal, so that its limits hold on all replicas together. */
+async function lockHolder(tx: Tx, principal: Buffer): Promise<void> {
+  await tx.query('INSERT INTO holder (principal_key) VALUES ($1) ON CONFLICT DO NOTHING', [principal])
+  await tx.query('SELECT FROM holder WHERE principal_key = $1 FOR UPDATE', [principal])
+}
+
+/** That the same was done before is for the reviewer to know: it may be what the agent forgot, or what it repeats. */
+async function describeBefore(tx: Tx, { principalKey, matchKey }: HoldRequest): Promise<readonly string[]> {
+  const { rows } = await tx.query<{ id: string; spent_at: Date; outcome: string | null }>(
+    `SELECT id, spent_at, outcome FROM approval WHERE principal_key = $1 AND match_key = $2 AND state = 'spent'
+     ORDER BY spent_at DESC LIMIT 1`,
+    [principalKey, matchKey],
+  )
+  return rows.map(({ id, spent_at, outcome }) => {
+    const end = outcome === null || outcome === 'unknown' ? 'how it ended is not known' : `it ended as ${outcome}`
+    return `The same call was done before, at ${spent_at.toISOString()} (approval ${id}); ${end}.`
+  })
+}
+
+async function insert(
+  tx: Tx,
+  row: ApprovalRow,
+  sealed: { wrapped: Buffer; call: Buffer; card: Buffer },
+): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    `INSERT INTO approval (id, call_id, principal_key, requester, upstream, verb, resource, rules, requirements,
+       match_key, digest, card_hash, use_within_ms, created_at, expires_at, kid, mac, audience, owner, is_detached,
+       sealed_call, sealed_card, wrapped_key, stored_bytes)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+       $24)
+     ON CONFLICT DO NOTHING`,
+    [
+      row.id,
+      row.call_id,
+      row.principal_key,
+      JSON.stringify(row.requester),
+      row.upstream,
+      row.verb,
+      row.resource,
+      JSON.stringify(row.rules),
+      JSON.stringify(row.requirements),
+      row.match_key,
+      row.digest,
+      row.card_hash,
+      row.use_within_ms,
+      row.created_at,
+      row.expires_at,
+      row.kid,
+      row.mac,
+      [...new Set(row.requirements.flatMap((requirement) => requirement.reviewers.map(formatSelector)))],
+      row.requester.owner && formatParty(row.requester.owner),
+      row.is_detached,
+      sealed.call,
+      sealed.card,
+      sealed.wrapped,
+      sealed.call.length,
+    ],
+  )
+  return rowCount === 1
+}
+
+/** An agent names its conversations itself: its name only counts together with who it is. */
+function conversationOf({ principalKey }: HoldRequest, call: Exchange, id: string): string {
+  const { conversation } = call.claimed
+  if (conversation === undefined) return id
+  const parts = [principalKey, conversation.toWellFormed()]
+  return createHash('sha256').update(lengthPrefixed('countersign conversation v1', parts)).digest('hex')
+}
+
+function cut(text: string): string {
+  const clean = text.toWellFormed().replaceAll('\0', '\u{fffd}')
+  return clean.length <= MOST_TEXT ? clean : `${clean.slice(0, MOST_TEXT - 1).toWellFormed()}…`
+}

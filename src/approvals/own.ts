@@ -1,0 +1,63 @@
+import type { Approval } from '../domain/approval.ts'
+import type { Stored } from '../domain/call.ts'
+import { OUTCOMES, type OutcomeName } from '../domain/entry.ts'
+import { type Principal, principalKey } from '../domain/principal.ts'
+import { readResponse } from './finish.ts'
+import type { Ground } from './ground.ts'
+import { isOver } from './refusals.ts'
+import { approvalOf, readHeld } from './store.ts'
+import type { Glimpse, Waiter } from './waiter.ts'
+
+/** A held call as the agent that made it may know it. */
+export interface OwnCall {
+  readonly approval: Approval
+  /** How the call that used the approval ended; null if none has. */
+  readonly outcome: OutcomeName | null
+  /** The response of a detached call, while it is kept. */
+  readonly response: Stored | null
+}
+
+interface Patience {
+  readonly waitMs: number
+  readonly gone: AbortSignal
+  readonly draining: AbortSignal
+}
+
+/**
+ * Finds a call by the id of the call that opened its approval, or by the approval's. Null if there is none, or none of
+ * this principal. Waits for news, if asked to: for a decision, and of a detached call for its response.
+ */
+export async function findOwnCall(
+  { ground, waiter }: { ground: Ground; waiter: Waiter },
+  { principal, id }: { principal: Principal; id: string },
+  patience: Patience | null,
+): Promise<OwnCall | null> {
+  const { rows } = await ground.database.query<{ id: string }>(
+    'SELECT id FROM approval WHERE principal_key = $1 AND (id = $2 OR call_id = $2) ORDER BY created_at DESC LIMIT 1',
+    [principalKey(principal), id],
+  )
+  const approvalId = rows[0]?.id
+  if (approvalId === undefined) return null
+  const now = await read(ground, approvalId)
+  if (!now || !patience || patience.waitMs <= 0) return now
+  const { isDetached } = now.approval
+  await waiter.wait(approvalId, { ...patience, isReached: (glimpse) => isNews(glimpse, isDetached) })
+  return read(ground, approvalId)
+}
+
+function isNews(glimpse: Glimpse, isDetached: boolean): boolean {
+  if (!isDetached) return glimpse.state !== 'pending'
+  return isOver(glimpse.state) && (glimpse.state !== 'spent' || glimpse.hasOutcome)
+}
+
+async function read(ground: Ground, id: string): Promise<OwnCall | null> {
+  const held = await readHeld(ground.database, ground.keys, { id })
+  if (!held?.isGenuine) return null
+  const { outcome } = held.row
+  const response = outcome === null ? null : await readResponse(ground, id)
+  return { approval: approvalOf(held), outcome: outcome !== null && isOutcome(outcome) ? outcome : null, response }
+}
+
+function isOutcome(text: string): text is OutcomeName {
+  return text in OUTCOMES
+}

@@ -1,0 +1,176 @@
+import type { Approval, Ballot, BallotResult, WithdrawalReason } from '../domain/approval.ts'
+import type { Exchange, Outcome, Sealed, Stored } from '../domain/call.ts'
+import type { Desk, RunningChannel } from '../domain/channel.ts'
+import type { Person, Principal } from '../domain/principal.ts'
+import { type Refusal, refuse } from '../domain/refusal.ts'
+import type { Judged, Verdict } from '../domain/verdict.ts'
+import type { Clock } from '../platform/clock.ts'
+import { expireOverdue, withdraw, withdrawAll } from './end.ts'
+import { finish, readCall } from './finish.ts'
+import type { Ground } from './ground.ts'
+import { createHolding } from './hold.ts'
+import type { HoldOptions } from './options.ts'
+import { createOutbox, type Outbox, type OutboxTiming } from './outbox.ts'
+import { findOwnCall, type OwnCall } from './own.ts'
+import { findFor, type ListFilter, listApprovals, type Shown, show } from './read.ts'
+import { refuseFor } from './refusals.ts'
+import { createRunner, type Runner, type RunnerTiming } from './runner.ts'
+import { createSettling } from './settle.ts'
+import { createSpending, type Spent, type Standing } from './spend.ts'
+import { approvalOf, NOTIFICATIONS, readHeld } from './store.ts'
+import { createSweeper } from './sweeper.ts'
+import { createVoting } from './vote.ts'
+import { createWaiter, type Glimpse } from './waiter.ts'
+
+/** Everything about calls that wait for people: what the gate, the channels, the console and the agents ask for. */
+export interface Queue extends Desk {
+  // What the gate asks for.
+  hold(call: Exchange, judged: Judged, sealed: Sealed): Promise<Approval | Refusal>
+  settle(approval: Approval, call: Pick<Exchange, 'waitMs' | 'gone' | 'whenGone'>): Promise<Approval | Refusal>
+  recall(approval: Approval): Promise<Stored | Refusal>
+  spend(approval: Approval, call: Exchange, terms: { verdict: Verdict; digest: Buffer }): Promise<Spent | Refusal>
+  withdraw(approval: Approval, judged: Judged): Promise<Refusal>
+  /** To be told of every outcome of a call that had an approval, and before the agent may ask for the response. */
+  finish(approval: Approval, how: { callId: string; outcome: Outcome }): Promise<void>
+
+  // What people ask for. (`vote` and `find` are what channels ask for, too.)
+  vote(ballot: Ballot): Promise<BallotResult>
+  list(person: Person, filter: ListFilter): Promise<readonly Approval[]>
+  /** Null if there is none, or none that this person may see. */
+  findFor(person: Person, id: string): Promise<Shown | null>
+
+  // What agents ask for.
+  ownCall(
+    principal: Principal,
+    id: string,
+    patience: { waitMs: number; gone: AbortSignal } | null,
+  ): Promise<OwnCall | null>
+
+  /** After a failover or a restore: ends all that was opened before. Returns how many. */
+  withdrawAll(how: { reason: WithdrawalReason; openedBefore: Date }): Promise<number>
+
+  /** Begins to deliver, to run detached calls, to sweep, and to hear of other replicas. Throws `GatewayError`. */
+  start(parts: Starting): Promise<void>
+  /** Ends all of it; what is under way gets `waitMs` milliseconds. */
+  stop(waitMs: number): Promise<void>
+}
+
+interface Starting {
+  readonly channels: readonly RunningChannel[]
+  revive(approval: Approval, stored: Stored): Promise<Exchange | null>
+  resume(call: Exchange, approval: Approval): Promise<Outcome>
+  oldestCallId(): string | null
+}
+
+interface Parts {
+  readonly options: HoldOptions
+  /** The names of the channels that are told of each approval. */
+  readonly channels: readonly string[]
+  readonly clock: Clock
+  /** From 0 up to 1. */
+  readonly random: () => number
+  /** Of this process; another one after each start. */
+  readonly replicaId: string
+  /** Aborts when the process is about to end. */
+  readonly draining: AbortSignal
+  /** How a voter stands now; as they stood when they voted, if left out. */
+  readonly standing?: Standing
+  readonly timing?: Partial<QueueTiming>
+}
+
+/** Milliseconds. */
+export interface QueueTiming {
+  readonly pollMs: number
+  readonly sweepMs: number
+  readonly outbox: Partial<OutboxTiming>
+  readonly runner: Partial<RunnerTiming>
+}
+
+const TIMING: QueueTiming = { pollMs: 1000, sweepMs: 5000, outbox: {}, runner: {} }
+
+export function createQueue(ground: Ground, parts: Parts): Queue {
+  const { database, keys, log } = ground
+  const { options, clock, draining, replicaId } = parts
+  const timing: QueueTiming = { ...TIMING, ...parts.timing }
+  const standing: Standing = parts.standing ?? (async (voter) => voter)
+  const waiter = createWaiter({
+    look: (ids) => glimpse(ground, ids),
+    expire: (ids) => expireOverdue(ground, { ids, most: ids.length }),
+    clock,
+    log,
+    pollMs: timing.pollMs,
+  })
+  let running: { outbox: Outbox; runner: Runner; stopSweeper(): Promise<void> } | null = null
+
+  return {
+    hold: createHolding(ground, parts),
+    settle: createSettling(ground, { waiter, draining }),
+    spend: createSpending(ground, { clock, replicaId, standing }),
+    vote: createVoting(ground),
+    finish: (approval, how) => finish(ground, approval, how),
+    list: (person, filter) => listApprovals(ground, { person, filter }),
+    findFor: (person, id) => findFor(ground, id, person),
+    find: (id) => show(ground, id),
+    withdrawAll: (how) => withdrawAll(ground, how),
+    ownCall: (principal, id, patience) =>
+      findOwnCall({ ground, waiter }, { principal, id }, patience && { ...patience, draining }),
+
+    async recall(approval) {
+      return (await readCall(ground, approval.id)) ?? explain(approval.id)
+    },
+
+    async withdraw(approval, judged) {
+      const isSuspended = judged.verdict?.basis === 'suspended'
+      const withdrawn = await withdraw(ground, approval.id, isSuspended ? 'suspended' : 'policy_changed')
+      if (!withdrawn) return explain(approval.id)
+      return isSuspended && judged.refusal ? { ...judged.refusal, approval: approval.id } : refuseFor(withdrawn)
+    },
+
+    async start({ channels, revive, resume, oldestCallId }) {
+      const sweeper = createSweeper(ground, {
+        replicaId,
+        clock,
+        oldestCallId,
+        keepMs: options.keep,
+        everyMs: timing.sweepMs,
+      })
+      await sweeper.start()
+      const outbox = createOutbox(ground, { channels, clock, random: parts.random, replicaId, timing: timing.outbox })
+      const runner = createRunner(ground, { revive, resume, replicaId, timing: timing.runner })
+      await database.listen(NOTIFICATIONS, (id) => {
+        waiter.hear(id)
+        outbox.hear()
+        runner.hear()
+      })
+      outbox.start()
+      runner.start()
+      running = { outbox, runner, stopSweeper: sweeper.stop }
+    },
+
+    async stop(waitMs) {
+      waiter.stop()
+      if (!running) return
+      const { outbox, runner, stopSweeper } = running
+      running = null
+      await Promise.all([outbox.stop(), runner.stop(waitMs)])
+      await stopSweeper()
+    },
+  }
+
+  /** Why an approval that was open a moment ago cannot be used. */
+  async function explain(id: string): Promise<Refusal> {
+    const held = await readHeld(database, keys, { id })
+    return held ? refuseFor(approvalOf(held)) : refuse('withdrawn', `Not executed. There is no approval ${id}.`)
+  }
+}
+
+async function glimpse({ database }: Ground, ids: readonly string[]): Promise<readonly Glimpse[]> {
+  const { rows } = await database.query<{ id: string; state: Glimpse['state']; overdue: boolean; ended: boolean }>(
+    `SELECT id, state, outcome IS NOT NULL AS ended,
+       coalesce((CASE state WHEN 'pending' THEN expires_at WHEN 'approved' THEN use_by END) <= clock_timestamp(), false)
+         AS overdue
+     FROM approval WHERE id = ANY($1)`,
+    [ids],
+  )
+  return rows.map(({ id, state, overdue, ended }) => ({ id, state, isOverdue: overdue, hasOutcome: ended }))
+}

@@ -1,0 +1,100 @@
+import type { Approval, State } from '../domain/approval.ts'
+import type { Card } from '../domain/card.ts'
+import { formatParty, isSameParty, type Person } from '../domain/principal.ts'
+import type { Tx } from '../platform/database.ts'
+import type { Ground } from './ground.ts'
+import { isEntitled } from './quorum.ts'
+import { APPROVAL_COLUMNS, type ApprovalRow } from './row.ts'
+import { unseal } from './seal.ts'
+import { approvalOf, type Held, readHeld, withVotes } from './store.ts'
+
+/** An approval with what reviewers are shown of it; the card is null once its key was erased. */
+export interface Shown {
+  readonly approval: Approval
+  readonly card: Card | null
+}
+
+export interface ListFilter {
+  /** Those still open, if left out. */
+  readonly states?: readonly State[]
+  readonly upstream?: string
+  /** Only what was opened before this one: the last of the page before. */
+  readonly before?: { readonly createdAt: number; readonly id: string }
+  /** At most 200. */
+  readonly limit?: number
+}
+
+const MOST_LISTED = 200
+
+/** What a person may see, newest first. What somebody altered in the database is left out. */
+export async function listApprovals(
+  { database, keys }: Ground,
+  { person, filter }: { person: Person; filter: ListFilter },
+): Promise<readonly Approval[]> {
+  const { rows } = await database.query<ApprovalRow>(
+    `SELECT ${APPROVAL_COLUMNS} FROM approval
+     WHERE state = ANY($1) AND ($2::text IS NULL OR upstream = $2)
+       AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4))
+       AND ($5 OR audience && $6 OR owner = $7)
+     ORDER BY created_at DESC, id DESC LIMIT $8`,
+    [
+      filter.states ?? ['pending', 'approved'],
+      filter.upstream ?? null,
+      filter.before ? new Date(filter.before.createdAt) : null,
+      filter.before?.id ?? null,
+      isAuditor(person),
+      selectorsNaming(person),
+      formatParty(person),
+      Math.min(Math.max(filter.limit ?? 50, 1), MOST_LISTED),
+    ],
+  )
+  const all = await withVotes(database, keys, rows)
+  return all.filter((held) => held.isGenuine && maySee(held, person)).map(approvalOf)
+}
+
+/** Null if there is none, or none that this person may see: the two are not told apart. */
+export async function findFor(ground: Ground, id: string, person: Person): Promise<Shown | null> {
+  const held = await readHeld(ground.database, ground.keys, { id })
+  if (!held?.isGenuine || !maySee(held, person)) return null
+  return { approval: approvalOf(held), card: await readCard(ground, ground.database, held) }
+}
+
+/** For the gateway's own use, whoever asks. Null if there is none, it was altered, or its card was erased. */
+export async function show(ground: Ground, id: string): Promise<{ approval: Approval; card: Card } | null> {
+  const held = await readHeld(ground.database, ground.keys, { id })
+  const card = held?.isGenuine ? await readCard(ground, ground.database, held) : null
+  return held && card && { approval: approvalOf(held), card }
+}
+
+/**
+ * The card as it was shown: it has to have the hash that was signed. Null if its key was erased. Throws `GatewayError`
+ * if somebody put another ciphertext in its place.
+ */
+export async function readCard({ keys }: Pick<Ground, 'keys'>, tx: Tx, { row }: Held): Promise<Card | null> {
+  const { rows } = await tx.query<{ wrapped: Buffer | null; sealed: Buffer | null }>(
+    'SELECT wrapped_key AS wrapped, sealed_card AS sealed FROM approval WHERE id = $1',
+    [row.id],
+  )
+  const kept = rows[0]
+  const bytes = kept && unseal(keys.payload, { ...row, wrapped: kept.wrapped }, { field: 'card', sealed: kept.sealed })
+  if (!bytes) return null
+  // It was authenticated together with the approval it belongs to: nobody but `encodeCard` wrote it.
+  return JSON.parse(bytes.toString('utf8')) as Card
+}
+
+/** Those who may vote on it, the requester's owner, and auditors. */
+function maySee({ row }: Held, person: Person): boolean {
+  if (isAuditor(person)) return true
+  if (row.requirements.some((requirement) => isEntitled(requirement, person))) return true
+  return row.requester.owner !== null && isSameParty(row.requester.owner, person)
+}
+
+function isAuditor(person: Person): boolean {
+  return person.roles.includes('auditor')
+}
+
+/** Every written selector that names this person. */
+function selectorsNaming(person: Person): readonly string[] {
+  const groups = person.groups.flatMap(({ issuerName, name }) => [`group:${name}`, `group:${issuerName}/${name}`])
+  return ['*', formatParty(person), ...groups]
+}

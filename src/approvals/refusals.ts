@@ -1,0 +1,52 @@
+import type { Approval, State } from '../domain/approval.ts'
+import { type Refusal, refuse } from '../domain/refusal.ts'
+
+/** What an agent is told of an approval that its call cannot use. The first sentence is for a model to act on. */
+export function refuseFor(approval: Pick<Approval, 'id' | 'state' | 'reason'>): Refusal {
+  const { id } = approval
+  switch (approval.state) {
+    case 'pending':
+    case 'approved':
+      return refusePending(id)
+    case 'denied': {
+      const why = approval.reason === null ? '' : ` The reviewer said: ${approval.reason}`
+      return refuse('not_approved', `Not executed. A reviewer denied approval ${id}.${why}`, { approval: id })
+    }
+    case 'expired':
+      return refuse('expired', `Not executed. Approval ${id} expired. Repeat the call to ask again.`, { approval: id })
+    case 'withdrawn': {
+      const why = WITHDRAWN[approval.reason ?? ''] ?? 'it was withdrawn'
+      return refuse('withdrawn', `Not executed. Approval ${id} ended: ${why}. Repeat the call to ask again.`, {
+        approval: id,
+      })
+    }
+    case 'spent':
+      return refuseSpent(id)
+  }
+}
+
+export function refusePending(id: string): Refusal {
+  return refuse('approval_pending', `Not executed. Waiting for approval ${id}. Repeat the call unchanged.`, {
+    approval: id,
+    retryAfterS: 10,
+  })
+}
+
+export function refuseSpent(id: string): Refusal {
+  return refuse('already_spent', `Not executed again. Approval ${id} was already used for this call.`, { approval: id })
+}
+
+const WITHDRAWN: Readonly<Record<string, string>> = {
+  client_cancelled: 'the client cancelled the call',
+  policy_changed: 'the policy changed and its votes no longer suffice',
+  call_changed: 'what would be forwarded is no longer what was approved',
+  reviewers_changed: 'those who approved it may no longer do so',
+  suspended: 'the agent is suspended',
+  store_failover: 'the store failed over, and whether it was used cannot be told',
+  tampered: 'its record was altered',
+}
+
+/** The states in which nothing can happen to an approval any more. */
+export function isOver(state: State): boolean {
+  return state !== 'pending' && state !== 'approved'
+}

@@ -1,0 +1,59 @@
+import type { Approval } from '../domain/approval.ts'
+import type { Exchange } from '../domain/call.ts'
+import { type Refusal, refuse } from '../domain/refusal.ts'
+import { withdraw } from './end.ts'
+import type { Ground } from './ground.ts'
+import { refuseFor, refusePending } from './refusals.ts'
+import { approvalOf, readHeld } from './store.ts'
+import type { Waiter } from './waiter.ts'
+
+/**
+ * Waits until people decided, the client's patience ends, or it leaves: the approved approval, or what to tell the
+ * client. A client of a protocol that has a cancel withdraws by it; otherwise the approval stays for its return.
+ */
+export function createSettling(
+  ground: Ground,
+  { waiter, draining }: { waiter: Waiter; draining: AbortSignal },
+): (approval: Approval, call: Pick<Exchange, 'waitMs' | 'gone' | 'whenGone'>) => Promise<Approval | Refusal> {
+  return async function settle(approval, call) {
+    const { id } = approval
+    const waited = await waiter.wait(id, {
+      waitMs: call.waitMs,
+      gone: call.gone,
+      draining,
+      isReached: ({ state }) => state !== 'pending',
+    })
+    switch (waited) {
+      case 'timed_out':
+        return refusePending(id)
+      case 'draining':
+        return refuse(
+          'draining',
+          `Not executed. The gateway restarts; approval ${id} stays. Repeat the call unchanged.`,
+          {
+            approval: id,
+            retryAfterS: 1,
+          },
+        )
+      case 'gone':
+        return leave(approval, call.whenGone)
+      case 'reached':
+        return reread(id)
+    }
+  }
+
+  async function leave({ id }: Approval, how: Exchange['whenGone']): Promise<Refusal> {
+    if (how === 'leave') return refusePending(id)
+    const withdrawn = await withdraw(ground, id, 'client_cancelled')
+    if (withdrawn) return refuseFor(withdrawn)
+    const now = await reread(id)
+    return 'refused' in now ? now : refusePending(id)
+  }
+
+  async function reread(id: string): Promise<Approval | Refusal> {
+    const held = await readHeld(ground.database, ground.keys, { id })
+    if (!held) return refuse('withdrawn', `Not executed. There is no approval ${id}.`)
+    const approval = approvalOf(held)
+    return approval.state === 'approved' ? approval : refuseFor(approval)
+  }
+}

@@ -1,0 +1,203 @@
+import type { Approval } from '../domain/approval.ts'
+import type { Exchange } from '../domain/call.ts'
+import { GatewayError } from '../domain/error.ts'
+import { type Person, principalKey, suspendable } from '../domain/principal.ts'
+import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts'
+import type { Requirement, Verdict } from '../domain/verdict.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Tx } from '../platform/database.ts'
+import { expireOverdue, withdraw } from './end.ts'
+import { spentEntry } from './entries.ts'
+import type { Ground } from './ground.ts'
+import { meetsAll } from './quorum.ts'
+import { refuseFor } from './refusals.ts'
+import { APPROVAL_COLUMNS, type ApprovalRow } from './row.ts'
+import { approvalOf, type Held, isOverdue, notify, oweResult, readHeld, readNow } from './store.ts'
+import { supporters, toVote, type VoteRow } from './votes.ts'
+
+/** An approval that was just used up. */
+export interface Spent extends Approval {
+  /** Forwarding begins before this moment of the process's monotonic clock (milliseconds), or not at all. */
+  readonly startBy: number
+}
+
+/** A person as they stand now, with the groups they have now; null if they may not act any more. */
+export type Standing = (voter: Person) => Promise<Person | null>
+
+interface Terms {
+  /** What policy says at this moment. */
+  readonly verdict: Verdict
+  /** SHA-256 of what would be forwarded, computed anew. */
+  readonly digest: Buffer
+}
+
+/** Only after this may another replica say that the outcome is not known. */
+export const START_WITHIN_MS = 2000
+
+const ATTEMPTS = 3
+
+/** What a transaction found that has to be acted on after it. */
+type Finding = { readonly end: 'tampered' | 'reviewers_changed' | 'policy_changed' | 'call_changed' | 'suspended' }
+type Result = Spent | Refusal | Finding | 'overdue' | 'again'
+
+/**
+ * Uses an approval up: once, whoever tries, on whatever replica. The quorum is counted anew from votes whose MAC holds,
+ * by people still entitled, against the requirements of this moment; then one statement takes it, bound to the digest,
+ * the principal and the deadline, and not if the agent is suspended or the log knows it as used; its entry is chained in
+ * the same transaction. Throws `GatewayError` if the store or the log fails; then nothing may be forwarded.
+ */
+export function createSpending(
+  ground: Ground,
+  { clock, replicaId, standing }: { clock: Clock; replicaId: string; standing: Standing },
+): (approval: Approval, call: Exchange, terms: Terms) => Promise<Spent | Refusal> {
+  const overtaken = new GatewayError('store', 'somebody was suspended at that very moment')
+
+  return async function spend(approval, call, terms) {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      // Asking how people stand may take a network: before the transaction, never in it.
+      const before = await readHeld(ground.database, ground.keys, { id: approval.id })
+      if (!before) return refuse('withdrawn', `Not executed. There is no approval ${approval.id}.`)
+      const people = await standings(before)
+      const result = await tryOnce(approval.id, { call, terms, people })
+      if (result !== 'again') return settle(approval.id, result)
+    }
+    throw new GatewayError('store', 'an approval could not be used: suspensions kept changing')
+  }
+
+  async function standings(held: Held): Promise<Map<string, Person | null>> {
+    const votes = supporters(held.row, held.votes)
+    const people = await Promise.all(votes.map((vote) => standing(toVote(vote).reviewer)))
+    return new Map(votes.map((vote, index) => [vote.mac.toString('hex'), people[index] ?? null]))
+  }
+
+  async function tryOnce(
+    id: string,
+    { call, terms, people }: { call: Exchange; terms: Terms; people: ReadonlyMap<string, Person | null> },
+  ): Promise<Result> {
+    try {
+      return await ground.database.transaction(async (tx) => {
+        const held = await readHeld(tx, ground.keys, { id, lock: true })
+        if (!held?.isGenuine) return { end: 'tampered' }
+        if (held.row.state !== 'approved') return refuseFor(approvalOf(held))
+        const votes = supporters(held.row, held.votes)
+        const present = votes.flatMap((vote) => people.get(vote.mac.toString('hex')) ?? [])
+        const end = findShortage(held.row, { votes, present, requirements: requirementsOf(call, terms.verdict) })
+        return end ? { end } : take(tx, held, { call, terms, votes })
+      })
+    } catch (error) {
+      if (error === overtaken) return 'again'
+      throw error
+    }
+  }
+
+  async function take(
+    tx: Tx,
+    held: Held,
+    { call, terms, votes }: { call: Exchange; terms: Terms; votes: readonly VoteRow[] },
+  ): Promise<Result> {
+    const parties = suspendable(call.principal)
+    const startBy = clock.monotonic() + START_WITHIN_MS
+    const { rows } = await tx.query<ApprovalRow & { epoch: number }>(
+      `UPDATE approval SET state = 'spent', spent_at = date_trunc('milliseconds', clock_timestamp()),
+         spent_call = $4, spent_by = $5
+       WHERE id = $1 AND state = 'approved' AND digest = $2 AND principal_key = $3 AND use_by > clock_timestamp()
+         AND $6::timestamptz + use_within_ms * interval '1 millisecond' > clock_timestamp()
+         AND NOT EXISTS (SELECT FROM suspension s JOIN unnest($7::text[], $8::text[]) AS p (issuer, subject)
+           USING (issuer, subject))
+         AND NOT EXISTS (SELECT FROM audit_entry e WHERE e.approval_id = $1 AND e.kind = 'spent')
+       RETURNING ${APPROVAL_COLUMNS}, (SELECT epoch FROM suspension_epoch) AS epoch`,
+      [
+        held.row.id,
+        terms.digest,
+        principalKey(call.principal),
+        call.id,
+        replicaId,
+        lastOf(votes),
+        parties.map((party) => party.issuer),
+        parties.map((party) => party.subject),
+      ],
+    )
+    const row = rows[0]
+    if (!row) return diagnose(tx, held, { call, terms })
+    await oweResult(tx, [row.id])
+    await notify(tx, [row.id])
+    const quorum = row.requirements.reduce((sum, requirement) => sum + requirement.quorum, 0)
+    const { epoch } = await ground.within(tx, [spentEntry(row, { callId: call.id, votes, quorum })])
+    // Somebody was suspended between the statement and the chain's lock; under the lock nobody can be.
+    if (epoch !== row.epoch) throw overtaken
+    return { ...approvalOf({ ...held, row }), startBy }
+  }
+
+  /** Why nothing was taken. */
+  async function diagnose(tx: Tx, { row }: Held, { call, terms }: { call: Exchange; terms: Terms }): Promise<Result> {
+    if (!row.principal_key.equals(principalKey(call.principal))) {
+      return refuse('not_approved', `Not executed. Approval ${row.id} is another principal's.`)
+    }
+    if (!row.digest.equals(terms.digest)) return { end: 'call_changed' }
+    const parties = suspendable(call.principal)
+    const { rows } = await tx.query<{ is_suspended: boolean }>(
+      `SELECT EXISTS (SELECT FROM suspension s JOIN unnest($1::text[], $2::text[]) AS p (issuer, subject)
+         USING (issuer, subject)) AS is_suspended`,
+      [parties.map((party) => party.issuer), parties.map((party) => party.subject)],
+    )
+    if (rows[0]?.is_suspended) return { end: 'suspended' }
+    // What remains is that the log knows it as used, or that its deadline is later than its last vote allows.
+    return isOverdue(row, await readNow(tx)) ? 'overdue' : { end: 'tampered' }
+  }
+
+  async function settle(id: string, result: Exclude<Result, 'again'>): Promise<Spent | Refusal> {
+    if (result === 'overdue') {
+      await expireOverdue(ground, { ids: [id], most: 1 })
+    } else if (isRefusal(result)) {
+      return result
+    } else if ('startBy' in result) {
+      return inTime(result)
+    } else {
+      await withdraw(ground, id, result.end)
+      if (result.end === 'suspended') return refuseSuspended(id)
+    }
+    const held = await readHeld(ground.database, ground.keys, { id })
+    return held ? refuseFor(approvalOf(held)) : refuse('withdrawn', `Not executed. There is no approval ${id}.`)
+  }
+
+  function inTime(spent: Spent): Spent | Refusal {
+    if (clock.monotonic() < spent.startBy) return spent
+    return refuse(
+      'unavailable',
+      `Not executed. Approval ${spent.id} was used up, but too late to forward the call. Repeat it to ask again.`,
+      { approval: spent.id, retryAfterS: 2 },
+    )
+  }
+}
+
+/** Nobody needs a vote for what policy allows by now, or where the gateway only watches. */
+function requirementsOf(call: Exchange, verdict: Verdict): readonly Requirement[] {
+  return verdict.effect === 'hold' && call.upstream.mode === 'enforce' ? verdict.requirements : []
+}
+
+function lastOf(votes: readonly VoteRow[]): Date | null {
+  return votes.reduce<Date | null>((last, { at }) => (last === null || at > last ? at : last), null)
+}
+
+function refuseSuspended(id: string): Refusal {
+  return refuse('suspended', 'Not executed. This agent is suspended; a person has to resume it.', { approval: id })
+}
+
+/** Why the votes do not suffice; null if they do. */
+function findShortage(
+  row: ApprovalRow,
+  {
+    votes,
+    present,
+    requirements,
+  }: {
+    votes: readonly VoteRow[]
+    present: readonly Person[]
+    requirements: readonly Requirement[]
+  },
+): Finding['end'] | null {
+  // It says that it is approved, but those who signed do not suffice: somebody wrote that.
+  if (!meetsAll(row.requirements, votes)) return 'tampered'
+  if (meetsAll(requirements, present)) return null
+  return meetsAll(row.requirements, present) ? 'policy_changed' : 'reviewers_changed'
+}

@@ -1,0 +1,121 @@
+import type { Ballot, BallotFault, BallotResult } from '../domain/approval.ts'
+import type { Entry } from '../domain/entry.ts'
+import { closureOf, isSameParty } from '../domain/principal.ts'
+import type { Tx } from '../platform/database.ts'
+import { expireOverdue, observeEnd, withdraw } from './end.ts'
+import { decidedEntry, voteEntry } from './entries.ts'
+import type { Ground } from './ground.ts'
+import { isEntitled, meetsAll } from './quorum.ts'
+import type { ApprovalRow } from './row.ts'
+import { approvalOf, type Held, isOverdue, move, notify, oweResult, readHeld, readNow } from './store.ts'
+import { signVote, supporters, type VoteRow, writeVote } from './votes.ts'
+
+/** Characters of a reason that are kept. */
+const MOST_REASON = 2000
+
+/**
+ * Counts a ballot, or says why not. The approval's row is locked for it, so that of a hundred people who press the
+ * button at once each finds the votes of those before, and one transition happens. The same vote of the same person a
+ * second time changes nothing and counts as done.
+ */
+export function createVoting(ground: Ground): (ballot: Ballot) => Promise<BallotResult> {
+  return async function vote(given) {
+    const ballot = { ...given, reason: cleanReason(given.reason) }
+    const result = await ground.database.transaction((tx) => count(tx, ballot))
+    if (result === 'tampered') await withdraw(ground, ballot.approval, 'tampered')
+    else if (result === 'overdue') await expireOverdue(ground, { ids: [ballot.approval], most: 1 })
+    else return result
+    const held = await readHeld(ground.database, ground.keys, { id: ballot.approval })
+    return { counted: false, fault: 'already_decided', approval: held?.isGenuine ? approvalOf(held) : null }
+  }
+
+  async function count(tx: Tx, ballot: Ballot): Promise<BallotResult | 'tampered' | 'overdue'> {
+    const held = await readHeld(tx, ground.keys, { id: ballot.approval, lock: true })
+    if (!held) return { counted: false, fault: 'not_found', approval: null }
+    if (!held.isGenuine || held.forged.some((vote) => isSameParty(vote, ballot.reviewer))) return 'tampered'
+    const fault = findFault(held, ballot)
+    if (fault) return { counted: false, fault, approval: mayBeShown(fault) ? approvalOf(held) : null }
+    if (hasVotedSo(held, ballot)) return { counted: true, approval: approvalOf(held) }
+    const now = await readNow(tx)
+    if (isOverdue(held.row, now)) return 'overdue'
+    const open = held.row.state === 'pending' || (held.row.state === 'approved' && ballot.decision === 'deny')
+    if (!open) return { counted: false, fault: 'already_decided', approval: approvalOf(held) }
+    return cast(tx, held, { ballot, now })
+  }
+
+  async function cast(tx: Tx, held: Held, { ballot, now }: { ballot: Ballot; now: Date }): Promise<BallotResult> {
+    const vote = sign(held.row, ballot, now)
+    await writeVote(tx, vote)
+    const others = held.votes.filter((other) => !isSameParty(other, vote))
+    const event = decide(held.row, [...others, vote], vote)
+    const entries: Entry[] = [voteEntry(held.row, vote)]
+    if (event) {
+      const moved = await move(tx, held.row.id, { event, at: now, reason: event === 'deny' ? vote.reason : null })
+      // The row is locked and its state was looked at: nobody can have moved it.
+      if (!moved) return { counted: false, fault: 'already_decided', approval: approvalOf(held) }
+      await oweResult(tx, [moved.id])
+      entries.push(decidedEntry(held.row, { state: moved.state, vote }))
+      observeEnd(ground, moved)
+    }
+    await notify(tx, [held.row.id])
+    const after = await readHeld(tx, ground.keys, { id: held.row.id })
+    await ground.within(tx, entries)
+    return { counted: true, approval: approvalOf(after ?? held) }
+  }
+
+  function sign(row: ApprovalRow, ballot: Ballot, at: Date): VoteRow {
+    const { reviewer } = ballot
+    const facts = {
+      issuer: reviewer.issuer,
+      subject: reviewer.subject,
+      decision: ballot.decision,
+      reason: ballot.reason,
+      name: reviewer.name,
+      groups: reviewer.groups,
+      roles: reviewer.roles,
+      assurance: reviewer.assurance,
+      authenticated_at: reviewer.authenticatedAt,
+      via: ballot.via,
+      card_hash: row.card_hash,
+      at,
+    }
+    return { ...facts, approval: row.id, ...signVote(ground.keys.mac, row, facts) }
+  }
+}
+
+function decide(row: ApprovalRow, votes: readonly VoteRow[], vote: VoteRow): 'approve' | 'deny' | null {
+  if (vote.decision === 'deny') return 'deny'
+  return meetsAll(row.requirements, supporters(row, votes)) ? 'approve' : null
+}
+
+/**
+ * Saying no is open to everyone who is entitled and to the requesting side itself: stopping one's own agent harms
+ * nobody. Saying yes is not open to the requesting side, whatever groups it is in.
+ *
+ * Someone who may not see an approval is not told that it exists; who knows the hash of its card has been shown it.
+ */
+function findFault({ row }: Held, ballot: Ballot): BallotFault | null {
+  const { reviewer } = ballot
+  const isRequesting = closureOf(row.requester).some((party) => isSameParty(party, reviewer))
+  const entitling = row.requirements.filter((requirement) => isEntitled(requirement, reviewer))
+  const hasSeen = ballot.cardHash === row.card_hash.toString('hex')
+  if (ballot.decision === 'approve' && isRequesting) return 'self_approval'
+  if (entitling.length === 0 && !isRequesting) return hasSeen ? 'not_entitled' : 'not_found'
+  if (!hasSeen) return 'superseded'
+  const isReasonRequired = entitling.some((requirement) => requirement.isReasonRequired)
+  return isReasonRequired && ballot.reason === null ? 'reason_required' : null
+}
+
+function mayBeShown(fault: BallotFault): boolean {
+  return fault !== 'not_found' && fault !== 'not_entitled'
+}
+
+function hasVotedSo(held: Held, ballot: Ballot): boolean {
+  return held.votes.some((vote) => isSameParty(vote, ballot.reviewer) && vote.decision === ballot.decision)
+}
+
+/** Bounded, and without what Postgres or a MAC cannot hold. */
+function cleanReason(reason: string | null): string | null {
+  const text = reason?.toWellFormed().replaceAll('\0', '').trim().slice(0, MOST_REASON).toWellFormed() ?? ''
+  return text === '' ? null : text
+}
