@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { open, readFile, rename, rm, stat } from 'node:fs/promises'
+import { link, open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { GatewayError } from '../domain/error.ts'
 
@@ -11,22 +11,39 @@ const GROUP_OR_OTHER = 0o077
  * @param mode permission bits, whatever the umask
  */
 export async function writeFileAtomically(path: string, data: string | Uint8Array, mode: number): Promise<void> {
+  await writeBeside(path, { data, mode, place: (beside) => rename(beside, path) })
+}
+
+/** The same for a file that must not be there yet. False if it is: of several that try at once, one creates it. */
+export async function createFileAtomically(path: string, data: string | Uint8Array, mode: number): Promise<boolean> {
+  try {
+    await writeBeside(path, { data, mode, place: (beside) => link(beside, path) })
+    return true
+  } catch (error) {
+    if (isErrno(error, 'EEXIST')) return false
+    throw error
+  }
+}
+
+async function writeBeside(
+  path: string,
+  how: { data: string | Uint8Array; mode: number; place: (beside: string) => Promise<void> },
+): Promise<void> {
   const beside = `${path}.${randomUUID()}.tmp`
   try {
-    const file = await open(beside, 'wx', mode)
+    const file = await open(beside, 'wx', how.mode)
     try {
-      await file.chmod(mode)
-      await file.writeFile(data)
+      await file.chmod(how.mode)
+      await file.writeFile(how.data)
       await file.sync()
     } finally {
       await file.close()
     }
-    await rename(beside, path)
-  } catch (error) {
+    await how.place(beside)
+  } finally {
     await rm(beside, { force: true })
-    throw error
   }
-  // The rename itself is durable once the directory is.
+  // The new name itself is durable once the directory is.
   const directory = await open(dirname(path), 'r')
   try {
     await directory.sync()
