@@ -1,28 +1,5 @@
 -- The audit log: a hash chain of entries that can only be added to, and beside it what has to change or to be erased.
--- Run by an administrator; everything it creates belongs to countersign_owner, a role nobody can log in as.
-
-DO $$
-DECLARE
-  role_name text;
-BEGIN
-  FOREACH role_name IN ARRAY ARRAY['countersign_owner', 'countersign_gateway', 'countersign_auditor'] LOOP
-    BEGIN
-      EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
-    EXCEPTION WHEN duplicate_object OR unique_violation THEN
-      NULL; -- roles belong to the whole server: another database has made it already
-    END;
-  END LOOP;
-  -- An administrator of managed Postgres is no superuser, and needs to be told that it may create things for the owner.
-  IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
-    IF current_setting('server_version_num')::int >= 160000 THEN
-      EXECUTE format('GRANT countersign_owner TO %I WITH SET TRUE, INHERIT FALSE', current_user);
-    ELSE
-      EXECUTE format('GRANT countersign_owner TO %I', current_user);
-    END IF;
-  END IF;
-END $$;
-
-CREATE SCHEMA IF NOT EXISTS countersign AUTHORIZATION countersign_owner;
+-- Everything belongs to countersign_owner, a role nobody can log in as.
 
 SET ROLE countersign_owner;
 
@@ -72,6 +49,9 @@ CREATE TABLE countersign.audit_personal (
 );
 CREATE INDEX audit_personal_value ON countersign.audit_personal USING hash (value);
 CREATE INDEX audit_personal_party ON countersign.audit_personal (at) WHERE field = 'party';
+
+-- Commitments whose value was erased. A gateway that still remembered the value must not bring it back.
+CREATE TABLE countersign.audit_erased (commitment bytea PRIMARY KEY);
 
 -- The end of the chain. Appending locks this row, and only the owner can: any role that can log in could take an
 -- advisory lock, and stop the gateway. `epoch` counts suspensions, `erasures` erased values; an append returns both.
@@ -194,6 +174,8 @@ BEGIN
       SELECT sha256(p.salt || convert_to(p.value, 'UTF8')), p.salt, p.field, p.value
       FROM (SELECT decode(row ->> 0, 'base64') AS salt, row ->> 1 AS field, row ->> 2 AS value
             FROM json_array_elements(personal::json) AS row) p
+      WHERE NOT EXISTS (SELECT FROM countersign.audit_erased d
+                        WHERE d.commitment = sha256(p.salt || convert_to(p.value, 'UTF8')))
       ON CONFLICT DO NOTHING;
   END IF;
 
@@ -249,7 +231,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   found bigint;
 BEGIN
-  DELETE FROM countersign.audit_personal p WHERE p.value = erased;
+  WITH gone AS (DELETE FROM countersign.audit_personal p WHERE p.value = erased RETURNING p.commitment)
+    INSERT INTO countersign.audit_erased SELECT commitment FROM gone;
   GET DIAGNOSTICS found = ROW_COUNT;
   UPDATE countersign.audit_head SET erasures = erasures + 1;
   RETURN found;
@@ -328,7 +311,6 @@ CREATE TABLE countersign.store_acknowledgement (
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA countersign FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
-GRANT USAGE ON SCHEMA countersign TO countersign_gateway, countersign_auditor;
 GRANT SELECT ON countersign.audit_log, countersign.audit_entry, countersign.audit_personal
   TO countersign_gateway, countersign_auditor;
 GRANT EXECUTE ON FUNCTION countersign.store_state(bigint) TO countersign_gateway, countersign_auditor;

@@ -1,0 +1,124 @@
+import { createSecretKey, generateKeyPairSync, randomBytes } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pg from 'pg'
+import type { Limits } from '../../src/audit/group-commit.ts'
+import { headPath, openAudit } from '../../src/audit/open.ts'
+import type { Entry } from '../../src/domain/entry.ts'
+import type { Principal } from '../../src/domain/principal.ts'
+import { systemClock } from '../../src/platform/clock.ts'
+import { type Database, openDatabase } from '../../src/platform/database.ts'
+import { newCallId } from '../../src/platform/id.ts'
+import type { Keys } from '../../src/platform/keys.ts'
+import { createLogger } from '../../src/platform/logger.ts'
+import { createMetrics } from '../../src/platform/metrics.ts'
+
+export const log = createLogger({ level: 'silent' })
+export const keys = makeKeys()
+export const ISSUER = 'https://idp.example.com'
+
+export const AGENT: Principal = {
+  issuer: ISSUER,
+  subject: 'agent-7',
+  onBehalfOf: { issuer: ISSUER, subject: 'alice' },
+  actors: [],
+  owner: { issuer: ISSUER, subject: 'olga' },
+  groups: [],
+  client: 'support-bot',
+  expiresAt: 0,
+}
+
+export function makeKeys(): Pick<Keys, 'checkpoint' | 'mac'> {
+  const { privateKey: key, publicKey } = generateKeyPairSync('ed25519')
+  const secret = createSecretKey(randomBytes(32))
+  return {
+    checkpoint: { kid: 'c1', current: { kid: 'c1', algorithm: 'EdDSA', key, publicKey }, previous: null },
+    mac: { kid: 'm1', current: { kid: 'm1', key: secret }, previous: null },
+  }
+}
+
+export function intentOf(more: Partial<Entry> = {}): Entry & { kind: 'intent'; callId: string } {
+  return {
+    principal: AGENT,
+    upstream: 'billing',
+    verb: 'GET',
+    resource: '/refunds/12',
+    effect: 'allow',
+    rule: 'billing/reads',
+    policyVersion: 3,
+    ...more,
+    kind: 'intent',
+    callId: more.callId ?? newCallId(),
+  }
+}
+
+export function outcomeOf(callId: string, more: Partial<Entry> = {}): Entry {
+  return { kind: 'outcome', callId, upstream: 'billing', outcome: 'forwarded', detail: { status: 200 }, ...more }
+}
+
+export async function temporaryDirectory(): Promise<{ path: string; remove(): Promise<void> }> {
+  const path = await mkdtemp(join(tmpdir(), 'countersign-audit-'))
+  return { path, remove: () => rm(path, { recursive: true, force: true }) }
+}
+
+/** One gateway process, as far as the audit log goes: its own pool, its own data directory. */
+export async function openGateway(options: {
+  url: string
+  dataDir: string
+  limits?: Limits
+  pollMs?: number
+  keys?: Pick<Keys, 'checkpoint' | 'mac'>
+  withdrawOlder?: (thanMs: number) => Promise<void>
+}) {
+  const database: Database = openDatabase({ url: options.url, log })
+  const opened = await openAudit({
+    database,
+    keys: options.keys ?? keys,
+    dataDir: options.dataDir,
+    clock: systemClock,
+    log,
+    metrics: createMetrics(),
+    withdrawOlder: options.withdrawOlder ?? (async () => {}),
+    pollMs: options.pollMs ?? 50,
+    ...(options.limits && { limits: options.limits }),
+  }).catch(async (error: unknown) => {
+    await database.close()
+    throw error
+  })
+  return {
+    ...opened,
+    database,
+    headPath: headPath(options.dataDir),
+    async close() {
+      await opened.close()
+      await database.close()
+    },
+  }
+}
+
+/** Runs SQL as the superuser. */
+export async function asSuperuser<T>(adminUrl: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: adminUrl })
+  await client.connect()
+  try {
+    return await work(client)
+  } finally {
+    await client.end()
+  }
+}
+
+/** What an administrator bent on harm does first: takes the triggers away. */
+export async function withoutTriggers(adminUrl: string, ...statements: readonly string[]): Promise<void> {
+  await asSuperuser(adminUrl, async (client) => {
+    const { rows } = await client.query<{ name: string }>(
+      `SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'countersign.audit_entry'::regclass`,
+    )
+    const tables = [...rows.map(({ name }) => name), 'countersign.audit_entry', 'countersign.audit_personal']
+    for (const table of tables) await client.query(`ALTER TABLE ${table} DISABLE TRIGGER ALL`)
+    for (const statement of statements) await client.query(statement)
+    for (const table of tables) {
+      await client.query(`ALTER TABLE ${table} ENABLE TRIGGER ALL`).catch(() => undefined)
+    }
+  })
+}
