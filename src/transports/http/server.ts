@@ -39,6 +39,8 @@ export interface GatewayServer {
   mountHost(host: string, prefix: string): void
   mountUpgrades(prefix: string, handler: UpgradeHandler): void
   sourceOf(request: IncomingMessage): string
+  /** Counts a request that turned out not to be a call only where it was read further. */
+  noteMalformed(request: IncomingMessage, reason: MalformedReason): void
   listen(): Promise<{ readonly host: string; readonly port: number }>
   /** Takes no more connections, waits `graceMs` for what is under way, then ends it. */
   close(graceMs: number): Promise<void>
@@ -97,7 +99,6 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
       answer(reply.hijack().raw, 'target', 'the request could not be routed', sourceOf(request.raw))
     },
     logger: false,
-    disableRequestLogging: true,
     exposeHeadRoutes: false,
     // The gate answers calls that come while the gateway drains.
     return503OnClosing: false,
@@ -224,6 +225,7 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
     app,
     methods,
     sourceOf,
+    noteMalformed: (request, reason) => onMalformed(sourceOf(request), reason),
     mountHost: (host, prefix) => hosts.set(host.toLowerCase(), prefix),
     mountUpgrades: (prefix, handler) => upgrades.set(prefix, handler),
     async listen() {

@@ -1,0 +1,78 @@
+import { createHash } from 'node:crypto'
+import { lengthPrefixed } from '../../domain/bytes.ts'
+import { principalKey, type Principal } from '../../domain/principal.ts'
+import { parseMediaType } from './body.ts'
+import type { RequestModel } from './model.ts'
+
+/** What a call is bound to besides its own bytes. */
+export interface Binding {
+  readonly principal: Principal
+  readonly upstream: string
+  /** The upstream's origin and base path. */
+  readonly target: string
+  /** Which credential is presented, without its secret. */
+  readonly credential: Buffer
+}
+
+/**
+ * SHA-256 over everything that is forwarded and everyone it is forwarded for, each part length-prefixed. Outside of it
+ * is only what the gateway adds at the moment of sending: the credential's secret, `Countersign-Assertion`, `Host`,
+ * `Connection` and `Content-Length`.
+ */
+export function digestOf(model: RequestModel, body: Uint8Array, binding: Binding): Buffer {
+  return sha256('countersign http call v1', [
+    principalKey(binding.principal),
+    binding.upstream,
+    sha256('countersign http target v1', [binding.target, binding.credential]),
+    model.upgrade === null ? '' : `upgrade ${model.upgrade}`,
+    model.method,
+    model.path,
+    model.query,
+    String(model.headers.length),
+    ...model.headers,
+    body,
+  ])
+}
+
+/**
+ * SHA-256 over the call without what a client makes anew for every attempt, so that a retry finds its approval. What is
+ * then forwarded are the bytes that were approved, never the retry's.
+ */
+export function matchKeyOf(model: RequestModel, body: Uint8Array, binding: Binding): Buffer {
+  const type = parseMediaType(model.contentType ?? undefined)
+  const isMultipart = type.essence.startsWith('multipart/') && type.boundary !== null
+  const steady: string[] = []
+  for (let index = 0; index + 1 < model.headers.length; index += 2) {
+    const name = model.headers[index] ?? ''
+    if (isVolatile(name)) continue
+    steady.push(name, name === 'content-type' && isMultipart ? type.essence : (model.headers[index + 1] ?? ''))
+  }
+  return sha256('countersign http match v1', [
+    principalKey(binding.principal),
+    binding.upstream,
+    binding.target,
+    model.upgrade === null ? '' : `upgrade ${model.upgrade.toLowerCase()}`,
+    model.method,
+    model.path,
+    model.query,
+    String(steady.length),
+    ...steady,
+    isMultipart && type.boundary !== null ? withoutBoundary(body, type.boundary) : body,
+  ])
+}
+
+const VOLATILE = new Set(['idempotency-key', 'user-agent', 'accept-encoding', 'sec-websocket-key', 'pragma'])
+const VOLATILE_PARTS = /(?:^|-)(?:date|timestamp|trace|traceparent|retry|attempt|request-id|invocation-id|idempotency|nonce)/
+
+function isVolatile(name: string): boolean {
+  return VOLATILE.has(name) || VOLATILE_PARTS.test(name)
+}
+
+function withoutBoundary(body: Uint8Array, boundary: string): Buffer {
+  const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('latin1')
+  return Buffer.from(text.replaceAll(`--${boundary}`, '--'), 'latin1')
+}
+
+function sha256(label: string, parts: readonly (string | Uint8Array)[]): Buffer {
+  return createHash('sha256').update(lengthPrefixed(label, parts)).digest()
+}

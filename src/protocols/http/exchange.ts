@@ -1,0 +1,263 @@
+import type { Dispatcher } from 'undici'
+import type { AssertionSigner } from '../../credentials/assertion.ts'
+import type { Injector } from '../../credentials/inject.ts'
+import type { Approval } from '../../domain/approval.ts'
+import type { Exchange, Outcome, Release, Stored, Upstream } from '../../domain/call.ts'
+import type { Claimed } from '../../domain/card.ts'
+import type { Json } from '../../domain/json.ts'
+import type { Principal } from '../../domain/principal.ts'
+import { callUrl } from '../../domain/problem.ts'
+import { isRefusal, type Refusal, refuse } from '../../domain/refusal.ts'
+import { forward, type Timeouts } from '../../transports/http/forward.ts'
+import type { Rewrite } from '../../transports/http/response-headers.ts'
+import type { KeptResponse } from '../../transports/http/sink.ts'
+import { sha256Hex, type Upload } from '../../transports/http/upload.ts'
+import { kindOf, parseBody, parseMediaType, unreadableType } from './body.ts'
+import { describeRequest } from './describe.ts'
+import { type Binding, digestOf, matchKeyOf } from './digest.ts'
+import type { Line } from './line.ts'
+import { type RequestModel, restoreModel, storeModel } from './model.ts'
+import { presentRequest } from './present.ts'
+import { describeRefusal } from './refuse.ts'
+
+/** What all calls to one upstream share. */
+export interface Service {
+  readonly upstream: Upstream
+  readonly host: string
+  /** Origin and base path: what a call is bound to. */
+  readonly target: string
+  readonly basePath: string
+  readonly rewrite: Rewrite
+  readonly dispatcher: Dispatcher
+  readonly tunnelDispatcher: Dispatcher
+  readonly timeouts: Timeouts
+  readonly maxBodyBytes: number
+  readonly maxUpgradedMs: number
+  /** Lower-case names of headers a reviewer is shown. */
+  shownHeaders(model: RequestModel): ReadonlySet<string>
+  readonly injector: Injector
+  /** Null if the upstream gets no assertion. */
+  readonly sign: AssertionSigner | null
+  readonly publicUrl: string
+  /** Milliseconds that never go back. */
+  monotonic(): number
+}
+
+export interface ExchangeParts {
+  readonly id: string
+  readonly principal: Principal
+  readonly service: Service
+  readonly line: Line
+  readonly model: RequestModel
+  /** Null if it has not been read. */
+  readonly body: Buffer | null
+  readonly waitMs: number
+  readonly isDetached: boolean
+  readonly idempotencyKey: string | null
+  readonly claimed: Claimed
+  /** Told of the approval that let the call through, before the response begins. */
+  approvedBy(approval: Approval): void
+  /** What a store kept of the response; null if a client got it. */
+  kept: (() => KeptResponse | null) | null
+}
+
+// A body no larger is collected and sent with its head in one write; larger ones stream.
+const MAX_COLLECTED_BYTES = 64 * 1024
+const DETACHED_RETRY_S = 5
+
+/** Makes the exchange of one HTTP call. */
+export function createExchange(parts: ExchangeParts): Exchange {
+  const { id, principal, service, line } = parts
+  let { model } = parts
+  let body: Buffer | null = parts.body ?? (model.contentLength === 0 ? NO_BODY : null)
+  let parsed: { readonly value?: Json } | null = null
+  let goneSignal: AbortSignal | null = null
+
+  async function readWhole(): Promise<Buffer | Refusal> {
+    if (body !== null) return body
+    if (model.contentLength !== null && model.contentLength > service.maxBodyBytes) return tooLarge()
+    const read = await line.read(service.maxBodyBytes)
+    switch (read) {
+      case 'too_large':
+        return tooLarge()
+      case 'gone':
+        return refuse('malformed', 'Not executed. The client left before its body was read.')
+      case 'stalled':
+        return refuse('malformed', 'Not executed. The rest of the body did not come in time.')
+      case 'malformed':
+        return refuse('malformed', 'Not executed. The body is not in chunks that every server reads alike.')
+      default:
+        body = read
+        model = { ...model, contentLength: read.length }
+        return read
+    }
+  }
+
+  function tooLarge(): Refusal {
+    const detail = `Not executed. This call has to be read to be judged, and its body is larger than ${service.maxBodyBytes} bytes.`
+    return refuse('too_large', detail)
+  }
+
+  /** The body as policy and people may read it; read and parsed at most once. */
+  async function readParsed(): Promise<{ readonly value?: Json } | Refusal> {
+    if (parsed !== null) return parsed
+    const bytes = await readWhole()
+    if (isRefusal(bytes)) return bytes
+    const result = parseBody(bytes, parseMediaType(model.contentType ?? undefined), model.contentEncoding ?? undefined)
+    if (!isRefusal(result)) parsed = result
+    return result
+  }
+
+  function binding(): Binding {
+    const { upstream, target, injector } = service
+    return { principal, upstream: upstream.name, target, credential: injector.referenceOf(upstream.name) }
+  }
+
+  /** What is sent as the body, without reading more of it than has to be. */
+  async function outgoingBody(): Promise<Buffer | Upload | null | Refusal> {
+    const type = kindOf(parseMediaType(model.contentType ?? undefined))
+    const length = model.contentLength
+    if (body === null && type === 'form') {
+      // Frameworks read a method out of forms: a form is never sent unread.
+      const read = await readParsed()
+      if (isRefusal(read)) return read
+    }
+    if (body === null && (model.upgrade !== null || (length !== null && length <= MAX_COLLECTED_BYTES))) {
+      const read = await line.read(Math.max(MAX_COLLECTED_BYTES, service.maxBodyBytes))
+      if (typeof read === 'string') return refuse('malformed', 'Not executed. The body did not come whole.')
+      body = read
+    }
+    if (body === null) return line.stream()
+    return body.length === 0 ? null : body
+  }
+
+  async function send({ approval, signal, spendBytes }: Release): Promise<Outcome> {
+    const startedAt = service.monotonic()
+    const outgoing = await outgoingBody()
+    if (isRefusal(outgoing)) return answerRefusal(outgoing)
+    if (approval) parts.approvedBy(approval)
+    const path = model.query === '' ? service.basePath + model.path : `${service.basePath}${model.path}?${model.query}`
+    const bodyHash = outgoing === null ? sha256Hex(NO_BODY) : Buffer.isBuffer(outgoing) ? sha256Hex(outgoing) : null
+    const headers = [...model.headers, ...service.injector.headersFor(service.upstream.name)]
+    if (service.sign) {
+      const { upstream, sign } = service
+      const asserted = { upstream: upstream.name, principal, callId: id, method: model.method, path, bodyHash }
+      headers.push('countersign-assertion', sign({ ...asserted, approvalId: approval?.id ?? null }))
+    }
+    const result = await forward({
+      dispatcher: model.upgrade === null ? service.dispatcher : service.tunnelDispatcher,
+      method: model.method,
+      path,
+      headers,
+      body: outgoing,
+      bodyLength: model.contentLength,
+      sink: line.sink,
+      rewrite: service.rewrite,
+      signal,
+      timeouts: service.timeouts,
+      spendBytes,
+      upgrade:
+        model.upgrade === null
+          ? null
+          : { protocol: model.upgrade, take: line.tunnel({ signal, maxMs: service.maxUpgradedMs, spendBytes }) },
+    })
+    const { hasStarted, ...outcome } = result
+    if (!hasStarted && outcome.refusal) writeRefusal(outcome.refusal)
+    const kept = parts.kept?.() ?? null
+    return {
+      ...outcome,
+      durationMs: Math.round(service.monotonic() - startedAt),
+      ...(kept === null ? {} : { response: storeResponse(kept) }),
+    }
+  }
+
+  function writeRefusal(why: Refusal): void {
+    const { status, headers, text } = describeRefusal(why, { callId: id, service })
+    line.answer(status, headers, text)
+  }
+
+  function answerRefusal(why: Refusal): Outcome {
+    writeRefusal(why)
+    return { name: why.code === 'approval_pending' ? 'pending' : 'refused', refusal: why }
+  }
+
+  return {
+    id,
+    upstream: service.upstream,
+    principal,
+    waitMs: parts.waitMs,
+    isDetached: parts.isDetached,
+    idempotencyKey: parts.idempotencyKey,
+    claimed: parts.claimed,
+    whenGone: 'leave',
+    get gone() {
+      // Most calls are over before anyone asks.
+      if (goneSignal === null) {
+        const controller = new AbortController()
+        goneSignal = controller.signal
+        line.whenGone(() => controller.abort())
+      }
+      return goneSignal
+    },
+    async describe(needs) {
+      let value: { readonly value: Json } | undefined
+      if (needs.has('body') || parsed !== null) {
+        const read = await readParsed()
+        if (isRefusal(read)) return read
+        if (read.value !== undefined) value = { value: read.value }
+        else if (needs.has('body')) return unreadableType(parseMediaType(model.contentType ?? undefined))
+      }
+      const action = describeRequest(model, { name: service.upstream.name, host: service.host }, value)
+      return action ? [action] : refuse('malformed', 'Not executed. The query is not UTF-8.')
+    },
+    async seal() {
+      const read = await readParsed()
+      if (isRefusal(read)) return read
+      const bytes = body ?? NO_BODY
+      return {
+        digest: digestOf(model, bytes, binding()),
+        matchKey: matchKeyOf(model, bytes, binding()),
+        stored: { head: storeModel(model), body: bytes },
+      }
+    },
+    async adopt(stored) {
+      const restored = restoreModel(stored)
+      if (!restored) return refuse('unavailable', 'Not executed. The approved call was stored in a form unknown here.')
+      model = restored
+      body = Buffer.from(stored.body)
+      parsed = null
+      const read = await readParsed()
+      return isRefusal(read) ? read : digestOf(model, body, binding())
+    },
+    async present() {
+      const bytes = await readWhole()
+      if (isRefusal(bytes)) return { payload: null, notes: [] }
+      return { payload: presentRequest(model, bytes, service.shownHeaders(model)), notes: [] }
+    },
+    held(approval) {
+      if (parts.isDetached) answerLater(approval)
+      return Promise.resolve()
+    },
+    forward: send,
+    refuse: (why) => Promise.resolve(answerRefusal(why)),
+  }
+
+  function answerLater(approval: Approval): void {
+    const statusUrl = callUrl(service.publicUrl, id)
+    const headers = {
+      'content-type': 'application/json',
+      'cache-control': 'no-store',
+      location: `/.countersign/calls/${id}`,
+      'preference-applied': 'respond-async',
+      'retry-after': String(DETACHED_RETRY_S),
+    }
+    const told = { status: 'pending', call: id, approval: approval.id, status_url: statusUrl }
+    line.answer(202, headers, `${JSON.stringify(told)}\n`)
+  }
+}
+
+const NO_BODY = Buffer.alloc(0)
+
+function storeResponse({ status, headers, body }: KeptResponse): Stored {
+  return { head: { status, headers }, body }
+}

@@ -1,0 +1,272 @@
+import { type IncomingMessage, METHODS, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import httpProxy from '@fastify/http-proxy'
+import type { Pool } from 'undici'
+import type { AssertionSigner } from '../../credentials/assertion.ts'
+import type { Injector } from '../../credentials/inject.ts'
+import type { Arrival, Exchange, Upstream } from '../../domain/call.ts'
+import { isRefusal, type Refusal, refuse } from '../../domain/refusal.ts'
+import type { GatewayServer } from '../../transports/http/server.ts'
+import { responseOn, routeOf } from '../../transports/http/server.ts'
+import { storeSink } from '../../transports/http/sink.ts'
+import { takeUpgrade } from '../../transports/http/upgrade.ts'
+import { connectUpstream } from '../../transports/http/upstream.ts'
+import type { Protocol, ProtocolParts } from '../../transports/protocol.ts'
+import { readContext } from './context.ts'
+import { readCredential } from './credential.ts'
+import { createExchange, type Service } from './exchange.ts'
+import { httpFacts } from './facts.ts'
+import { type Fields, type HeaderRules, headerRules, sortHeaders } from './headers.ts'
+import { type Line, plainLine, storedLine, upgradeLine } from './line.ts'
+import { type RequestModel, restoreModel } from './model.ts'
+import { type HttpOptions, httpOptions } from './options.ts'
+import { parsePrefer } from './prefer.ts'
+import { describeRefusal } from './refuse.ts'
+
+/** What HTTP upstreams are given. */
+export interface HttpParts extends ProtocolParts<HttpOptions> {
+  readonly server: GatewayServer
+  /** As agents reach the gateway, without a slash at its end. */
+  readonly publicUrl: string
+  /** How long a held call waits where its upstream does not say, in milliseconds. */
+  readonly holdWaitMs: number
+  readonly injector: Injector
+  readonly sign: AssertionSigner
+  /** Whether `Countersign-Prompt` is read. */
+  readonly isPromptKept?: boolean
+  /** The largest response that is kept for a detached call, in bytes. */
+  readonly maxKeptBytes?: number
+}
+
+const KIB = 1024
+const MAX_KEY_CHARACTERS = 255
+
+/** Any HTTP/1.1 API. */
+export const http = {
+  name: 'http',
+  options: httpOptions,
+  facts: httpFacts,
+  verbs: [...METHODS.filter((method) => method !== 'CONNECT' && method !== 'TRACE'), 'UPGRADE'],
+  start,
+} as const satisfies Protocol<HttpOptions, HttpParts>
+
+async function start(parts: HttpParts) {
+  const pools: Pool[] = []
+  const services = new Map<string, { readonly service: Service; readonly rules: HeaderRules }>()
+  for (const options of parts.upstreams) {
+    const { service, own } = prepareService(options, parts)
+    pools.push(...own)
+    const rules = headerRules(options.headers.allow)
+    services.set(options.name, { service, rules })
+    const door = createDoor({ service, rules, parts })
+    await mount(parts.server, options, door)
+  }
+
+  return {
+    revive(stored: Parameters<Revive>[0], { id, principal, upstream }: Parameters<Revive>[1]): Exchange {
+      const found = services.get(upstream.name)
+      const model = restoreModel(stored)
+      if (!found || !model) throw new TypeError('the stored call is not one of this gateway')
+      const sink = storeSink(parts.maxKeptBytes ?? 1024 * KIB)
+      return createExchange({
+        id,
+        principal,
+        service: found.service,
+        line: storedLine(sink),
+        model,
+        body: Buffer.from(stored.body),
+        waitMs: 0,
+        isDetached: true,
+        idempotencyKey: null,
+        claimed: {},
+        approvedBy() {},
+        kept: sink.kept,
+      })
+    },
+    async stop() {
+      await Promise.all(pools.map((pool) => pool.destroy()))
+    },
+  }
+}
+
+type Revive = Awaited<ReturnType<Protocol<HttpOptions>['start']>>['revive']
+
+function prepareService(options: HttpOptions, parts: HttpParts): { service: Service; own: readonly Pool[] } {
+  const { url, timeouts } = options
+  const address = { url, ca: options.ca ?? null, connectTimeoutMs: timeouts.connect }
+  const dispatcher = connectUpstream(address)
+  const tunnelDispatcher = connectUpstream(address, true)
+  const basePath = url.pathname.replace(/\/+$/, '')
+  const upstream: Upstream = {
+    name: options.name,
+    protocol: 'http',
+    labels: options.labels,
+    mode: options.mode,
+    waitMs: options.wait ?? parts.holdWaitMs,
+  }
+  const usual = headerRules([])
+  const service: Service = {
+    upstream,
+    host: url.host,
+    target: url.origin + basePath,
+    basePath,
+    rewrite: { origin: url.origin, basePath, prefix: options.host === undefined ? `/${options.name}` : '' },
+    dispatcher,
+    tunnelDispatcher,
+    timeouts: { responseMs: timeouts.response, idleMs: timeouts.idle },
+    maxBodyBytes: options.max_body,
+    maxUpgradedMs: timeouts.upgraded,
+    shownHeaders: (model) => headersWorthShowing(model, usual),
+    injector: parts.injector,
+    sign: options.assertion ? parts.sign : null,
+    publicUrl: parts.publicUrl,
+    monotonic: () => parts.clock.monotonic(),
+  }
+  return { service, own: [dispatcher, tunnelDispatcher] }
+}
+
+/** Those that only a configuration lets through, and those that change what a request does. */
+function headersWorthShowing(model: RequestModel, usual: HeaderRules): ReadonlySet<string> {
+  const shown = new Set(['content-encoding', 'content-range', 'range', 'if-match', 'if-none-match', 'prefer'])
+  const names = model.headers.filter((_name, index) => index % 2 === 0)
+  const passedByDefault = sortHeaders(
+    names.flatMap((name) => [name, '']),
+    usual,
+    true,
+  )
+  if (!isRefusal(passedByDefault)) for (const name of passedByDefault.dropped) shown.add(name)
+  return shown
+}
+
+interface Door {
+  enter(request: IncomingMessage, response: ServerResponse): void
+  enterUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void
+}
+
+async function mount(server: GatewayServer, options: HttpOptions, door: Door): Promise<void> {
+  const prefix = `/${options.name}`
+  await server.app.register(httpProxy, {
+    prefix,
+    // Never used: what is mounted here hands every request to `handler`, which goes its own way upstream.
+    upstream: options.url.origin,
+    websocket: false,
+    httpMethods: [...server.methods],
+    handler(request, reply) {
+      reply.hijack()
+      door.enter(request.raw, reply.raw)
+    },
+  })
+  server.mountUpgrades(prefix, door.enterUpgrade)
+  if (options.host !== undefined) server.mountHost(options.host, prefix)
+}
+
+/** Where requests for one upstream come in. */
+function createDoor({ service, rules, parts }: { service: Service; rules: HeaderRules; parts: HttpParts }): Door {
+  const { server, log, pass, track, newCallId } = parts
+  const prefixLength = `/${service.upstream.name}`.length
+
+  function enter(request: IncomingMessage, response: ServerResponse): void {
+    const call = begin(request, (added) => plainLine(request, response, { idleMs: service.timeouts.idleMs, added }))
+    carry(call, response)
+  }
+
+  function enterUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    const limits = { maxBodyBytes: service.maxBodyBytes, maxEarlyBytes: 64 * KIB, bodyMs: 30_000 }
+    const connection = takeUpgrade(request, socket, { head, limits })
+    const response = responseOn(request, socket)
+    const call = begin(
+      request,
+      (added) => upgradeLine({ request, response, connection, rewrite: service.rewrite, added }),
+      request.headers.upgrade,
+    )
+    carry(call, response)
+  }
+
+  function carry(arrival: Arrival | null, response: ServerResponse): void {
+    if (!arrival) return
+    track(
+      pass(arrival).catch(async (error: unknown) => {
+        log.error({ err: error, call: arrival.id }, 'a call failed')
+        if (response.headersSent) response.destroy()
+        else await arrival.refuse(refuse('unavailable', 'Perhaps executed. The gateway failed during this call.'))
+      }),
+    )
+  }
+
+  function begin(
+    request: IncomingMessage,
+    open: (added: () => readonly string[]) => Line,
+    upgrade: string | null = null,
+  ): Arrival | null {
+    const id = newCallId()
+    const { target, hostPrefix } = routeOf(request)
+    const fields = sortHeaders(request.rawHeaders, rules, upgrade !== null)
+    const added = ['countersign-call', id]
+    const line = open(() => added)
+    const answer = (why: Refusal) => {
+      const { status, headers, text } = describeRefusal(why, { callId: id, service })
+      line.answer(status, headers, text)
+      return Promise.resolve()
+    }
+    const fault = isRefusal(fields) ? fields : isKeyTooLong(fields) ? KEY_TOO_LONG : null
+    if (fault !== null || isRefusal(fields)) {
+      server.noteMalformed(request, 'header_value')
+      void answer(fault ?? KEY_TOO_LONG)
+      return null
+    }
+    if (fields.dropped.length > 0) added.push('countersign-dropped', fields.dropped.join(', '))
+    const skipped = hostPrefix === '' ? prefixLength : 0
+    const prefer = parsePrefer(fields.own.get('prefer'))
+    const model = modelOf(request, fields, {
+      path: target.path.slice(skipped) || '/',
+      decodedPath: target.decodedPath.slice(skipped) || '/',
+      query: target.query,
+      upgrade,
+      prefer: prefer.rest,
+    })
+    return {
+      id,
+      upstream: service.upstream,
+      credential: readCredential(fields.own, target.query),
+      source: server.sourceOf(request),
+      refuse: answer,
+      open: (principal) =>
+        createExchange({
+          id,
+          principal,
+          service,
+          line,
+          model,
+          body: null,
+          waitMs: Math.min(service.upstream.waitMs, (prefer.waitS ?? Number.POSITIVE_INFINITY) * 1000),
+          isDetached: prefer.isDetached && upgrade === null,
+          idempotencyKey: fields.own.get('idempotency-key') || null,
+          claimed: readContext(fields.own, parts.isPromptKept ?? false),
+          approvedBy: (approval) => added.push('countersign-approval', approval.id),
+          kept: null,
+        }),
+    }
+  }
+
+  return { enter, enterUpgrade }
+}
+
+const KEY_TOO_LONG = refuse('malformed', `Not executed. Idempotency-Key is longer than ${MAX_KEY_CHARACTERS} characters.`)
+
+function isKeyTooLong({ own }: Fields): boolean {
+  return (own.get('idempotency-key')?.length ?? 0) > MAX_KEY_CHARACTERS
+}
+
+type Place = Pick<RequestModel, 'path' | 'decodedPath' | 'query' | 'upgrade'> & { readonly prefer: string }
+
+function modelOf(request: IncomingMessage, { passed, own }: Fields, { prefer, ...place }: Place): RequestModel {
+  if (prefer !== '') passed.push('prefer', prefer)
+  return {
+    method: request.method ?? 'GET',
+    ...place,
+    headers: passed,
+    contentType: own.get('content-type') ?? null,
+    contentEncoding: own.get('content-encoding') ?? null,
+    contentLength: own.has('transfer-encoding') ? null : Number(own.get('content-length') ?? 0),
+  }
+}

@@ -1,0 +1,43 @@
+import type { z } from 'zod'
+import type { FactSchema } from '../domain/action.ts'
+import type { Arrival, Exchange, Stored, Upstream } from '../domain/call.ts'
+import type { Principal } from '../domain/principal.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Logger } from '../platform/logger.ts'
+
+/** One protocol the gateway speaks: a folder under `protocols/`, and a line in `main.ts`. */
+export interface Protocol<Options extends object, Parts extends ProtocolParts<Options> = ProtocolParts<Options>> {
+  readonly name: string
+  /** The keys of an upstream of this protocol in countersign.yaml. */
+  readonly options: z.ZodObject
+  /** What policy may read of its actions. */
+  readonly facts: FactSchema
+  /** Every verb its actions can have. */
+  readonly verbs: readonly string[]
+  start(parts: Parts): Promise<RunningProtocol>
+}
+
+export interface RunningProtocol {
+  /** Makes a call again from what was stored of it: a detached one, whose response is kept instead of sent. */
+  revive(stored: Stored, how: Revival): Exchange
+  /** Closes its connections upstream. Calls under way have ended by then, or end now. */
+  stop(): Promise<void>
+}
+
+export interface Revival {
+  readonly id: string
+  readonly principal: Principal
+  readonly upstream: Upstream
+}
+
+/** What every protocol is given. */
+export interface ProtocolParts<Options> {
+  readonly upstreams: readonly Options[]
+  /** Takes a call to its end. It never rejects for what an agent or an upstream does. */
+  pass(arrival: Arrival): Promise<void>
+  newCallId(): string
+  readonly clock: Clock
+  readonly log: Logger
+  /** Notes a call under way, for a shutdown to wait for it. */
+  track(call: Promise<void>): void
+}
