@@ -1,0 +1,155 @@
+import type { CardDetail, Delivery, DeliveryResult } from '../../domain/channel.ts'
+import type { Clock } from '../../platform/clock.ts'
+import type { Logger } from '../../platform/logger.ts'
+import { renderCard, renderLeast } from './card.ts'
+import type { SlackAnswer, SlackFailure } from './client.ts'
+import { type MessageRef, type Messages, readRef } from './messages.ts'
+import type { CardView } from './parts.ts'
+import type { Workspace } from './workspace.ts'
+
+/** Younger than this, nobody can have tried to post a card before and not known how it ended. */
+const FRESH_MS = 5000
+/** Longer than what makes a card fresh, so that a repetition looks for a message that was posted after all. */
+const RETRY_MS = FRESH_MS + 1000
+/** For what only an operator can mend: a token, a channel. */
+const MENDABLE_RETRY_MS = 60_000
+/** How long a decided card is worth being corrected while Slack refuses. */
+const KEEP_RESULT_MS = 24 * 3_600_000
+
+/** Slack refuses the message for what is in it. */
+const CONTENT = new Set([
+  'invalid_blocks',
+  'invalid_blocks_format',
+  'msg_too_long',
+  'msg_blocks_too_long',
+  'no_text',
+  'metadata_too_large',
+  'invalid_metadata_format',
+  'invalid_metadata_schema',
+  'invalid_arguments',
+])
+/** The message to change is not there, or cannot be changed any more. */
+const GONE = new Set(['message_not_found', 'cant_update_message', 'edit_window_closed', 'update_failed'])
+/** The thread cannot be answered in. */
+const NO_THREAD = new Set([
+  'thread_not_found',
+  'cannot_reply_to_message',
+  'message_not_found',
+  'restricted_action_thread_locked',
+])
+/** History cannot be read: the scopes for it are optional. */
+const NO_HISTORY = new Set(['missing_scope', 'method_not_supported_for_channel_type'])
+
+const LOST = 'The first message about this approval could not be found or changed; this one stands in its place.'
+
+/** Says what a delivery owes its reviewers, and says so at most once where Slack lets it be known. */
+export function createDeliver(parts: {
+  readonly messages: Messages
+  readonly workspace: (signal: AbortSignal) => Promise<SlackAnswer<Workspace>>
+  readonly detail: CardDetail
+  readonly publicUrl: string
+  readonly clock: Clock
+  readonly log: Logger
+}): (delivery: Delivery, signal: AbortSignal) => Promise<DeliveryResult> {
+  const { messages, workspace, detail, publicUrl, clock, log } = parts
+
+  async function deliver(delivery: Delivery, signal: AbortSignal): Promise<DeliveryResult> {
+    const posted = readRef(delivery.posted)
+    if (posted) return change(delivery, posted, signal)
+
+    const mayHaveBeenPosted = delivery.kind === 'result' || clock.now() - delivery.approval.createdAt > FRESH_MS
+    if (!mayHaveBeenPosted) return post(delivery, signal)
+    const lost = await findLost(delivery, signal)
+    if (!lost.ok) return giveBack(delivery, lost)
+    if (lost.data) return change(delivery, lost.data, signal)
+    return post(delivery, signal, delivery.kind === 'result' ? { note: LOST } : {})
+  }
+
+  async function findLost(delivery: Delivery, signal: AbortSignal) {
+    const own = await workspace(signal)
+    if (!own.ok) return own
+    const found = await messages.find(delivery.approval, own.data, signal)
+    if (found.ok || found.kind !== 'refused' || !NO_HISTORY.has(found.error)) return found
+    log.warn({ error: found.error }, 'Slack does not let the channel be read: a card may appear twice after a crash')
+    return { ok: true as const, data: null }
+  }
+
+  async function change(delivery: Delivery, ref: MessageRef & { root?: string }, signal: AbortSignal) {
+    const { approval } = delivery
+    const view = viewOf(delivery)
+    let answer = await messages.update(approval, renderCard(view), { ref, signal })
+    if (isRefused(answer, CONTENT)) answer = await messages.update(approval, renderLeast(view), { ref, signal })
+    if (isRefused(answer, GONE)) return post(delivery, signal, { note: LOST })
+    if (!answer.ok) return giveBack(delivery, answer)
+    return delivered(answer.data, ref.root ?? threadOf(delivery))
+  }
+
+  async function post(
+    delivery: Delivery,
+    signal: AbortSignal,
+    more: Pick<CardView, 'note'> = {},
+  ): Promise<DeliveryResult> {
+    const { approval } = delivery
+    const view = { ...viewOf(delivery), ...more }
+    let threadTs = threadOf(delivery)
+    let answer = await messages.post(approval, renderCard(view), { threadTs, signal })
+    if (threadTs !== null && isRefused(answer, NO_THREAD)) {
+      threadTs = null
+      answer = await messages.post(approval, renderCard(view), { threadTs, signal })
+    }
+    if (isRefused(answer, CONTENT)) {
+      log.error(
+        { approval: approval.id, error: answer.error },
+        'Slack refused a card for its content; sending the least',
+      )
+      answer = await messages.post(approval, renderLeast(view), { threadTs, signal })
+    }
+    if (!answer.ok) return giveBack(delivery, answer)
+    return delivered(answer.data, threadTs)
+  }
+
+  function threadOf({ conversation }: Delivery): string | null {
+    const opened = readRef(conversation.opened)
+    return opened?.channel === messages.channel ? opened.ts : null
+  }
+
+  function delivered(at: MessageRef, root: string | null): DeliveryResult {
+    return {
+      result: 'delivered',
+      posted: { channel: at.channel, ts: at.ts },
+      conversation: { channel: at.channel, ts: root ?? at.ts },
+    }
+  }
+
+  /**
+   * Nothing is given up that could still matter: an outage is waited out, and what an operator can mend (a revoked
+   * token, an archived channel, an app that is not a member) is tried every minute for as long as people could decide.
+   */
+  function giveBack(delivery: Delivery, failure: SlackFailure): DeliveryResult {
+    if (failure.kind === 'rate_limited') {
+      return { result: 'retry', afterMs: failure.afterMs, cause: 'Slack asks to go slower' }
+    }
+    if (failure.kind === 'unreachable') return { result: 'retry', afterMs: RETRY_MS, cause: failure.cause }
+
+    const { approval, kind } = delivery
+    const cause = `Slack refused: ${failure.error}`
+    const isForEver = CONTENT.has(failure.error)
+    const worthUntil = approval.expiresAt + (kind === 'result' ? KEEP_RESULT_MS : 0)
+    const isDropped = isForEver || clock.now() > worthUntil
+    log.error({ approval: approval.id, kind, error: failure.error, isDropped }, 'Slack does not take a card')
+    return isDropped ? { result: 'dropped', cause } : { result: 'retry', afterMs: MENDABLE_RETRY_MS, cause }
+  }
+
+  function viewOf({ approval, card }: Delivery): CardView {
+    return { approval, card, detail, publicUrl }
+  }
+
+  return deliver
+}
+
+function isRefused<T>(
+  answer: SlackAnswer<T>,
+  errors: ReadonlySet<string>,
+): answer is Extract<SlackFailure, { kind: 'refused' }> {
+  return !answer.ok && answer.kind === 'refused' && errors.has(answer.error)
+}

@@ -1,0 +1,27 @@
+import { code, type Inline, plain } from './rich-text.ts'
+import { cut, makeVisible } from './visible.ts'
+
+const MAX_FIELD = 300
+/** How many items of a list are shown. */
+export const MAX_LISTED = 10
+
+/** One line of text from outside, cut where it is long: for what a decision does not hang on. */
+export function clean(text: string, maxLength = MAX_FIELD): string {
+  const visible = makeVisible(text)
+  return visible.length > maxLength ? `${cut(visible, maxLength)}…` : visible
+}
+
+/** Writes lines of text from outside that have to be complete for Approve to be offered; notes in `missing` if one is not. */
+export function createField(missing: string[], complaint: string): (text: string) => Inline {
+  return (text) => {
+    if (makeVisible(text).length > MAX_FIELD) missing.push(complaint)
+    return code(clean(text))
+  }
+}
+
+export function list(items: readonly string[], write: (text: string) => Inline): Inline[] {
+  const shown = items.slice(0, MAX_LISTED).flatMap((item, index) => {
+    return index === 0 ? [write(item)] : [plain(', '), write(item)]
+  })
+  return items.length > MAX_LISTED ? [...shown, plain(` and ${items.length - MAX_LISTED} more`)] : shown
+}

@@ -1,0 +1,162 @@
+import { App, type Receiver } from '@slack/bolt'
+import type { FastifyPluginAsync } from 'fastify'
+import { z } from 'zod'
+import type { Desk, RunningChannel } from '../../domain/channel.ts'
+import { GatewayError } from '../../domain/error.ts'
+import type { Person } from '../../domain/principal.ts'
+import type { Clock } from '../../platform/clock.ts'
+import type { Logger } from '../../platform/logger.ts'
+import type { Metrics } from '../../platform/metrics.ts'
+import { createTell } from './answer.ts'
+import { createBoltLogger } from './bolt-logger.ts'
+import { createBoundedFetch } from './bounded-fetch.ts'
+import { createSlackClient } from './client.ts'
+import { createDeliver } from './deliver.ts'
+import { createHttpReceiver } from './http.ts'
+import { createInTime } from './in-time.ts'
+import { createMembers } from './members.ts'
+import { createMessages } from './messages.ts'
+import { type SlackOptions, slackOptions } from './options.ts'
+import { createPresses, type ModalAnswer } from './presses.ts'
+import { createRecognise } from './recognise.ts'
+import { createRefresh } from './refresh.ts'
+import { createSocket } from './socket.ts'
+import { createWorkspace } from './workspace.ts'
+
+export interface SlackParts {
+  readonly options: SlackOptions
+  readonly desk: Desk
+  /** From `team id/user id` to the reviewer it is linked to, with current groups; null if nobody is. */
+  readonly findPerson: (teamUserKey: string) => Person | null | Promise<Person | null>
+  /** Of the control listener. */
+  readonly publicUrl: string
+  /** Mounts the callback on the control listener, outside of what that asks of people. Needed in HTTP mode only. */
+  readonly registerRoute?: (plugin: FastifyPluginAsync) => void
+  readonly log: Logger
+  readonly clock: Clock
+  readonly metrics: Pick<Metrics, 'tokensRefused'>
+  readonly timing?: Partial<Timing>
+}
+
+export interface Timing {
+  /** Slack waits 3 s for an acknowledgement. */
+  readonly ackMs: number
+  /** For one request to Slack. */
+  readonly timeoutMs: number
+  /** Before the first attempt to connect again. */
+  readonly pauseMs: number
+  /** How long `stop` waits for presses that are being handled. */
+  readonly drainMs: number
+}
+
+const TIMING: Timing = { ackMs: 2500, timeoutMs: 8000, pauseMs: 1000, drainMs: 5000 }
+
+/** Reviewers are told in a Slack channel, and vote there. Starts and stays up while Slack is down. */
+export const slack = { name: 'slack', options: slackOptions, start }
+
+async function start(parts: SlackParts): Promise<RunningChannel> {
+  const { options, desk, findPerson, publicUrl, clock } = parts
+  const timing = { ...TIMING, ...parts.timing }
+  const log = parts.log.child({ channel: 'slack' })
+  const stop = new AbortController()
+  const stopping = stop.signal
+
+  const { bot_token: token, api_url: apiUrl, detail } = options
+  const client = createSlackClient({ token, apiUrl, timeoutMs: timing.timeoutMs, stopping, log })
+  const workspace = createWorkspace(client)
+  const messages = createMessages(client, options.channel)
+  const presses = createPresses({
+    desk,
+    recognise: createRecognise({ workspace, members: createMembers(client, clock), findPerson, log }),
+    tell: createTell({
+      client,
+      apiUrl,
+      fetch: createBoundedFetch({ timeoutMs: timing.timeoutMs, signals: [stopping] }),
+      log,
+    }),
+    ask: async (trigger_id, view, signal) => {
+      const answer = await client.call('views.open', { trigger_id, view }, { schema: z.object({}), signal })
+      if (!answer.ok) log.warn({ slack: answer }, 'the question for a reason could not be opened')
+      return answer.ok
+    },
+    refresh: createRefresh({ desk, messages, detail, publicUrl }),
+    detail,
+    publicUrl,
+    clock,
+    log,
+  })
+
+  const { receiver, running } = createReceiver(parts, { timing, stopping, log })
+  const inTime = createInTime(timing.ackMs)
+  const app = new App({
+    receiver,
+    authorize: async () => ({}),
+    convoStore: false,
+    ignoreSelf: false,
+    logger: createBoltLogger(log),
+    clientOptions: { slackApiUrl: apiUrl, retryConfig: { retries: 0 }, timeout: timing.timeoutMs },
+  })
+  app.error(async (error) => log.error({ err: error }, 'a callback of Slack could not be handled'))
+  app.action(/^countersign\./, async ({ body, ack }) => {
+    await inTime.run(() => presses.press(body, stopping))
+    await ack()
+  })
+  app.view('countersign.reason', async ({ body, ack }) => {
+    const answer = await inTime.run<ModalAnswer>((isLate) => presses.submit(body, stopping, isLate))
+    if (answer) await ack(answer)
+    else await ack()
+  })
+  const connection = running()
+  const greeting = greet()
+
+  /** Tells the log who we are, and finds a wrong token before the first card does. */
+  async function greet(): Promise<void> {
+    const own = await workspace(stopping)
+    if (stopping.aborted) return
+    if (!own.ok) return log.error({ slack: own }, 'Slack does not accept the bot token, or cannot be reached')
+    log.info({ team: own.data.teamId }, 'Slack accepts the bot token')
+    const strangers = Object.keys(options.people).filter((key) => !key.startsWith(`${own.data.teamId}/`))
+    if (strangers.length > 0)
+      log.warn({ people: strangers }, 'people of another workspace cannot vote through this app')
+  }
+
+  return {
+    name: 'slack',
+    deliver: createDeliver({ messages, workspace, detail, publicUrl, clock, log }),
+    async stop() {
+      await inTime.settled(timing.drainMs)
+      stop.abort()
+      await Promise.all([connection, greeting])
+      await app.stop()
+    },
+  }
+}
+
+function createReceiver(
+  { options, registerRoute, clock, metrics }: SlackParts,
+  { timing, stopping, log }: { timing: Timing; stopping: AbortSignal; log: Logger },
+): { receiver: Receiver; running: () => Promise<void> } {
+  if (options.app_token !== undefined) {
+    const { timeoutMs, pauseMs } = timing
+    const socket = createSocket({
+      appToken: options.app_token,
+      apiUrl: options.api_url,
+      timeoutMs,
+      pauseMs,
+      stopping,
+      log,
+    })
+    return { receiver: socket.receiver, running: socket.keepOpen }
+  }
+  if (options.signing_secret === undefined || !registerRoute) {
+    throw new GatewayError('config', 'channels.slack: HTTP mode needs signing_secret and the control listener')
+  }
+  const { receiver, plugin } = createHttpReceiver({
+    signingSecret: options.signing_secret,
+    clock,
+    log,
+    onRefused: () => metrics.tokensRefused.inc({ reason: 'slack_signature' }),
+  })
+  registerRoute(plugin)
+  return { receiver, running: async () => {} }
+}

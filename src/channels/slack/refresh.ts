@@ -1,0 +1,29 @@
+import type { CardDetail, Desk } from '../../domain/channel.ts'
+import type { Place } from './answer.ts'
+import { renderCard } from './card.ts'
+import type { Messages } from './messages.ts'
+
+/**
+ * Shows on a card who has voted so far. The decision may fall while this is under way, and its own update with it: so
+ * the approval is looked at once more afterwards, and the card set right if it is no longer pending.
+ */
+export function createRefresh(parts: {
+  readonly desk: Desk
+  readonly messages: Messages
+  readonly detail: CardDetail
+  readonly publicUrl: string
+}): (approvalId: string, at: Place, signal: AbortSignal) => Promise<void> {
+  const { desk, messages, detail, publicUrl } = parts
+
+  return async (approvalId, { channel, ts }, signal) => {
+    const before = await desk.find(approvalId)
+    if (before?.approval.state !== 'pending') return
+    await messages.update(before.approval, renderCard({ ...before, detail, publicUrl }), {
+      ref: { channel, ts },
+      signal,
+    })
+    const after = await desk.find(approvalId)
+    if (!after || after.approval.state === 'pending') return
+    await messages.update(after.approval, renderCard({ ...after, detail, publicUrl }), { ref: { channel, ts }, signal })
+  }
+}

@@ -1,0 +1,91 @@
+import type { Approval, BallotFault, State, WithdrawalReason } from '../../domain/approval.ts'
+
+/** The head of a card, by the state of its approval. */
+export const HEADINGS: Readonly<Record<State, string>> = {
+  pending: 'Decision needed',
+  approved: 'Approved',
+  denied: 'Denied',
+  expired: 'Expired',
+  withdrawn: 'Withdrawn',
+  spent: 'Approved and released',
+}
+
+const WITHDRAWALS: Readonly<Record<WithdrawalReason, string>> = {
+  client_cancelled: 'The agent cancelled its call.',
+  policy_changed: 'The policy changed and asks for something else now.',
+  call_changed: 'What would be forwarded is no longer what was shown.',
+  reviewers_changed: 'Those who approved are no longer entitled to.',
+  suspended: 'The agent was suspended.',
+  store_failover: 'The store failed over, so that older approvals are void.',
+  tampered: 'A recorded vote did not stand up to its check.',
+}
+
+/** What a state means for the call, in a sentence; empty for `pending`. */
+export function explain(approval: Approval): string {
+  switch (approval.state) {
+    case 'pending':
+      return ''
+    case 'approved':
+      return 'Approved; the call is forwarded once, as it was shown.'
+    case 'spent':
+      return 'Approved, and used: the call was released, once.'
+    case 'denied':
+      return 'Nothing was forwarded.'
+    case 'expired':
+      return approval.useBy === null
+        ? 'Nobody decided in time. Nothing was forwarded.'
+        : 'It was approved, but not used in time. Nothing was forwarded.'
+    case 'withdrawn':
+      return `${WITHDRAWALS[approval.reason as WithdrawalReason] ?? 'It was withdrawn.'} Nothing was forwarded.`
+  }
+}
+
+/** Why a press or a submission was not counted: what the approvals say, and what this channel itself refuses. */
+export type Fault =
+  | BallotFault
+  | 'unlinked'
+  | 'foreign'
+  | 'bot'
+  | 'guest'
+  | 'deactivated'
+  | 'unconfirmed'
+  | 'not_all_shown'
+  | 'too_late'
+  | 'failed'
+
+/** Told to the one person who pressed. `key` is that person's own `team/user`. */
+export function describeFault(fault: Fault, approval: string, key: string): string {
+  const nothing = 'Nothing was recorded.'
+  switch (fault) {
+    case 'not_found':
+      return `${nothing} There is no approval ${approval} that you may decide.`
+    case 'not_entitled':
+      return `${nothing} The policy does not name you as a reviewer of ${approval}.`
+    case 'self_approval':
+      return `${nothing} You are on the requesting side of ${approval}: the agent is yours or acts for you. Somebody else has to approve it.`
+    case 'superseded':
+      return `${nothing} That was an older card of ${approval}. Please decide on the newest one.`
+    case 'already_decided':
+      return `${nothing} ${approval} is already decided, expired or withdrawn.`
+    case 'reason_required':
+      return `${nothing} A reason is required.`
+    case 'unlinked':
+      return `${nothing} Your Slack account is not linked to a reviewer. Ask an operator to add ${key} to channels.slack.people.`
+    case 'foreign':
+      return `${nothing} Only members of the workspace this app is installed in may decide.`
+    case 'bot':
+      return `${nothing} Bots may not decide.`
+    case 'guest':
+      return `${nothing} Guests may not decide.`
+    case 'deactivated':
+      return `${nothing} This account is deactivated.`
+    case 'unconfirmed':
+      return `${nothing} Slack did not confirm your account just now. Please try again.`
+    case 'not_all_shown':
+      return `${nothing} The card does not show all of the call. Read it with: countersign approvals show ${approval}, and decide there.`
+    case 'too_late':
+      return `${nothing} Slack no longer lets the question for a reason be opened. Please press the button again.`
+    case 'failed':
+      return `It is not certain that anything was recorded: the gateway had a fault. Please look at ${approval} and try again.`
+  }
+}
