@@ -5,6 +5,13 @@ import type { AgentIssuer, IssuerOptions, PeopleIssuer } from './options.ts'
 /** Issuers whose `sub` differs per client, so that it never tells one person from another. */
 const PAIRWISE_HOSTS = /^(login\.(microsoftonline\.(com|us)|partner\.microsoftonline\.cn)|sts\.windows\.net)$/
 
+/** Issuers of whom anybody in the world can have a token, for any audience. */
+const OPEN_ISSUERS = [
+  'https://accounts.google.com',
+  'https://token.actions.githubusercontent.com',
+  'https://gitlab.com',
+]
+
 /**
  * What is wrong with the issuers as a whole, a sentence each; nothing if they can be started with. The schema has
  * already checked each by itself.
@@ -17,6 +24,8 @@ export function checkIssuers(agents: readonly AgentIssuer[], people: readonly Pe
     ...people.flatMap((issuer) => findAudienceFaults(issuer, agents)),
     ...[...agents, ...people].flatMap((issuer) => findPairwiseFault(issuer, undefined) ?? []),
     ...[...agents, ...people].flatMap(findForeignGroups),
+    ...agents.flatMap((issuer) => findStrangers(issuer, issuer.owner !== 'none' && 'map' in issuer.owner)),
+    ...people.flatMap((issuer) => findStrangers(issuer, false)),
     ...agents.flatMap((issuer) => findDelegationFaults(issuer, people)),
     ...agents.flatMap((issuer) => findOwnerFaults(issuer, [...agents, ...people])),
   ]
@@ -37,6 +46,12 @@ export function findPairwiseFault(
   const isPairwise = Array.isArray(subjectTypes) && subjectTypes.length > 0 && !subjectTypes.includes('public')
   if (!isPairwise || !subject.includes('sub')) return null
   return `${issuer}: it has pairwise subjects only; set subject to claims that are the same for every client`
+}
+
+/** Only a list of subjects, or a claim that names the organisation, keeps strangers out. */
+function findStrangers({ issuer, require }: IssuerOptions, isListed: boolean): string[] {
+  if (!OPEN_ISSUERS.includes(issuer) || isListed || Object.keys(require ?? {}).length > 0) return []
+  return [`${issuer}: anybody can have a token of it; say which ones are yours with require`]
 }
 
 function findDuplicates(key: string, issuers: readonly { readonly issuer: string }[]): string[] {

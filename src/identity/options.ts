@@ -78,6 +78,10 @@ const common = {
     .default(['sub'])
     .describe('The claims that together name the subject, joined by a slash; for Entra ID [tid, oid]'),
   groups: groups.optional().describe('Where the groups come from; without it there are none'),
+  require: z
+    .record(text, z.union([text, z.boolean(), z.number()]))
+    .optional()
+    .describe('Claims that must have exactly this value, for issuers that anybody can get a token of'),
   typ: text.optional().describe('The `typ` header that tokens must carry, for example at+jwt (RFC 9068)'),
   discovery: endpoint.optional().describe('URL of the discovery document, where it is not under the issuer'),
   jwks_uri: endpoint.optional().describe('URL of the key set; then nothing is discovered'),

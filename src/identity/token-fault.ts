@@ -33,6 +33,7 @@ const FAULTS = {
   mixed_audience: 'the token is meant for other audiences as well',
   bad_subject: 'the subject of the token is missing or not clean text',
   bad_claim: 'a claim of the token has a type or a text that is not accepted',
+  requirement: 'a claim of the token does not have the value that is required of its issuer',
   bound: 'the token is bound to a key (cnf) and no proof of it can be accepted here',
   unexpected_actor: 'the token names an actor (act) and its issuer is not configured for delegation',
   bad_actor: 'an actor of the token cannot be resolved to issuer and subject',

@@ -1,6 +1,6 @@
 import { compactVerify } from 'jose'
 import type { JsonObject } from '../domain/json.ts'
-import { checkAudience, checkTimes } from './claims.ts'
+import { checkAudience, checkTimes, claimAt } from './claims.ts'
 import { checkHeader } from './header.ts'
 import { parseJws } from './jws.ts'
 import type { IssuerOptions } from './options.ts'
@@ -40,6 +40,7 @@ export async function verifyToken<Options extends IssuerOptions>(
   const times = checkTimes(claims, how.nowS)
   if (typeof times === 'string') return times
   if (claims['cnf'] !== undefined) return 'bound'
+  if (!hasRequired(claims, issuer.options.require)) return 'requirement'
 
   const key = await issuer.keys.find(hint)
   if (typeof key === 'string') return key
@@ -52,4 +53,8 @@ export async function verifyToken<Options extends IssuerOptions>(
   }
   const typ = typeof header['typ'] === 'string' ? header['typ'].toLowerCase() : null
   return { issuer, claims, typ, expiresAt: times.expiresAt, generation }
+}
+
+function hasRequired(claims: JsonObject, required: IssuerOptions['require'] = {}): boolean {
+  return Object.entries(required).every(([name, value]) => claimAt(claims, name) === value)
 }

@@ -67,6 +67,8 @@ describe('checkIssuers', () => {
       [],
       /tid, oid/,
     ],
+    ['agents of an issuer open to anybody', [agent({ issuer: 'https://accounts.google.com' })], [people()], /anybody/],
+    ['people of an issuer open to anybody', [agent()], [people({ issuer: 'https://accounts.google.com' })], /anybody/],
     [
       'an owner of an unknown issuer',
       [agent({ owner: { map: { bot: 'https://idp.example.org|alice' } } })],
@@ -106,6 +108,13 @@ describe('checkIssuers', () => {
   it('takes Entra ID by tid and oid', () => {
     const subject = ['tid', 'oid']
     expect(checkIssuers([agent({ issuer: ENTRA, subject })], [people({ issuer: ENTRA, subject })])).toEqual([])
+  })
+
+  it('takes an open issuer whose agents are listed, or must be of one organisation', () => {
+    const issuer = 'https://token.actions.githubusercontent.com'
+    const listed = agent({ issuer, owner: { map: { 'repo:acme/infra:environment:prod': `${IDP}|olivia` } } })
+    expect(checkIssuers([listed], [people()])).toEqual([])
+    expect(checkIssuers([agent({ issuer, require: { repository_owner_id: '1' } })], [people()])).toEqual([])
   })
 
   it('takes a delegation whose people are named to be of the reviewers’ issuer', () => {
