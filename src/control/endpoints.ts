@@ -1,0 +1,95 @@
+import { z } from 'zod'
+import type { Person } from '../domain/principal.ts'
+import type { EndpointName } from './access.ts'
+import type { ControlCode } from './problem.ts'
+import {
+  approvalIdSchema,
+  ballotSchema,
+  listedSchema,
+  listQuerySchema,
+  openapiSchema,
+  shownSchema,
+  signInSchema,
+  votedSchema,
+  whoamiSchema,
+} from './wire.ts'
+
+/** What an endpoint takes and gives. */
+export interface Endpoint {
+  readonly summary: string
+  readonly params?: z.ZodObject
+  readonly query?: z.ZodObject
+  readonly body?: z.ZodObject
+  readonly response: z.ZodType
+  /** The codes it answers with besides those that every endpoint has. */
+  readonly codes: readonly ControlCode[]
+}
+
+const params = z.strictObject({ id: approvalIdSchema })
+const VOTE_CODES = [
+  'not_found',
+  'read_only_token',
+  'not_entitled',
+  'self_approval',
+  'superseded',
+  'already_decided',
+  'reason_required',
+  'too_large',
+  'unreadable',
+] as const
+
+/** Every endpoint with its schemas: requests are checked by them, the OpenAPI document is made of them. */
+export const ENDPOINTS = {
+  'GET /v1/sign-in': {
+    summary: 'Where and how a person signs in from the command line',
+    response: signInSchema,
+    codes: [],
+  },
+  'GET /v1/openapi.json': {
+    summary: 'This document',
+    response: openapiSchema,
+    codes: [],
+  },
+  'GET /v1/whoami': { summary: 'Who the token says you are', response: whoamiSchema, codes: [] },
+  'GET /v1/approvals': {
+    summary: 'The approvals you may see',
+    query: listQuerySchema,
+    response: listedSchema,
+    codes: [],
+  },
+  'GET /v1/approvals/:id': {
+    summary: 'One approval, with its card and the exact call',
+    params,
+    response: shownSchema,
+    codes: ['not_found'],
+  },
+  'POST /v1/approvals/:id/approve': {
+    summary: 'Approve, on the card you saw',
+    params,
+    body: ballotSchema,
+    response: votedSchema,
+    codes: VOTE_CODES,
+  },
+  'POST /v1/approvals/:id/deny': {
+    summary: 'Deny, on the card you saw',
+    params,
+    body: ballotSchema,
+    response: votedSchema,
+    codes: VOTE_CODES,
+  },
+} as const satisfies Record<EndpointName, Endpoint>
+
+type Schema<Name extends EndpointName, Part extends string> = (typeof ENDPOINTS)[Name] extends {
+  readonly [Key in Part]: infer Type extends z.ZodType
+}
+  ? z.output<Type>
+  : undefined
+
+/** What a handler of this endpoint is given: who asks, with which token, and what they sent, parsed. */
+export interface Asked<Name extends EndpointName> {
+  readonly person: Person
+  readonly token: string
+  readonly params: Schema<Name, 'params'>
+  readonly query: Schema<Name, 'query'>
+  readonly body: Schema<Name, 'body'>
+}

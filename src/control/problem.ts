@@ -1,0 +1,49 @@
+import type { BallotFault } from '../domain/approval.ts'
+import { PROBLEM_BASE, type Problem } from '../domain/problem.ts'
+
+/** Every `code` a person can meet on the control listener, with its HTTP status and title. A closed list. */
+export const CONTROL_CODES = {
+  malformed: [400, 'The request is not understood'],
+  unauthenticated: [401, 'Nobody is signed in'],
+  forbidden: [403, 'This person has no role for it'],
+  read_only_token: [403, 'This token lists and shows only'],
+  not_entitled: [403, 'This person may not vote on it'],
+  self_approval: [403, 'Nobody approves their own side’s call'],
+  not_found: [404, 'Not found'],
+  superseded: [409, 'The card changed since it was seen'],
+  already_decided: [409, 'It is already decided'],
+  too_large: [413, 'The request is too large'],
+  unreadable: [415, 'The body is not JSON'],
+  reason_required: [422, 'A reason is required'],
+  rate_limited: [429, 'Too many requests'],
+  internal: [500, 'Something went wrong'],
+  unavailable: [503, 'The store cannot be reached'],
+} as const satisfies Record<BallotFault | string, readonly [number, string]>
+export type ControlCode = keyof typeof CONTROL_CODES
+
+/** An answer other than success, thrown by handlers to the one place that writes it. */
+export class ControlProblem extends Error {
+  override readonly name = 'ControlProblem'
+  readonly code: ControlCode
+  readonly headers: Readonly<Record<string, string>>
+
+  constructor(code: ControlCode, detail: string, headers: Readonly<Record<string, string>> = {}) {
+    super(detail)
+    this.code = code
+    this.headers = headers
+  }
+}
+
+export function controlProblem(code: ControlCode, detail: string): Problem {
+  const [status, title] = CONTROL_CODES[code]
+  return { type: `${PROBLEM_BASE}${code}`, title, status, detail, code }
+}
+
+export const FAULT_DETAILS: Readonly<Record<BallotFault, string>> = {
+  not_found: 'There is no such approval, or it is not shown to you.',
+  not_entitled: 'Not counted. None of its rules names you as a reviewer.',
+  self_approval: 'Not counted. You are on the requesting side of this call: somebody else has to approve it.',
+  superseded: 'Not counted. The card is not the one you saw. Look at it again, then decide.',
+  already_decided: 'Not counted. The approval is already decided.',
+  reason_required: 'Not counted. Its rule asks for a reason.',
+}

@@ -1,0 +1,107 @@
+import http from 'node:http'
+import https from 'node:https'
+import Fastify, { type FastifyInstance } from 'fastify'
+import type { Clock } from '../platform/clock.ts'
+import type { Logger } from '../platform/logger.ts'
+import type { EndpointName } from './access.ts'
+import { createApprovalHandlers } from './approvals.ts'
+import { createAuthentication } from './authenticate.ts'
+import { type Callback, mountCallbacks } from './callbacks.ts'
+import type { ApprovalDesk, PeopleDesk } from './desk.ts'
+import type { Asked } from './endpoints.ts'
+import { answer, answerFaults, problemFor } from './faults.ts'
+import { mountEndpoint } from './mount.ts'
+import { noticesOf } from './notices.ts'
+import { describeApi } from './openapi.ts'
+import { readStrictJson } from './strict-body.ts'
+import { createWhoami } from './whoami.ts'
+import type { SignInWire } from './wire.ts'
+
+const KIB = 1024
+const MAX_BODY_BYTES = 16 * KIB
+const REQUEST_TIMEOUT_MS = 15_000
+
+// Nothing this listener answers is for a browser to run, frame, sniff or keep.
+const SECURITY_HEADERS = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+}
+
+export interface ControlParts {
+  readonly queue: ApprovalDesk
+  readonly people: PeopleDesk
+  /** Where people sign in from the command line. */
+  readonly signIn: SignInWire
+  /** The names of the upstreams in observe mode, at this moment. */
+  observed(): readonly string[]
+  /** What chat services call, each under a path of its own. */
+  readonly callbacks: readonly Callback[]
+  /** How people reach it. */
+  readonly publicUrl: string | null
+  /** PEM texts; null on loopback or behind a proxy that ends TLS. */
+  readonly tls: { readonly cert: string; readonly key: string } | null
+  readonly log: Logger
+  readonly clock: Clock
+}
+
+/**
+ * The listener for people: the approver API and what chat services call. Agents reach another one. It listens once
+ * `listen` is called on what this returns, and ends with `close`. It sets no cookie and reads none, and answers no
+ * cross-origin request: a browser has nothing here that another site could use.
+ */
+export async function createControlServer(parts: ControlParts): Promise<FastifyInstance> {
+  const app = Fastify({
+    bodyLimit: MAX_BODY_BYTES,
+    exposeHeadRoutes: false,
+    // What the router refuses (a bad escape in the path) comes here, not to the error handler.
+    frameworkErrors: (error, _request, reply) =>
+      void answer(reply.headers(SECURITY_HEADERS), problemFor(error, parts.log)),
+    serverFactory: (handle) => createServer(parts.tls, handle),
+  })
+  app.addHook('onRequest', async (_request, reply) => {
+    reply.headers(SECURITY_HEADERS)
+    if (parts.tls) reply.header('strict-transport-security', 'max-age=31536000')
+  })
+  answerFaults(app, parts.log)
+  readStrictJson(app)
+  mountEndpoints(app, parts)
+  await mountCallbacks(app, parts.callbacks)
+  return app
+}
+
+function mountEndpoints(app: FastifyInstance, parts: ControlParts): void {
+  const notices = () => noticesOf(parts.observed())
+  const approvals = createApprovalHandlers(parts.queue, notices)
+  const authenticate = createAuthentication(parts)
+  const document = describeApi(parts)
+
+  function mount<Name extends EndpointName>(name: Name, handle: (asked: Asked<Name>) => Promise<object>): void {
+    mountEndpoint(app, { name, authenticate, handle })
+  }
+  mount('GET /v1/sign-in', async () => parts.signIn)
+  mount('GET /v1/openapi.json', async () => document)
+  mount('GET /v1/whoami', createWhoami(parts.people, notices))
+  mount('GET /v1/approvals', approvals.list)
+  mount('GET /v1/approvals/:id', approvals.show)
+  mount('POST /v1/approvals/:id/approve', approvals.vote('approve'))
+  mount('POST /v1/approvals/:id/deny', approvals.vote('deny'))
+}
+
+function createServer(tls: ControlParts['tls'], handle: http.RequestListener): http.Server {
+  const limits = {
+    maxHeaderSize: 32 * KIB,
+    headersTimeout: REQUEST_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: REQUEST_TIMEOUT_MS,
+    insecureHTTPParser: false,
+  }
+  const server = tls
+    ? https.createServer({ ...limits, ...tls, minVersion: 'TLSv1.2' }, handle)
+    : http.createServer(limits, handle)
+  server.maxConnections = 1_000
+  return server
+}

@@ -1,0 +1,219 @@
+import { z } from 'zod'
+import { STATES } from '../domain/approval.ts'
+import { ASSURANCES, ROLES } from '../domain/principal.ts'
+
+/*
+ * What travels between people's programs and the control listener. Requests are checked against these schemas, and the
+ * OpenAPI document is made of them.
+ */
+
+const time = z.iso.datetime().describe('UTC, RFC 3339')
+const sha256 = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/, 'must be 64 hexadecimal digits')
+  .describe('Hexadecimal SHA-256')
+const count = z.int().min(0)
+
+export const partySchema = z.strictObject({
+  issuer: z.string().describe('The issuer, as the token’s `iss`'),
+  subject: z.string(),
+})
+
+export const requesterSchema = z.strictObject({
+  issuer: z.string(),
+  subject: z.string(),
+  on_behalf_of: partySchema.nullable().describe('Whom the agent acts for, if a token said so'),
+  actors: z.array(partySchema).describe('Prior actors, newest first'),
+  owner: partySchema.nullable().describe('Who answers for the agent'),
+  groups: z.array(z.string()).describe('As `issuer/group`'),
+  client: z.string().nullable().describe('The OAuth client its token was issued to'),
+})
+
+export const voteSchema = z.strictObject({
+  reviewer: partySchema.extend({ name: z.string().nullable() }),
+  decision: z.enum(['approve', 'deny']),
+  reason: z.string().nullable(),
+  via: z.string().describe('`api`, `slack`, …'),
+  assurance: z.enum(ASSURANCES).describe('How the person was authenticated for it'),
+  at: time,
+})
+
+export const approvalSchema = z.strictObject({
+  id: z.string(),
+  state: z.enum(STATES),
+  call_id: z.string().describe('The call that opened it'),
+  requester: requesterSchema,
+  upstream: z.string(),
+  verb: z.string(),
+  resource: z.string(),
+  rules: z.array(z.string()).describe('The rules that hold it, as `policy/rule`'),
+  requirements: z
+    .array(
+      z.strictObject({
+        rule: z.string(),
+        reviewers: z.array(z.string()).describe('`group:finance`, `group:okta/finance`, `issuer|subject` or `*`'),
+        quorum: z.int().min(1),
+        reason_required: z.boolean(),
+      }),
+    )
+    .describe('All of them have to be met'),
+  digest: sha256.describe('SHA-256 of what would be forwarded'),
+  card_hash: sha256.describe('SHA-256 of the card; a vote names the card it was made on'),
+  detached: z.boolean().describe('Whether the gateway forwards by itself once approved'),
+  created_at: time,
+  expires_at: time.describe('Until when people may decide'),
+  use_by: time.nullable().describe('Until when an approved call may be used'),
+  decided_at: time.nullable(),
+  reason: z.string().nullable().describe('Why it was denied or withdrawn'),
+  votes: z.array(voteSchema),
+})
+
+export const cardSchema = z
+  .strictObject({
+    approval: z.string(),
+    verified: z.strictObject({
+      agent: z.string(),
+      issuer: z.string(),
+      onBehalfOf: z.string().nullable(),
+      owner: z.string().nullable(),
+      groups: z.array(z.string()),
+    }),
+    derived: z.strictObject({
+      upstream: z.string(),
+      labels: z.record(z.string(), z.string()),
+      actions: z.array(z.strictObject({ verb: z.string(), resource: z.string() })),
+      payload: z
+        .strictObject({
+          mediaType: z.string().nullable(),
+          bytes: count,
+          text: z.string().nullable(),
+          isCut: z.boolean(),
+          redacted: z.array(z.string()),
+        })
+        .nullable(),
+      digest: sha256,
+      rules: z.array(z.strictObject({ name: z.string(), message: z.string().nullable() })),
+      notes: z.array(z.string()),
+    }),
+    claimed: z
+      .strictObject({
+        reason: z.string().optional(),
+        model: z.string().optional(),
+        prompt: z.string().optional(),
+        conversation: z.string().optional(),
+        trace: z.string().optional(),
+      })
+      .describe('What the agent says of itself. Nobody checked it'),
+    createdAt: count,
+    expiresAt: count,
+    needed: z.array(
+      z.strictObject({ reviewers: z.array(z.string()), quorum: z.int().min(1), isReasonRequired: z.boolean() }),
+    ),
+  })
+  .describe('The card exactly as it is hashed: the SHA-256 of its canonical JSON (RFC 8785) is `card_hash`')
+
+export const exactCallSchema = z
+  .strictObject({
+    head: z.record(z.string(), z.unknown()).describe('What stands around the body, in the protocol’s own terms'),
+    body: z.strictObject({
+      bytes: count,
+      encoding: z.enum(['utf8', 'base64']).describe('How `content` writes the bytes'),
+      content: z.string(),
+    }),
+  })
+  .describe('The call exactly as it would be forwarded: nothing cut, nothing redacted')
+
+export const noticeSchema = z.strictObject({
+  code: z.enum(['observe_mode']),
+  upstreams: z.array(z.string()),
+  message: z.string(),
+})
+
+const notices = z.array(noticeSchema).describe('What everybody who looks has to know')
+
+export const shownSchema = z.strictObject({
+  approval: approvalSchema,
+  card: cardSchema.nullable().describe('Null once it was erased'),
+  call: exactCallSchema.nullable().describe('Null once it can no longer be forwarded'),
+  notices,
+})
+
+export const listedSchema = z.strictObject({
+  approvals: z.array(approvalSchema).describe('Newest first'),
+  next: z.string().nullable().describe('The `after` of the next page; null on the last'),
+  notices,
+})
+
+export const votedSchema = z.strictObject({ approval: approvalSchema, notices })
+
+export const whoamiSchema = z.strictObject({
+  issuer: z.string(),
+  subject: z.string(),
+  name: z.string().nullable(),
+  groups: z.array(z.string()).describe('As `issuer/group`'),
+  roles: z.array(z.enum(ROLES)),
+  assurance: z.enum(ASSURANCES),
+  authenticated_at: time.nullable().describe('When the person signed in, if the token says'),
+  may_vote: z.boolean().describe('Whether this token may vote, or lists and shows only'),
+  notices,
+})
+
+export const signInSchema = z.strictObject({
+  issuers: z.array(
+    z.strictObject({
+      name: z.string(),
+      issuer: z.string(),
+      client_id: z.string().describe('The OAuth client for votes, signed in to afresh each time'),
+      read_client_id: z.string().nullable().describe('The OAuth client whose tokens list and show only'),
+      scope: z.string(),
+      parameters: z.record(z.string(), z.string()).describe('What else to ask the device endpoint with'),
+    }),
+  ),
+})
+
+export const openapiSchema = z.record(z.string(), z.unknown())
+
+export const problemSchema = z.strictObject({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string(),
+  code: z.string(),
+})
+
+export const approvalIdSchema = z.string().regex(/^[0-9A-HJKMNP-TV-Z]{10}$/, 'must be an approval’s id')
+
+export const listQuerySchema = z.strictObject({
+  state: z
+    .string()
+    .transform((text) => text.split(','))
+    .pipe(z.array(z.enum(STATES)).max(STATES.length))
+    .optional()
+    .describe('States, separated by commas; all if left out'),
+  upstream: z.string().min(1).max(200).optional(),
+  limit: z.coerce.number().int().min(1).max(200).default(50),
+  after: z.string().min(1).max(200).optional().describe('The `next` of the page before'),
+})
+
+export const ballotSchema = z.strictObject({
+  card_hash: sha256.describe('The `card_hash` of the card that was looked at'),
+  reason: z
+    .string()
+    .min(1)
+    .max(2_000)
+    // What is kept, shown and hashed: nothing in it that breaks a database, a screen or a comparison.
+    .refine((text) => text.isWellFormed() && !/[^\P{Cc}\n\t]/u.test(text), 'must have no control characters')
+    .optional()
+    .describe('For the agent to learn from; some rules require it'),
+})
+
+export type ApprovalWire = Sealed<z.output<typeof approvalSchema>>
+export type ShownWire = Sealed<z.output<typeof shownSchema>>
+export type ListedWire = Sealed<z.output<typeof listedSchema>>
+export type VotedWire = Sealed<z.output<typeof votedSchema>>
+export type WhoamiWire = Sealed<z.output<typeof whoamiSchema>>
+export type SignInWire = Sealed<z.output<typeof signInSchema>>
+export type NoticeWire = Sealed<z.output<typeof noticeSchema>>
+
+/** Read-only all the way down, so that values of the domain can be written without a copy. */
+type Sealed<T> = T extends object ? { readonly [Key in keyof T]: Sealed<T[Key]> } : T

@@ -1,0 +1,98 @@
+import type { Approval, Vote } from '../domain/approval.ts'
+import type { Stored } from '../domain/call.ts'
+import type { Group, Party, Person, Principal } from '../domain/principal.ts'
+import { formatSelector } from '../domain/selector.ts'
+import { formatRule } from '../domain/verdict.ts'
+import type { ShownApproval } from './desk.ts'
+import type { ApprovalWire, NoticeWire, ShownWire, WhoamiWire } from './wire.ts'
+
+export function writeApproval(approval: Approval): ApprovalWire {
+  return {
+    id: approval.id,
+    state: approval.state,
+    call_id: approval.callId,
+    requester: writeRequester(approval.requester),
+    upstream: approval.upstream,
+    verb: approval.verb,
+    resource: approval.resource,
+    rules: approval.rules.map(formatRule),
+    requirements: approval.requirements.map(({ rule, reviewers, quorum, isReasonRequired }) => ({
+      rule: formatRule(rule),
+      reviewers: reviewers.map(formatSelector),
+      quorum,
+      reason_required: isReasonRequired,
+    })),
+    digest: approval.digest,
+    card_hash: approval.cardHash,
+    detached: approval.isDetached,
+    created_at: writeTime(approval.createdAt),
+    expires_at: writeTime(approval.expiresAt),
+    use_by: approval.useBy === null ? null : writeTime(approval.useBy),
+    decided_at: approval.decidedAt === null ? null : writeTime(approval.decidedAt),
+    reason: approval.reason,
+    votes: approval.votes.map(writeVote),
+  }
+}
+
+export function writeShown({ approval, card, call }: ShownApproval, notices: readonly NoticeWire[]): ShownWire {
+  return { approval: writeApproval(approval), card, call: call && writeCall(call), notices }
+}
+
+export function writePerson(
+  person: Person,
+  { mayVote, notices }: { mayVote: boolean; notices: readonly NoticeWire[] },
+): WhoamiWire {
+  return {
+    ...writeParty(person),
+    name: person.name,
+    groups: person.groups.map(writeGroup),
+    roles: person.roles,
+    assurance: person.assurance,
+    authenticated_at: person.authenticatedAt === null ? null : writeTime(person.authenticatedAt * 1000),
+    may_vote: mayVote,
+    notices,
+  }
+}
+
+function writeRequester(requester: Principal): ApprovalWire['requester'] {
+  return {
+    ...writeParty(requester),
+    on_behalf_of: requester.onBehalfOf && writeParty(requester.onBehalfOf),
+    actors: requester.actors.map(writeParty),
+    owner: requester.owner && writeParty(requester.owner),
+    groups: requester.groups.map(writeGroup),
+    client: requester.client,
+  }
+}
+
+function writeVote({ reviewer, decision, reason, via, at }: Vote): ApprovalWire['votes'][number] {
+  return {
+    reviewer: { ...writeParty(reviewer), name: reviewer.name },
+    decision,
+    reason,
+    via,
+    assurance: reviewer.assurance,
+    at: writeTime(at),
+  }
+}
+
+function writeCall({ head, body }: Stored): NonNullable<ShownWire['call']> {
+  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+  const text = bytes.toString('utf8')
+  // Only text that gives the same bytes again shows them exactly.
+  const isText = Buffer.from(text, 'utf8').equals(bytes)
+  const content = isText ? text : bytes.toString('base64')
+  return { head, body: { bytes: bytes.length, encoding: isText ? 'utf8' : 'base64', content } }
+}
+
+function writeParty({ issuer, subject }: Party): Party {
+  return { issuer, subject }
+}
+
+function writeGroup(group: Group): string {
+  return `${group.issuerName}/${group.name}`
+}
+
+function writeTime(ms: number): string {
+  return new Date(ms).toISOString()
+}

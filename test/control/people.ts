@@ -1,0 +1,164 @@
+import { encodeCard } from '../../src/approvals/card.ts'
+import type { ApprovalDesk, PeopleDesk, ShownApproval } from '../../src/control/desk.ts'
+import type { Approval, Ballot, BallotResult } from '../../src/domain/approval.ts'
+import { TRANSITIONS } from '../../src/domain/approval.ts'
+import type { Card } from '../../src/domain/card.ts'
+import { isSameParty, type Person, type Principal, type Role } from '../../src/domain/principal.ts'
+import { type Refusal, refuse } from '../../src/domain/refusal.ts'
+import { matchesSelector, parseSelector } from '../../src/domain/selector.ts'
+
+export const ISSUER = 'https://idp.example.com'
+
+export function personOf(subject: string, more: { groups?: readonly string[]; roles?: readonly Role[] } = {}): Person {
+  const { groups = [], roles = ['reviewer'] } = more
+  return {
+    issuer: ISSUER,
+    subject,
+    name: `${subject} the person`,
+    groups: groups.map((name) => ({ issuerName: 'idp', name })),
+    roles,
+    assurance: 'oidc',
+    authenticatedAt: 1_700_000_000,
+  }
+}
+
+export const AGENT: Principal = {
+  issuer: ISSUER,
+  subject: 'support-agent',
+  onBehalfOf: null,
+  actors: [],
+  owner: { issuer: ISSUER, subject: 'olivia' },
+  groups: [{ issuerName: 'idp', name: 'support-agents' }],
+  client: 'support-agent',
+  expiresAt: 1_800_000_000,
+}
+
+/** A held refund, as the queue would show it. */
+export function refund(id: string, more: Partial<Approval> = {}): ShownApproval {
+  const body = Buffer.from('{"amount":120,"to":"mallory"}')
+  const createdAt = 1_700_000_000_000
+  const expiresAt = createdAt + 900_000
+  const digest = 'ab'.repeat(32)
+  const card: Card = {
+    approval: id,
+    verified: { agent: AGENT.subject, issuer: ISSUER, onBehalfOf: null, owner: `${ISSUER}|olivia`, groups: [] },
+    derived: {
+      upstream: 'billing',
+      labels: { environment: 'production' },
+      actions: [{ verb: 'POST', resource: '/refunds' }],
+      payload: { mediaType: 'application/json', bytes: body.length, text: body.toString(), isCut: false, redacted: [] },
+      digest,
+      rules: [{ name: 'billing/refunds-need-finance', message: null }],
+      notes: ['was done before at 09:00'],
+    },
+    claimed: { reason: 'the customer asked\u202e' },
+    createdAt,
+    expiresAt,
+    needed: [{ reviewers: ['group:finance'], quorum: 1, isReasonRequired: false }],
+  }
+  const approval: Approval = {
+    id,
+    state: 'pending',
+    callId: `call-of-${id}`,
+    requester: AGENT,
+    upstream: 'billing',
+    verb: 'POST',
+    resource: '/refunds',
+    rules: [{ policy: 'billing', rule: 'refunds-need-finance' }],
+    requirements: [
+      {
+        rule: { policy: 'billing', rule: 'refunds-need-finance' },
+        reviewers: [parseSelector('group:finance') ?? { kind: 'any' }],
+        quorum: 1,
+        expiresMs: null,
+        isReasonRequired: false,
+      },
+    ],
+    digest,
+    cardHash: encodeCard(card).hash.toString('hex'),
+    isDetached: false,
+    createdAt,
+    expiresAt,
+    useBy: null,
+    decidedAt: null,
+    reason: null,
+    votes: [],
+    ...more,
+  }
+  return { approval, card, call: { head: { method: 'POST', path: '/refunds' }, body } }
+}
+
+/** A queue in memory, as strict about who sees and who votes as the real one. */
+export function fakeQueue(shown: readonly ShownApproval[]): ApprovalDesk & { readonly ballots: Ballot[] } {
+  const held = new Map(shown.map((one) => [one.approval.id, one]))
+  const ballots: Ballot[] = []
+
+  function isEntitled({ approval }: ShownApproval, person: Person): boolean {
+    return approval.requirements.some(({ reviewers }) => reviewers.some((one) => matchesSelector(one, person)))
+  }
+
+  function isVisible(one: ShownApproval, person: Person): boolean {
+    const { owner } = one.approval.requester
+    return isEntitled(one, person) || person.roles.includes('auditor') || (owner !== null && isSameParty(owner, person))
+  }
+
+  function vote(ballot: Ballot): BallotResult {
+    ballots.push(ballot)
+    const one = held.get(ballot.approval)
+    if (!one) return { counted: false, fault: 'not_found', approval: null }
+    const { approval } = one
+    const { owner } = approval.requester
+    if (ballot.decision === 'approve' && owner && isSameParty(owner, ballot.reviewer)) {
+      return { counted: false, fault: 'self_approval', approval }
+    }
+    if (!isEntitled(one, ballot.reviewer)) return { counted: false, fault: 'not_entitled', approval }
+    if (ballot.cardHash !== approval.cardHash) return { counted: false, fault: 'superseded', approval }
+    const to = (TRANSITIONS[approval.state] as Record<string, Approval['state']>)[ballot.decision]
+    if (!to) return { counted: false, fault: 'already_decided', approval }
+    if (ballot.decision === 'deny' && ballot.reason === null)
+      return { counted: false, fault: 'reason_required', approval }
+    const { reviewer, decision, reason, via } = ballot
+    const at = approval.createdAt + 1000
+    const decided = {
+      ...approval,
+      state: to,
+      reason,
+      decidedAt: at,
+      useBy: to === 'approved' ? at + 900_000 : null,
+      votes: [...approval.votes, { reviewer, decision, reason, via, at }],
+    }
+    held.set(approval.id, { ...one, approval: decided })
+    return { counted: true, approval: decided }
+  }
+
+  return {
+    ballots,
+    async list(person, { states, upstream, limit, after }) {
+      const all = [...held.values()]
+        .filter((one) => isVisible(one, person))
+        .map((one) => one.approval)
+        .filter((one) => (states?.includes(one.state) ?? true) && (upstream === null || one.upstream === upstream))
+        .filter((one) => after === null || one.id > after)
+      const approvals = all.slice(0, limit)
+      return { approvals, next: all.length > limit ? (approvals.at(-1)?.id ?? null) : null }
+    },
+    async find(id, person) {
+      const one = held.get(id)
+      return one && isVisible(one, person) ? one : null
+    },
+    vote: async (ballot) => vote(ballot),
+  }
+}
+
+/** People by token: `finn` votes as finn, `finn.read` is his token for reading; any other token is refused. */
+export function fakePeople(people: readonly Person[]): PeopleDesk {
+  return {
+    async identify(token, use): Promise<Person | Refusal> {
+      if (token === 'issuer-down') return refuse('unavailable', 'The issuer cannot be reached.', { retryAfterS: 3 })
+      const person = people.find(({ subject }) => token === subject || (use === 'read' && token === `${subject}.read`))
+      if (person) return person
+      const challenge = { error: 'invalid_token', description: 'the token is not of a person' }
+      return refuse('unauthenticated', 'The token is not of a person.', { challenge })
+    },
+  }
+}
