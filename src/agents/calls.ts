@@ -1,0 +1,121 @@
+import { timingSafeEqual } from 'node:crypto'
+import type { State } from '../domain/approval.ts'
+import { type Principal, principalKey } from '../domain/principal.ts'
+import { type Refusal, refuse } from '../domain/refusal.ts'
+import type { CallDesk, OwnCall } from './desk.ts'
+import { refuseWithoutResponse } from './outcome.ts'
+import { type Replay, readReplay } from './replay.ts'
+
+/** Seconds that `?wait=` may ask for at most; below the time-out of most clients. */
+export const MAX_WAIT_S = 50
+const RETRY_S = 2
+
+export interface CallStatus {
+  readonly call: string
+  readonly approval: string
+  readonly state: State
+  readonly detached: boolean
+  /** Why it was denied or withdrawn. */
+  readonly reason: string | null
+  /** How the call ended; null while it has not. */
+  readonly outcome: string | null
+  readonly created_at: string
+  readonly expires_at: string
+  readonly use_by: string | null
+}
+
+/** `isOpen` says that asking again later will tell more. */
+export interface StatusAnswer {
+  readonly kind: 'status'
+  readonly status: CallStatus
+  readonly isOpen: boolean
+  readonly retryAfterS: number
+}
+
+/**
+ * `status`: what is known. `refusal`: a detached call that was not, or not surely, executed. `response`: the upstream's own, of a
+ * detached call.
+ */
+export type CallAnswer =
+  | StatusAnswer
+  | { readonly kind: 'response'; readonly response: Replay; readonly call: OwnCall }
+  | { readonly kind: 'refusal'; readonly refusal: Refusal; readonly call: OwnCall }
+
+/** Looks after held calls for the agents that made them. What is another's does not exist. */
+export function createCallLookup({ calls, monotonicMs, refuseFor }: Parts) {
+  return async (
+    id: string,
+    principal: Principal,
+    limits: { waitMs: number; signal: AbortSignal },
+  ): Promise<CallAnswer | Refusal> => {
+    const call = await settle(id, principal, limits)
+    if (!call || !isOwn(call, principal)) return refuse('not_found', 'There is no such call of yours that was held.')
+    return call.approval.isDetached ? answerDetached(call, refuseFor) : answerStatus(call, false)
+  }
+
+  /** Long-polls until the call is decided (one that its agent repeats) or over (one that the gateway makes). */
+  async function settle(id: string, principal: Principal, { waitMs, signal }: { waitMs: number; signal: AbortSignal }) {
+    const until = monotonicMs() + waitMs
+    for (;;) {
+      const call = await calls.find(id)
+      if (!call || !isOwn(call, principal) || isSettled(call)) return call
+      const leftMs = until - monotonicMs()
+      if (leftMs <= 0 || signal.aborted) return call
+      await calls.waitForChange(call, { waitMs: leftMs, signal })
+    }
+  }
+}
+
+type RefuseFor = (approval: OwnCall['approval']) => Refusal
+
+interface Parts {
+  readonly calls: CallDesk
+  readonly monotonicMs: () => number
+  readonly refuseFor: RefuseFor
+}
+
+function isOwn({ approval }: OwnCall, principal: Principal): boolean {
+  return timingSafeEqual(principalKey(approval.requester), principalKey(principal))
+}
+
+function isSettled({ approval, outcome }: OwnCall): boolean {
+  if (!approval.isDetached) return approval.state !== 'pending'
+  if (approval.state === 'pending' || approval.state === 'approved') return false
+  return approval.state !== 'spent' || outcome !== null
+}
+
+function answerDetached(call: OwnCall, refuseFor: RefuseFor): CallAnswer {
+  const { approval, outcome } = call
+  if (!isSettled(call)) return answerStatus(call, true)
+  if (approval.state !== 'spent' || outcome === null) return { kind: 'refusal', refusal: refuseFor(approval), call }
+  const response = call.response && readReplay(call.response)
+  return response
+    ? { kind: 'response', response, call }
+    : { kind: 'refusal', refusal: refuseWithoutResponse(outcome, approval.id), call }
+}
+
+function answerStatus({ approval, outcome }: OwnCall, isOpen: boolean): CallAnswer {
+  return {
+    kind: 'status',
+    isOpen,
+    retryAfterS: RETRY_S,
+    status: {
+      call: approval.callId,
+      approval: approval.id,
+      state: approval.state,
+      detached: approval.isDetached,
+      reason: approval.reason,
+      outcome,
+      created_at: new Date(approval.createdAt).toISOString(),
+      expires_at: new Date(approval.expiresAt).toISOString(),
+      use_by: approval.useBy === null ? null : new Date(approval.useBy).toISOString(),
+    },
+  }
+}
+
+/** Reads `?wait=` in whole seconds, capped; zero if it is not given. */
+export function readWait(value: string | null): number | Refusal {
+  if (value === null) return 0
+  if (!/^\d{1,6}$/.test(value)) return refuse('malformed', 'wait is a whole number of seconds.')
+  return Math.min(Number(value), MAX_WAIT_S) * 1000
+}

@@ -1,0 +1,54 @@
+import type { IncomingMessage } from 'node:http'
+import type { Approval } from '../domain/approval.ts'
+import type { Credential, Stored } from '../domain/call.ts'
+import type { OutcomeName } from '../domain/entry.ts'
+import type { Principal } from '../domain/principal.ts'
+import type { Refusal } from '../domain/refusal.ts'
+
+/** One held call as its own agent may see it. */
+export interface OwnCall {
+  readonly approval: Approval
+  /** Null until the approval was used and the call has ended. */
+  readonly outcome: OutcomeName | null
+  /** The upstream's response, where the agent asked for it to be kept; null until it is there. */
+  readonly response: Stored | null
+}
+
+export interface CallDesk {
+  /** By the id of the call that opened the approval, or by the approval's. Whose it is, the caller checks. */
+  find(id: string): Promise<OwnCall | null>
+  /**
+   * Resolves when the approval's state, or whether its call has ended, may differ from this; when the time is up; or
+   * when the signal aborts.
+   */
+  waitForChange(seen: OwnCall, limits: { waitMs: number; signal: AbortSignal }): Promise<void>
+}
+
+export interface Readiness {
+  readonly name: string
+  /** False, or a rejection, makes the gateway unready. */
+  isOk(): boolean | Promise<boolean>
+}
+
+export interface AgentParts {
+  /** Takes the credential out of a request, as for a call. */
+  readCredential(request: IncomingMessage): Credential
+  identify(credential: Credential, source: string): Promise<Principal | Refusal>
+  /** Says no to a principal that asks too often. */
+  admit(principal: Principal): Refusal | null
+  sourceOf(request: IncomingMessage): string
+  readonly calls: CallDesk
+  /** What an agent is told of an approval that will not be used any more, or not yet. */
+  refuseFor(approval: Approval): Refusal
+  readonly gateway: {
+    /** As agents reach it. */
+    readonly publicUrl: string
+    readonly upstreams: readonly string[]
+    /** The issuers whose tokens agents may present. */
+    readonly authorizationServers: readonly string[]
+  }
+  /** The public keys that assertions are signed with (RFC 7517). */
+  jwks(): { readonly keys: readonly object[] }
+  readonly readiness: readonly Readiness[]
+  readonly monotonicMs: () => number
+}
