@@ -12,7 +12,11 @@ export function answerFaults(app: FastifyInstance, log: Logger): void {
 
 export function answer(reply: FastifyReply, problem: ControlProblem): FastifyReply {
   const body = controlProblem(problem.code, problem.message)
-  return reply.code(body.status).headers(problem.headers).type(PROBLEM_MEDIA_TYPE).send(JSON.stringify(body))
+  return reply
+    .code(body.status)
+    .headers(problem.headers)
+    .type(PROBLEM_MEDIA_TYPE)
+    .send(Buffer.from(JSON.stringify(body)))
 }
 
 export function problemFor(error: unknown, log: Logger): ControlProblem {
