@@ -75,6 +75,8 @@ interface Parts {
   readonly draining: AbortSignal
   /** How a voter stands now; as they stood when they voted, if left out. */
   readonly standing?: Standing
+  /** Awaited after each spend: writes down outside the store how far the log has come. */
+  persistHead(): Promise<void>
   readonly timing?: Partial<QueueTiming>
 }
 
@@ -105,7 +107,7 @@ export function createQueue(ground: Ground, parts: Parts): Queue {
   return {
     hold: createHolding(ground, parts),
     settle: createSettling(ground, { waiter, draining }),
-    spend: createSpending(ground, { clock, replicaId, standing }),
+    spend: createSpending(ground, { clock, replicaId, standing, persistHead: parts.persistHead }),
     vote: createVoting(ground),
     finish: (approval, how) => finish(ground, approval, how),
     list: (person, filter) => listApprovals(ground, { person, filter }),

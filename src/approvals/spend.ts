@@ -48,7 +48,18 @@ type Result = Spent | Refusal | Finding | 'overdue' | 'again'
  */
 export function createSpending(
   ground: Ground,
-  { clock, replicaId, standing }: { clock: Clock; replicaId: string; standing: Standing },
+  {
+    clock,
+    replicaId,
+    standing,
+    persistHead,
+  }: {
+    readonly clock: Clock
+    readonly replicaId: string
+    readonly standing: Standing
+    /** Writes down outside the store that the spend is committed: a restore that lost it has to be noticed. */
+    persistHead(): Promise<void>
+  },
 ): (approval: Approval, call: Exchange, terms: Terms) => Promise<Spent | Refusal> {
   const overtaken = new GatewayError('store', 'somebody was suspended at that very moment')
 
@@ -151,6 +162,7 @@ export function createSpending(
     } else if (isRefusal(result)) {
       return result
     } else if ('startBy' in result) {
+      await persistHead()
       return inTime(result)
     } else {
       await withdraw(ground, id, result.end)
