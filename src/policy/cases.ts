@@ -5,6 +5,7 @@ import { formatRule, type Unsure, type Verdict } from '../domain/verdict.ts'
 import { type Problem, parseYaml } from '../platform/yaml.ts'
 import type { CompileContext } from './compile.ts'
 import { type DecideInput, decide } from './decide.ts'
+import { type Explanation, explain } from './explain.ts'
 import type { PolicySet } from './set.ts'
 
 const party = z
@@ -39,8 +40,7 @@ const expectSchema = z.strictObject({
   message: z.string().exactOptional(),
 })
 
-const caseShape = {
-  name: z.string().min(1),
+const callShape = {
   principal: z.union([z.string(), principalSchema]).describe('One of `principals` by name, or written out.'),
   upstream: z.string(),
   verb: actionShape.verb.exactOptional(),
@@ -54,16 +54,17 @@ const caseShape = {
   have: z.array(z.string()).exactOptional().describe('What was fetched already; everything if left out.'),
   suspended: z.boolean().default(false),
   now: z.iso.datetime().default('2026-01-01T12:00:00Z'),
-  expect: expectSchema,
 }
+const callSchema = z.strictObject(callShape)
+const caseSchema = z.strictObject({ name: z.string().min(1), ...callShape, expect: expectSchema })
 
 const fileSchema = z.strictObject({
   principals: z.record(z.string(), principalSchema).default({}),
-  cases: z.array(z.strictObject(caseShape)).min(1),
+  cases: z.array(caseSchema).min(1),
 })
 
-type Case = z.infer<typeof fileSchema>['cases'][number]
-type CaseFile = z.infer<typeof fileSchema>
+type Call = z.infer<typeof callSchema>
+type Principals = z.infer<typeof fileSchema>['principals']
 
 export interface CaseResult {
   readonly file: string
@@ -89,7 +90,7 @@ export function runCases(parts: {
   const results: CaseResult[] = []
   for (const [index, one] of parsed.value.cases.entries()) {
     const line = parsed.lineOf(['cases', index])
-    const input = toInput(one, parsed.value, context)
+    const input = toInput(one, parsed.value.principals, context)
     if (typeof input === 'string') problems.push({ file, line, message: `case "${one.name}": ${input}` })
     else {
       const verdict = decide(set, input)
@@ -97,6 +98,20 @@ export function runCases(parts: {
     }
   }
   return problems.length > 0 ? { problems } : results
+}
+
+/** Explains one call that is described like a case. */
+export function runDescribed(parts: {
+  readonly file: string
+  readonly text: string
+  readonly set: PolicySet
+  readonly context: CompileContext
+}): Explanation | readonly Problem[] {
+  const { file, text, set, context } = parts
+  const parsed = parseYaml(text, { file, schema: callSchema })
+  if (!parsed.ok) return parsed.problems
+  const input = toInput(parsed.value, {}, context)
+  return typeof input === 'string' ? [{ file, line: 0, message: input }] : explain(set, input)
 }
 
 /** The rules that decided none of the cases. */
@@ -108,8 +123,9 @@ export function uncovered(set: PolicySet, results: readonly CaseResult[]): reado
 }
 
 /** The decision that a case describes; a text says what is wrong with it. */
-function toInput(one: Case, file: CaseFile, context: CompileContext): DecideInput | string {
-  const described = typeof one.principal === 'string' ? file.principals[one.principal] : one.principal
+function toInput(one: Call, principals: Principals, context: CompileContext): DecideInput | string {
+  const described =
+    typeof one.principal === 'string' ? new Map(Object.entries(principals)).get(one.principal) : one.principal
   if (!described) return `no principal is called "${String(one.principal)}"`
   const upstream = context.upstreams.find(({ name }) => name === one.upstream)
   if (!upstream) return `no upstream is called "${one.upstream}"`

@@ -219,7 +219,7 @@ function learnPattern(node: ASTNode, patterns: Map<string, RE2JS>): readonly Fau
 
 function suggest(name: string, known: Iterable<string>): string {
   const nearest = nearestName(name, known)
-  return nearest === null ? '' : `; did you mean "${nearest}"?`
+  return nearest === null ? `; known are ${[...known].join(', ')}` : `; did you mean "${nearest}"?`
 }
 
 /** What the language says of a fault, without the picture of the source that its message carries. */

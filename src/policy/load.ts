@@ -1,5 +1,5 @@
 import { lstat, readdir, readFile, stat } from 'node:fs/promises'
-import { join, relative } from 'node:path'
+import { join } from 'node:path'
 import { type Problem, parseYaml } from '../platform/yaml.ts'
 import { isProblems } from './problem.ts'
 import { type Policy, policySchema } from './schema.ts'
@@ -31,7 +31,7 @@ export async function loadPolicies(directory: string): Promise<PolicySource | re
   const problems: Problem[] = []
   const read = new Map<string, Loaded>()
   for (const path of files.policies) {
-    const loaded = await loadPolicy(path, relative(process.cwd(), path) || path)
+    const loaded = await loadPolicy(path)
     if (isProblems(loaded)) {
       problems.push(...loaded)
       continue
@@ -90,10 +90,10 @@ export async function findPolicyFiles(directory: string): Promise<PolicyFiles | 
 }
 
 /** The text of a file that may be trusted as far as its directory may be. */
-export async function readText(path: string, file: string): Promise<string | readonly Problem[]> {
-  const fault = await refuseAccess(path)
-  if (fault) return [{ ...fault, file }]
-  const bytes = await readFile(path)
+export async function readText(file: string): Promise<string | readonly Problem[]> {
+  const fault = await refuseAccess(file)
+  if (fault) return [fault]
+  const bytes = await readFile(file)
   if (bytes.length > LARGEST_FILE_BYTES) {
     return [{ file, line: 0, message: `is larger than ${LARGEST_FILE_BYTES / 1024} KiB` }]
   }
@@ -110,8 +110,8 @@ interface Loaded {
   lineOf(path: readonly PropertyKey[]): number
 }
 
-async function loadPolicy(path: string, file: string): Promise<Loaded | readonly Problem[]> {
-  const text = await readText(path, file)
+async function loadPolicy(file: string): Promise<Loaded | readonly Problem[]> {
+  const text = await readText(file)
   if (isProblems(text)) return text
   try {
     const parsed = parseYaml(text, { file, schema: policySchema })

@@ -1,0 +1,39 @@
+import { formatProblem, type Problem } from '../platform/yaml.ts'
+import { type CompileContext, compile } from '../policy/compile.ts'
+import { loadPolicies } from '../policy/load.ts'
+import { isProblems } from '../policy/problem.ts'
+import type { PolicySet } from '../policy/set.ts'
+
+export interface PolicyCommand {
+  readonly directory: string
+  readonly context: CompileContext
+  readonly isJson: boolean
+  print(line: string): void
+}
+
+/** `policy check`: reads and compiles the policies of a directory. Returns the exit code. */
+export async function checkPolicies(command: PolicyCommand): Promise<number> {
+  const { isJson, print } = command
+  const set = await compileDirectory(command)
+  if (isProblems(set)) return printProblems(command, set)
+  const policies = new Set(set.rules.map(({ ref }) => ref.policy)).size
+  if (isJson) print(JSON.stringify({ ok: true, policies, rules: set.rules.length, hash: set.hash }))
+  else print(`${policies} policies with ${set.rules.length} rules are in order (${set.hash.slice(0, 12)})`)
+  return 0
+}
+
+/** The policies of a directory, ready to decide. */
+export async function compileDirectory({
+  directory,
+  context,
+}: Pick<PolicyCommand, 'directory' | 'context'>): Promise<PolicySet | readonly Problem[]> {
+  const source = await loadPolicies(directory)
+  return isProblems(source) ? source : compile(source, context)
+}
+
+/** One line a problem, or one JSON object; the exit code is 1. */
+export function printProblems({ isJson, print }: PolicyCommand, problems: readonly Problem[]): number {
+  if (isJson) print(JSON.stringify({ ok: false, problems }))
+  else for (const problem of problems) print(formatProblem(problem))
+  return 1
+}

@@ -1,0 +1,65 @@
+import type { Exchange, Intent, Outcome } from '../domain/call.ts'
+import { type Principal, principalKey } from '../domain/principal.ts'
+import { type Refusal, refuse } from '../domain/refusal.ts'
+import type { Verdict } from '../domain/verdict.ts'
+import type { Usage } from './usage.ts'
+
+/** How a call that is let through can be stopped, and told how many bytes it may still pass. */
+export interface Watch {
+  readonly signal: AbortSignal
+  /** Takes response bytes; false once a limit is used up. */
+  spendBytes(count: number): boolean
+}
+
+interface Parts {
+  readonly suspensions: {
+    isSuspended(principal: Principal): boolean
+    caughtUpTo(epoch: number): Promise<boolean>
+    watch(principal: Principal, onCut: (reason: 'suspended' | 'store_unreadable') => void): () => void
+  }
+  readonly usage: Pick<Usage, 'meter'>
+  /** The longest any stream or upgraded connection may last, in milliseconds. */
+  readonly sessionMaxMs: number
+}
+
+/**
+ * Looks, after the intent is on record and before anything is forwarded, whether the agent was suspended meanwhile;
+ * then keeps looking, and ends a call whose agent is suspended, whose time is over, or whose limit is used up.
+ */
+export function createWatch({ suspensions, usage, sessionMaxMs }: Parts) {
+  return async function underWatch(
+    call: Exchange,
+    intent: Intent,
+    verdict: Verdict,
+    work: (watch: Watch) => Promise<Outcome>,
+  ): Promise<Outcome | Refusal> {
+    const { principal } = call
+    if (!(await suspensions.caughtUpTo(intent.epoch))) {
+      return refuse('unavailable', 'Not executed. Whether this agent is suspended cannot be told; try again.', {
+        retryAfterS: 2,
+      })
+    }
+    if (suspensions.isSuspended(principal)) {
+      return refuse('suspended', 'Not executed. This agent is suspended; a person has to resume it.')
+    }
+
+    const stop = new AbortController()
+    const meter = verdict.limits.length === 0 ? null : usage.meter(principalKey(principal), verdict.limits)
+    const unwatch = suspensions.watch(principal, (reason) => stop.abort(CUTS[reason]))
+    const lasts = Math.min(verdict.maxDurationMs ?? sessionMaxMs, sessionMaxMs)
+    const timer = setTimeout(() => stop.abort(OVERDUE), lasts)
+    try {
+      return await work({ signal: stop.signal, spendBytes: (count) => meter?.take(count) ?? true })
+    } finally {
+      clearTimeout(timer)
+      unwatch()
+      meter?.end()
+    }
+  }
+}
+
+const CUTS = {
+  suspended: refuse('suspended', 'Cut off. This agent was suspended.'),
+  store_unreadable: refuse('unavailable', 'Cut off. Whether this agent is suspended could not be told any more.'),
+} as const
+const OVERDUE = refuse('expired', 'Cut off. The call lasted as long as it may.')

@@ -1,0 +1,92 @@
+import { describe, expect, it } from 'vitest'
+import { problemsOf } from './world.ts'
+
+const rule = (...lines: readonly string[]) =>
+  ['name: p', 'rules:', '  - name: r', '    upstreams: [billing]', ...lines.map((line) => `    ${line}`)].join('\n')
+
+describe('a policy file', () => {
+  const refused: readonly [string, string, string | RegExp][] = [
+    ['a key that is mistyped', rule('effect: allow', 'verb: [GET]'), /^0\.yaml:6: .*verb; did you mean verbs\?$/],
+    [
+      'a key of the policy that is mistyped',
+      'name: p\nrule: []\nrules: [{ name: r, effect: allow }]',
+      /^0\.yaml:2: .*rules\?$/,
+    ],
+    [
+      'a key of the approval that is mistyped',
+      rule('effect: hold', 'approval:', '  reviewers: ["*"]', '  quorun: 2'),
+      /^0\.yaml:8: .*quorum\?$/,
+    ],
+    ['a key that is there twice', rule('effect: deny', 'effect: allow'), /^0\.yaml:6: .*unique/],
+    ['an alias', rule('verbs: &v [GET]', 'resources: *v', 'effect: allow'), /^0\.yaml:6: .*alias/],
+    ['a merge key', rule('effect: allow', '"<<": { verbs: [GET] }'), /^0\.yaml:6: .*unknown key <</],
+    ['two documents in one file', `${rule('effect: allow')}\n---\nname: q\n`, /^0\.yaml:6: /],
+    ['a rule without an effect', rule('verbs: [GET]'), /^0\.yaml:3: .*effect/],
+    ['an effect that is none', rule('effect: permit'), /^0\.yaml:5: .*effect/],
+    ['a policy without rules', 'name: p\nrules: []', /^0\.yaml:2: .*at least one rule/],
+    [
+      'two rules of one name',
+      `${rule('effect: allow')}\n  - name: r\n    effect: deny\n`,
+      /^0\.yaml:6: .*"r" names another rule/,
+    ],
+    ['a name with a slash', 'name: a/b\nrules: [{ name: r, effect: allow }]', /^0\.yaml:1: .*must be a name/],
+    ['a hold that asks nobody', rule('effect: hold'), /^0\.yaml:5: .*who may countersign/],
+    [
+      'a hold with an empty list of reviewers',
+      rule('effect: hold', 'approval: { reviewers: [] }'),
+      /^0\.yaml:6: .*must not be empty/,
+    ],
+    ['a quorum of nobody', rule('effect: hold', 'approval: { reviewers: ["*"], quorum: 0 }'), /^0\.yaml:6: .*quorum/],
+    ['a deny that asks somebody', rule('effect: deny', 'approval: { reviewers: ["*"] }'), /^0\.yaml:6: .*asks nobody/],
+    [
+      'an allow that asks somebody without a limit',
+      rule('effect: allow', 'approval: { reviewers: ["*"] }'),
+      /^0\.yaml:6: .*effect: hold/,
+    ],
+    [
+      'a limit on a hold',
+      rule('effect: hold', 'approval: { reviewers: ["*"] }', 'limits: [1MiB per call]'),
+      /^0\.yaml:7: .*belong to an allow/,
+    ],
+    ['a limit that is none', rule('effect: allow', 'limits: [10 MB per call]'), /^0\.yaml:6: .*10MiB per call/],
+    ['calls per call', rule('effect: allow', 'limits: [10 calls per call]'), /^0\.yaml:6: .*100 calls per 1m/],
+    ['a duration without a unit', rule('effect: allow', 'max_duration: 60'), /^0\.yaml:6: /],
+    ['a selector that is none', rule('effect: allow', 'principals: [alice]'), /^0\.yaml:6: .*group:<name>/],
+    [
+      'an e-mail address for a person',
+      rule('effect: allow', 'principals: ["alice@example.com"]'),
+      /^0\.yaml:6: .*group:<name>/,
+    ],
+    ['a star inside a segment', rule('effect: allow', 'resources: ["/v1*/x"]'), /^0\.yaml:6: .*whole segments/],
+    ['an empty list, which would match nothing', rule('effect: allow', 'verbs: []'), /^0\.yaml:6: .*leave the key out/],
+    [
+      'an upstream nobody configured',
+      rule('effect: allow').replace('billing', 'biling'),
+      /^0\.yaml:4: .*"biling"; did you mean "billing"\?$/,
+    ],
+    [
+      'a verb that the protocol lacks',
+      rule('verbs: [GET, DELTE]', 'effect: deny'),
+      /^0\.yaml:5: .*"DELTE"; did you mean "DELETE"\?$/,
+    ],
+    ['a verb in small letters', rule('verbs: [get]', 'effect: deny'), /^0\.yaml:5: .*"get"; did you mean "GET"\?$/],
+    ['a condition longer than it may be', rule('effect: allow', `when: "${'a'.repeat(2001)}"`), /^0\.yaml:6: .*when/],
+    ['a condition that is no text', rule('effect: allow', 'when: true'), /^0\.yaml:6: .*when/],
+  ]
+  for (const [what, text, problem] of refused) {
+    it(`refuses ${what}, and says where`, () => {
+      expect(problemsOf(text)).toEqual([expect.stringMatching(problem)])
+    })
+  }
+
+  it('tells all problems at once', () => {
+    const text =
+      'name: p\nrules:\n  - { name: a, upstreams: [x], effect: allow }\n  - { name: b, upstreams: [billing], when: foo, effect: deny }'
+    expect(problemsOf(text).map((line) => line.slice(0, 8))).toEqual(['0.yaml:3', '0.yaml:4'])
+  })
+
+  it('accepts the file of the documentation', () => {
+    const limits = rule('effect: allow', 'limits: [10MiB per call, 100MiB per 1h, 5000 rows per 1h, 100 calls per 1m]')
+    expect(problemsOf(limits)).toEqual([])
+  })
+})
