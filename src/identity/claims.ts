@@ -3,7 +3,7 @@ import { isCleanText } from './clean-text.ts'
 import type { TokenFault } from './token-fault.ts'
 
 /** Clocks of issuers and gateways may differ by this much. */
-export const LEEWAY_S = 30
+const LEEWAY_S = 30
 
 const MAX_SUBJECT_LENGTH = 512
 const MAX_GROUPS = 1000

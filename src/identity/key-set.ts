@@ -18,7 +18,7 @@ export interface KeyTiming {
   readonly retryMs: number
 }
 
-export const KEY_TIMING: KeyTiming = { refreshMs: 600_000, cooldownMs: 30_000, keepMs: 3_600_000, retryMs: 1_000 }
+const KEY_TIMING: KeyTiming = { refreshMs: 600_000, cooldownMs: 30_000, keepMs: 3_600_000, retryMs: 1_000 }
 
 /** The keys of one issuer. */
 export interface KeySet {

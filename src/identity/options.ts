@@ -7,7 +7,7 @@ import { isCleanText } from './clean-text.ts'
  * The signature algorithms an issuer may be pinned to (RFC 7518, section 3.1; RFC 8037; RFC 9864). All are asymmetric:
  * with a symmetric one, whoever can check a token could also make one.
  */
-export const ALGORITHMS = [
+const ALGORITHMS = [
   'RS256',
   'RS384',
   'RS512',

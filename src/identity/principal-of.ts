@@ -14,7 +14,7 @@ export type KnownIssuers = ReadonlyMap<string, readonly string[]>
 
 /** The issuers that a token may name parties of. An issuer that has both agents and people names them as agents do. */
 export function knownIssuers(issuers: readonly IssuerOptions[]): KnownIssuers {
-  return new Map(issuers.map(({ issuer, subject }) => [issuer, subject]).reverse() as [string, readonly string[]][])
+  return new Map(issuers.map(({ issuer, subject }) => [issuer, subject] as const).reverse())
 }
 
 /**

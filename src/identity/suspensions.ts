@@ -13,7 +13,7 @@ export interface SuspensionTiming {
   readonly blindMs: number
 }
 
-export const SUSPENSION_TIMING: SuspensionTiming = { idleMs: 1_000, watchedMs: 300, blindMs: 1_000 }
+const SUSPENSION_TIMING: SuspensionTiming = { idleMs: 1_000, watchedMs: 300, blindMs: 1_000 }
 
 /** Anybody may send a NOTIFY: hints that follow each other faster than this are left to the next look. */
 const HINT_GAP_MS = 50

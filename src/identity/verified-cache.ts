@@ -2,7 +2,6 @@ import { hash } from 'node:crypto'
 
 /** A bounded map from tokens to what they proved. It holds digests, so that a memory dump holds no token. */
 export interface VerifiedCache<Value> {
-  /** Marks it as the most recently used. */
   get(digest: string): Value | undefined
   set(digest: string, value: Value): void
   delete(digest: string): void
@@ -13,26 +12,36 @@ export function digestToken(token: string): string {
   return hash('sha256', token, 'base64')
 }
 
-/** Drops what was not used for the longest time once there are more than `maxEntries`. */
+/**
+ * Holds at most `maxEntries`, and drops first what was not used lately: two generations, of which the older one is
+ * forgotten when the younger one has filled half of the room. A hit in the younger one changes nothing; keeping an exact
+ * order by deleting and setting again took 2.5 µs for a token that comes every time, as much as all the rest.
+ */
 export function createVerifiedCache<Value>(maxEntries: number): VerifiedCache<Value> {
-  // A Map iterates in the order of insertion: the first key is the one least recently used.
-  const entries = new Map<string, Value>()
+  let young = new Map<string, Value>()
+  let old = new Map<string, Value>()
+
+  function set(digest: string, value: Value): void {
+    old.delete(digest)
+    young.set(digest, value)
+    if (young.size < maxEntries / 2) return
+    old = young
+    young = new Map()
+  }
+
   return {
     get(digest) {
-      const value = entries.get(digest)
-      if (value === undefined) return undefined
-      entries.delete(digest)
-      entries.set(digest, value)
-      return value
+      const value = young.get(digest)
+      if (value !== undefined) return value
+      const older = old.get(digest)
+      if (older !== undefined) set(digest, older)
+      return older
     },
-    set(digest, value) {
-      entries.delete(digest)
-      entries.set(digest, value)
-      if (entries.size <= maxEntries) return
-      const oldest = entries.keys().next()
-      if (!oldest.done) entries.delete(oldest.value)
+    set,
+    delete(digest) {
+      young.delete(digest)
+      old.delete(digest)
     },
-    delete: (digest) => void entries.delete(digest),
-    size: () => entries.size,
+    size: () => young.size + old.size,
   }
 }
