@@ -42,27 +42,15 @@ export type CallAnswer =
   | { readonly kind: 'refusal'; readonly refusal: Refusal; readonly call: OwnCall }
 
 /** Looks after held calls for the agents that made them. What is another's does not exist. */
-export function createCallLookup({ calls, monotonicMs, refuseFor }: Parts) {
+export function createCallLookup({ calls, refuseFor }: Parts) {
   return async (
     id: string,
     principal: Principal,
-    limits: { waitMs: number; signal: AbortSignal },
+    patience: { waitMs: number; gone: AbortSignal } | null,
   ): Promise<CallAnswer | Refusal> => {
-    const call = await settle(id, principal, limits)
+    const call = await calls.ownCall(principal, id, patience)
     if (!call || !isOwn(call, principal)) return refuse('not_found', 'There is no such call of yours that was held.')
     return call.approval.isDetached ? answerDetached(call, refuseFor) : answerStatus(call, false)
-  }
-
-  /** Long-polls until the call is decided (one that its agent repeats) or over (one that the gateway makes). */
-  async function settle(id: string, principal: Principal, { waitMs, signal }: { waitMs: number; signal: AbortSignal }) {
-    const until = monotonicMs() + waitMs
-    for (;;) {
-      const call = await calls.find(id)
-      if (!call || !isOwn(call, principal) || isSettled(call)) return call
-      const leftMs = until - monotonicMs()
-      if (leftMs <= 0 || signal.aborted) return call
-      await calls.waitForChange(call, { waitMs: leftMs, signal })
-    }
   }
 }
 
@@ -70,23 +58,22 @@ type RefuseFor = (approval: OwnCall['approval']) => Refusal
 
 interface Parts {
   readonly calls: CallDesk
-  readonly monotonicMs: () => number
   readonly refuseFor: RefuseFor
 }
 
+/** The queue looks only among this principal's; whoever answers makes sure. */
 function isOwn({ approval }: OwnCall, principal: Principal): boolean {
   return timingSafeEqual(principalKey(approval.requester), principalKey(principal))
 }
 
-function isSettled({ approval, outcome }: OwnCall): boolean {
-  if (!approval.isDetached) return approval.state !== 'pending'
-  if (approval.state === 'pending' || approval.state === 'approved') return false
-  return approval.state !== 'spent' || outcome !== null
+function isOpen({ approval, outcome }: OwnCall): boolean {
+  const { state } = approval
+  return state === 'pending' || state === 'approved' || (state === 'spent' && outcome === null)
 }
 
 function answerDetached(call: OwnCall, refuseFor: RefuseFor): CallAnswer {
   const { approval, outcome } = call
-  if (!isSettled(call)) return answerStatus(call, true)
+  if (isOpen(call)) return answerStatus(call, true)
   if (approval.state !== 'spent' || outcome === null) return { kind: 'refusal', refusal: refuseFor(approval), call }
   const response = call.response && readReplay(call.response)
   return response
@@ -94,10 +81,10 @@ function answerDetached(call: OwnCall, refuseFor: RefuseFor): CallAnswer {
     : { kind: 'refusal', refusal: refuseWithoutResponse(outcome, approval.id), call }
 }
 
-function answerStatus({ approval, outcome }: OwnCall, isOpen: boolean): CallAnswer {
+function answerStatus({ approval, outcome }: OwnCall, mayChange: boolean): CallAnswer {
   return {
     kind: 'status',
-    isOpen,
+    isOpen: mayChange,
     retryAfterS: RETRY_S,
     status: {
       call: approval.callId,

@@ -15,13 +15,15 @@ export interface OwnCall {
 }
 
 export interface CallDesk {
-  /** By the id of the call that opened the approval, or by the approval's. Whose it is, the caller checks. */
-  find(id: string): Promise<OwnCall | null>
   /**
-   * Resolves when the approval's state, or whether its call has ended, may differ from this; when the time is up; or
-   * when the signal aborts.
+   * By the id of the call that opened the approval, or by the approval's; null if this principal has no such call. With
+   * patience, waits until it is decided (a call that its agent repeats) or over (one that the gateway makes).
    */
-  waitForChange(seen: OwnCall, limits: { waitMs: number; signal: AbortSignal }): Promise<void>
+  ownCall(
+    principal: Principal,
+    id: string,
+    patience: { readonly waitMs: number; readonly gone: AbortSignal } | null,
+  ): Promise<OwnCall | null>
 }
 
 export interface Readiness {

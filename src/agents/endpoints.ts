@@ -51,7 +51,7 @@ export async function agentEndpoints(app: FastifyInstance, parts: AgentParts): P
       const { id } = request.params as { id: string } // the route has exactly this parameter
       const waitMs = readWait(new URL(request.raw.url ?? '', 'http://gateway').searchParams.get('wait'))
       if (isRefusal(waitMs)) return refuseWith(reply, waitMs)
-      const found = await lookUp(id, principal, { waitMs, signal: signalOf(reply) })
+      const found = await lookUp(id, principal, waitMs > 0 ? { waitMs, gone: goneOf(reply) } : null)
       if (isRefusal(found)) return refuseWith(reply, found)
       if (found.kind === 'status') return answerStatus(reply, found)
       nameCall(reply, found.call.approval)
@@ -107,7 +107,7 @@ function nameCall(reply: FastifyReply, { callId, id }: Pick<Approval, 'callId' |
 }
 
 /** Aborts when the client left. Fastify's own `request.signal` aborts as soon as the request is read. */
-function signalOf(reply: FastifyReply): AbortSignal {
+function goneOf(reply: FastifyReply): AbortSignal {
   const gone = new AbortController()
   reply.raw.once('close', () => {
     if (!reply.raw.writableFinished) gone.abort()

@@ -1,10 +1,12 @@
 import type { Decision } from '../domain/approval.ts'
 import type { Person } from '../domain/principal.ts'
+import { isRefusal } from '../domain/refusal.ts'
+import { writeCursor } from './cursor.ts'
 import type { ApprovalDesk } from './desk.ts'
 import type { Asked } from './endpoints.ts'
 import { ControlProblem, FAULT_DETAILS } from './problem.ts'
 import type { ListedWire, NoticeWire, ShownWire, VotedWire } from './wire.ts'
-import { writeApproval, writeShown } from './write.ts'
+import { writeApproval, writeCall } from './write.ts'
 
 /** What both votes are given. */
 type Voting = Pick<Asked<'POST /v1/approvals/:id/approve'>, 'person' | 'params' | 'body'>
@@ -14,17 +16,27 @@ export function createApprovalHandlers(queue: ApprovalDesk, notices: () => reado
   return {
     async list({ person, query }: Asked<'GET /v1/approvals'>): Promise<ListedWire> {
       const { state, upstream, limit, after } = query
-      const page = await queue.list(person, {
-        states: state ?? null,
-        upstream: upstream ?? null,
-        limit,
-        after: after ?? null,
+      const approvals = await queue.list(person, {
+        ...(state && { states: state }),
+        ...(upstream !== undefined && { upstream }),
+        ...(after && { before: after }),
+        limit: limit + 1,
       })
-      return { approvals: page.approvals.map(writeApproval), next: page.next, notices: notices() }
+      const page = approvals.slice(0, limit)
+      const last = page.at(-1)
+      const next = approvals.length > limit && last ? writeCursor(last) : null
+      return { approvals: page.map(writeApproval), next, notices: notices() }
     },
 
     async show({ person, params }: Asked<'GET /v1/approvals/:id'>): Promise<ShownWire> {
-      return writeShown(await findShown(person, params.id), notices())
+      const { approval, card } = await findShown(person, params.id)
+      const call = await queue.recall(approval)
+      return {
+        approval: writeApproval(approval),
+        card,
+        call: isRefusal(call) ? null : writeCall(call),
+        notices: notices(),
+      }
     },
 
     vote(decision: Decision) {
@@ -45,7 +57,7 @@ export function createApprovalHandlers(queue: ApprovalDesk, notices: () => reado
   }
 
   async function findShown(person: Person, id: string) {
-    const shown = await queue.find(id, person)
+    const shown = await queue.findFor(person, id)
     if (!shown) throw new ControlProblem('not_found', FAULT_DETAILS.not_found)
     return shown
   }

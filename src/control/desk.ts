@@ -6,30 +6,22 @@ import type { Refusal } from '../domain/refusal.ts'
 
 /** What the approver API asks of the queue. What a person may not see does not exist for them. */
 export interface ApprovalDesk {
-  /** Newest first. `after` is the `next` of the page before. */
-  list(person: Person, filter: ListFilter): Promise<ApprovalPage>
-  find(id: string, person: Person): Promise<ShownApproval | null>
+  /** Newest first. */
+  list(person: Person, filter: ListFilter): Promise<readonly Approval[]>
+  /** Null if there is none, or none that this person may see. The card is null once it was erased. */
+  findFor(person: Person, id: string): Promise<{ readonly approval: Approval; readonly card: Card | null } | null>
+  /** The call exactly as it would be forwarded; a refusal once it can no longer be. */
+  recall(approval: Approval): Promise<Stored | Refusal>
   vote(ballot: Ballot): Promise<BallotResult>
 }
 
 export interface ListFilter {
-  readonly states: readonly State[] | null
-  readonly upstream: string | null
-  readonly limit: number
-  readonly after: string | null
-}
-
-export interface ApprovalPage {
-  readonly approvals: readonly Approval[]
-  readonly next: string | null
-}
-
-export interface ShownApproval {
-  readonly approval: Approval
-  /** Null once it was erased. */
-  readonly card: Card | null
-  /** The call exactly as it would be forwarded; null once it can no longer be. */
-  readonly call: Stored | null
+  /** Those still open, if left out. */
+  readonly states?: readonly State[]
+  readonly upstream?: string
+  /** Only what was opened before this one. */
+  readonly before?: { readonly createdAt: number; readonly id: string }
+  readonly limit?: number
 }
 
 /** What a token may be used for. One that only reads is refused for votes, whoever presents it. */

@@ -1,12 +1,11 @@
 import http from 'node:http'
 import https from 'node:https'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { EndpointName } from './access.ts'
 import { createApprovalHandlers } from './approvals.ts'
 import { createAuthentication } from './authenticate.ts'
-import { type Callback, mountCallbacks } from './callbacks.ts'
 import type { ApprovalDesk, PeopleDesk } from './desk.ts'
 import type { Asked } from './endpoints.ts'
 import { answer, answerFaults, problemFor } from './faults.ts'
@@ -38,8 +37,11 @@ export interface ControlParts {
   readonly signIn: SignInWire
   /** The names of the upstreams in observe mode, at this moment. */
   observed(): readonly string[]
-  /** What chat services call, each under a path of its own. */
-  readonly callbacks: readonly Callback[]
+  /**
+   * What chat services call: plugins that add a path of their own with a body parser of their own, and check by
+   * themselves who calls. No token of a person is asked for there.
+   */
+  readonly callbacks: readonly FastifyPluginAsync[]
   /** How people reach it. */
   readonly publicUrl: string | null
   /** PEM texts; null on loopback or behind a proxy that ends TLS. */
@@ -69,7 +71,8 @@ export async function createControlServer(parts: ControlParts): Promise<FastifyI
   answerFaults(app, parts.log)
   readStrictJson(app)
   mountEndpoints(app, parts)
-  await mountCallbacks(app, parts.callbacks)
+  // Each in a scope of its own, so that its parser serves no other route.
+  for (const callback of parts.callbacks) await app.register(callback)
   return app
 }
 

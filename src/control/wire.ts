@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { STATES } from '../domain/approval.ts'
 import { ASSURANCES, ROLES } from '../domain/principal.ts'
+import { APPROVAL_ID, readCursor } from './cursor.ts'
 
 /*
  * What travels between people's programs and the control listener. Requests are checked against these schemas, and the
@@ -181,7 +182,7 @@ export const problemSchema = z.strictObject({
   code: z.string(),
 })
 
-export const approvalIdSchema = z.string().regex(/^[0-9A-HJKMNP-TV-Z]{10}$/, 'must be an approval’s id')
+export const approvalIdSchema = z.string().regex(APPROVAL_ID, 'must be an approval’s id')
 
 export const listQuerySchema = z.strictObject({
   state: z
@@ -189,10 +190,18 @@ export const listQuerySchema = z.strictObject({
     .transform((text) => text.split(','))
     .pipe(z.array(z.enum(STATES)).max(STATES.length))
     .optional()
-    .describe('States, separated by commas; all if left out'),
+    .describe('States, separated by commas; those still open (pending, approved) if left out'),
   upstream: z.string().min(1).max(200).optional(),
-  limit: z.coerce.number().int().min(1).max(200).default(50),
-  after: z.string().min(1).max(200).optional().describe('The `next` of the page before'),
+  limit: z.coerce.number().int().min(1).max(100).default(50),
+  after: z
+    .string()
+    .transform((text, context) => {
+      const cursor = readCursor(text)
+      if (cursor === null) context.addIssue({ code: 'custom', message: 'must be the `next` of a page' })
+      return cursor ?? z.NEVER
+    })
+    .optional()
+    .describe('The `next` of the page before'),
 })
 
 export const ballotSchema = z.strictObject({

@@ -3,7 +3,6 @@ import type { Stored } from '../domain/call.ts'
 import type { Group, Party, Person, Principal } from '../domain/principal.ts'
 import { formatSelector } from '../domain/selector.ts'
 import { formatRule } from '../domain/verdict.ts'
-import type { ShownApproval } from './desk.ts'
 import type { ApprovalWire, NoticeWire, ShownWire, WhoamiWire } from './wire.ts'
 
 export function writeApproval(approval: Approval): ApprovalWire {
@@ -32,10 +31,6 @@ export function writeApproval(approval: Approval): ApprovalWire {
     reason: approval.reason,
     votes: approval.votes.map(writeVote),
   }
-}
-
-export function writeShown({ approval, card, call }: ShownApproval, notices: readonly NoticeWire[]): ShownWire {
-  return { approval: writeApproval(approval), card, call: call && writeCall(call), notices }
 }
 
 export function writePerson(
@@ -76,7 +71,7 @@ function writeVote({ reviewer, decision, reason, via, at }: Vote): ApprovalWire[
   }
 }
 
-function writeCall({ head, body }: Stored): NonNullable<ShownWire['call']> {
+export function writeCall({ head, body }: Stored): NonNullable<ShownWire['call']> {
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
   const text = bytes.toString('utf8')
   // Only text that gives the same bytes again shows them exactly.

@@ -1,7 +1,8 @@
 import { encodeCard } from '../../src/approvals/card.ts'
-import type { ApprovalDesk, PeopleDesk, ShownApproval } from '../../src/control/desk.ts'
+import type { ApprovalDesk, PeopleDesk } from '../../src/control/desk.ts'
 import type { Approval, Ballot, BallotResult } from '../../src/domain/approval.ts'
 import { TRANSITIONS } from '../../src/domain/approval.ts'
+import type { Stored } from '../../src/domain/call.ts'
 import type { Card } from '../../src/domain/card.ts'
 import { isSameParty, type Person, type Principal, type Role } from '../../src/domain/principal.ts'
 import { type Refusal, refuse } from '../../src/domain/refusal.ts'
@@ -33,8 +34,14 @@ export const AGENT: Principal = {
   expiresAt: 1_800_000_000,
 }
 
+export interface HeldCall {
+  readonly approval: Approval
+  readonly card: Card | null
+  readonly call: Stored
+}
+
 /** A held refund, as the queue would show it. */
-export function refund(id: string, more: Partial<Approval> = {}): ShownApproval {
+export function refund(id: string, more: Partial<Approval> = {}): HeldCall {
   const body = Buffer.from('{"amount":120,"to":"mallory"}')
   const createdAt = 1_700_000_000_000
   const expiresAt = createdAt + 900_000
@@ -89,15 +96,15 @@ export function refund(id: string, more: Partial<Approval> = {}): ShownApproval 
 }
 
 /** A queue in memory, as strict about who sees and who votes as the real one. */
-export function fakeQueue(shown: readonly ShownApproval[]): ApprovalDesk & { readonly ballots: Ballot[] } {
+export function fakeQueue(shown: readonly HeldCall[]): ApprovalDesk & { readonly ballots: Ballot[] } {
   const held = new Map(shown.map((one) => [one.approval.id, one]))
   const ballots: Ballot[] = []
 
-  function isEntitled({ approval }: ShownApproval, person: Person): boolean {
+  function isEntitled({ approval }: HeldCall, person: Person): boolean {
     return approval.requirements.some(({ reviewers }) => reviewers.some((one) => matchesSelector(one, person)))
   }
 
-  function isVisible(one: ShownApproval, person: Person): boolean {
+  function isVisible(one: HeldCall, person: Person): boolean {
     const { owner } = one.approval.requester
     return isEntitled(one, person) || person.roles.includes('auditor') || (owner !== null && isSameParty(owner, person))
   }
@@ -133,21 +140,31 @@ export function fakeQueue(shown: readonly ShownApproval[]): ApprovalDesk & { rea
 
   return {
     ballots,
-    async list(person, { states, upstream, limit, after }) {
-      const all = [...held.values()]
-        .filter((one) => isVisible(one, person))
-        .map((one) => one.approval)
-        .filter((one) => (states?.includes(one.state) ?? true) && (upstream === null || one.upstream === upstream))
-        .filter((one) => after === null || one.id > after)
-      const approvals = all.slice(0, limit)
-      return { approvals, next: all.length > limit ? (approvals.at(-1)?.id ?? null) : null }
+    async list(person, { states = ['pending', 'approved'], upstream, before, limit = 50 }) {
+      const seen = [...held.values()].filter((one) => isVisible(one, person)).map((one) => one.approval)
+      return seen
+        .filter((one) => states.includes(one.state) && (upstream === undefined || one.upstream === upstream))
+        .sort((a, b) => (isBefore(a, b) ? 1 : -1))
+        .filter((one) => !before || isBefore(one, before))
+        .slice(0, limit)
     },
-    async find(id, person) {
+    async findFor(person, id) {
       const one = held.get(id)
       return one && isVisible(one, person) ? one : null
     },
+    async recall(approval) {
+      const one = held.get(approval.id)
+      const isOpen = one?.approval.state === 'pending' || one?.approval.state === 'approved'
+      return one && isOpen ? one.call : refuse('withdrawn', 'Not kept.')
+    },
     vote: async (ballot) => vote(ballot),
   }
+}
+
+type Opened = Pick<Approval, 'createdAt' | 'id'>
+
+function isBefore(a: Opened, b: Opened): boolean {
+  return a.createdAt < b.createdAt || (a.createdAt === b.createdAt && a.id < b.id)
 }
 
 /** People by token: `finn` votes as finn, `finn.read` is his token for reading; any other token is refused. */
