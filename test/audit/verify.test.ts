@@ -1,0 +1,317 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { entryHash, GENESIS, leafHash } from '../../src/audit/chain.ts'
+import { readExport, writeExport } from '../../src/audit/export.ts'
+import { readHeadFile } from '../../src/audit/head.ts'
+import { readRows, readStoreHead } from '../../src/audit/rows.ts'
+import { type Report, verifyLog } from '../../src/audit/verify.ts'
+import { newCallId } from '../../src/platform/id.ts'
+import { createTestDatabase, type TestDatabase } from '../postgres.ts'
+import {
+  AGENT,
+  asSuperuser,
+  intentOf,
+  keys,
+  openGateway,
+  outcomeOf,
+  temporaryDirectory,
+  withoutTriggers,
+} from './world.ts'
+
+let store: TestDatabase
+let dir: { path: string; remove(): Promise<void> }
+let heldCall: string
+
+const PEOPLE = 'https://people.example.com'
+const APPROVAL = 'ABCDEFGH12'
+const ENTRY = 'countersign.audit_entry'
+
+/** Eighteen entries: six calls that were allowed, and one that two people approved. */
+beforeEach(async () => {
+  store = await createTestDatabase()
+  dir = await temporaryDirectory()
+  heldCall = newCallId()
+  const gateway = await openGateway({ url: store.url, dataDir: dir.path })
+  const { audit, database } = gateway
+  for (let call = 0; call < 6; call++) {
+    const { callId } = await audit.intent(intentOf())
+    await audit.append(outcomeOf(callId))
+  }
+  const approvalId = APPROVAL
+  await audit.intent(intentOf({ callId: heldCall, verb: 'POST', effect: 'hold' }))
+  await database.transaction((tx) =>
+    audit.within(tx, [{ kind: 'held', approvalId, callId: heldCall, principal: AGENT }]),
+  )
+  await vote('rita')
+  await vote('raul')
+  await database.transaction((tx) =>
+    audit.within(tx, [{ kind: 'spent', approvalId, callId: heldCall, principal: AGENT, detail: { quorum: 2 } }]),
+  )
+  await audit.append(outcomeOf(heldCall, { approvalId }))
+  await gateway.guard.persist()
+  await gateway.close()
+
+  async function vote(subject: string) {
+    const reviewer = { issuer: PEOPLE, subject }
+    await database.transaction((tx) =>
+      audit.within(tx, [{ kind: 'vote', approvalId, reviewer, detail: { decision: 'approve' } }]),
+    )
+  }
+})
+afterEach(async () => {
+  await store.close()
+  await dir.remove()
+})
+
+async function verify(options: { withHead?: boolean } = {}): Promise<Report> {
+  const head = options.withHead === false ? null : await readHeadFile(join(dir.path, 'head.json'), keys.checkpoint)
+  return await verifyLog(readRows(store.database), { head, storeHead: () => readStoreHead(store.database) })
+}
+
+/** Gives every entry from `fromSeq` on the hash that follows from its body: what hides an edit from a mere chain. */
+async function rechain(fromSeq: number): Promise<void> {
+  const { rows } = await store.database.query<{ seq: number; body: Buffer; hash: Buffer }>(
+    `SELECT seq, body, hash FROM ${ENTRY} ORDER BY seq`,
+  )
+  let link = GENESIS
+  const statements: string[] = []
+  for (const { seq, body, hash } of rows) {
+    link = seq < fromSeq ? hash : entryHash(link, leafHash(body))
+    statements.push(`UPDATE ${ENTRY} SET hash = '\\x${link.toString('hex')}' WHERE seq = ${seq}`)
+  }
+  const last = rows.at(-1)?.seq ?? 0
+  statements.push(`UPDATE countersign.audit_head SET seq = ${last}, hash = '\\x${link.toString('hex')}'`)
+  await damage(...statements)
+}
+
+const damage = (...statements: readonly string[]) => withoutTriggers(store.adminUrl, ...statements)
+
+const EDIT_BODY = `UPDATE ${ENTRY} SET body = convert_to(replace(convert_from(body, 'UTF8'), 'GET', 'PUT'), 'UTF8')`
+
+describe('a log as it was written', () => {
+  it('is intact, up to the head that was signed', async () => {
+    expect(await verify()).toMatchObject({ verdict: 'intact', exitCode: 0, entries: 18, anchoredSeq: 18, findings: [] })
+  })
+
+  it('is called unanchored when there is nothing signed to compare it with', async () => {
+    expect(await verify({ withHead: false })).toMatchObject({ verdict: 'unanchored', exitCode: 14 })
+  })
+
+  it('is intact after somebody was erased', async () => {
+    await asSuperuser(store.adminUrl, (client) =>
+      client.query(`SELECT countersign.erase_personal('https://idp.example.com|agent-7')`),
+    )
+    expect(await verify()).toMatchObject({ verdict: 'intact' })
+  })
+
+  it('tells how far it is', async () => {
+    const seen: number[] = []
+    await verifyLog(readRows(store.database), { head: null, onProgress: ({ entries }) => seen.push(entries) })
+    expect(seen).toEqual([18])
+  })
+})
+
+describe('a log that an administrator damaged', () => {
+  it.each<[string, readonly string[], string, number]>([
+    ['a body', [`${EDIT_BODY} WHERE seq = 5`], 'altered', 5],
+    [
+      'a body and its column',
+      [`${EDIT_BODY} WHERE seq = 5`, `UPDATE ${ENTRY} SET verb = 'PUT' WHERE seq = 5`],
+      'altered',
+      5,
+    ],
+    ['a query column', [`UPDATE ${ENTRY} SET resource = '/other' WHERE seq = 5`], 'altered', 5],
+    ['a time', [`UPDATE ${ENTRY} SET at = at + interval '1 microsecond' WHERE seq = 7`], 'altered', 7],
+    ['a commitment column', [`UPDATE ${ENTRY} SET owner = sha256('x') WHERE seq = 3`], 'altered', 3],
+    ['a column that was empty', [`UPDATE ${ENTRY} SET reviewer_group = 'x' WHERE seq = 3`], 'altered', 3],
+    ['a hash', [`UPDATE ${ENTRY} SET hash = sha256('x') WHERE seq = 5`], 'altered', 5],
+    ['the last hash', [`UPDATE ${ENTRY} SET hash = sha256('x') WHERE seq = 18`], 'altered', 18],
+    ['no JSON', [`UPDATE ${ENTRY} SET body = '\\xff00' WHERE seq = 5`], 'altered', 5],
+    ['a missing row', [`DELETE FROM ${ENTRY} WHERE seq = 9`], 'gap', 9],
+    ['a missing beginning', [`DELETE FROM ${ENTRY} WHERE seq < 4`], 'gap', 1],
+    ['a missing end', [`DELETE FROM ${ENTRY} WHERE seq > 16`], 'truncated', 17],
+    [
+      'two rows that changed places',
+      [
+        `UPDATE ${ENTRY} SET seq = 1000 WHERE seq = 5`,
+        `UPDATE ${ENTRY} SET seq = 5 WHERE seq = 6`,
+        `UPDATE ${ENTRY} SET seq = 6 WHERE seq = 1000`,
+      ],
+      'altered',
+      5,
+    ],
+    ['a dropped partition', ['DROP TABLE countersign.audit_entry_000000'], 'truncated', 1],
+    [
+      'a row at the end that was never appended',
+      [`INSERT INTO ${ENTRY} (seq, at, kind, body, hash) SELECT 19, at, kind, body, hash FROM ${ENTRY} WHERE seq = 1`],
+      'altered',
+      19,
+    ],
+  ])('shows %s', async (_, statements, verdict, seq) => {
+    await damage(...statements)
+    const report = await verify()
+    expect(report.verdict).toBe(verdict)
+    expect(report.exitCode).toBeGreaterThan(0)
+    expect(report.findings[0]).toMatchObject({ fault: verdict, seq })
+    expect(report.anchoredSeq).toBe(0)
+  })
+
+  it('shows only the one row whose hash was replaced, not all that follow', async () => {
+    await damage(`UPDATE ${ENTRY} SET hash = sha256('x') WHERE seq = 5`)
+    expect((await verify()).findings).toHaveLength(1)
+  })
+
+  it('shows an edit whose chain was recomputed to the end', async () => {
+    await damage(`${EDIT_BODY} WHERE seq = 5`, `UPDATE ${ENTRY} SET verb = 'PUT' WHERE seq = 5`)
+    await rechain(5)
+    expect(await verify()).toMatchObject({ verdict: 'forked', exitCode: 13, findings: [{ seq: 18 }] })
+    expect(await verify({ withHead: false })).toMatchObject({ verdict: 'unanchored' })
+  })
+
+  it('shows a cut-off end whose head was set back too', async () => {
+    await damage(
+      `DELETE FROM ${ENTRY} WHERE seq > 16`,
+      `UPDATE countersign.audit_head SET seq = 16, hash = (SELECT hash FROM ${ENTRY} WHERE seq = 16)`,
+    )
+    expect(await verify()).toMatchObject({ verdict: 'truncated', exitCode: 12, findings: [{ seq: 17 }] })
+  })
+
+  it('shows a value that was exchanged beside the chain', async () => {
+    await damage(
+      `UPDATE countersign.audit_personal SET value = 'https://people.example.com|mallory' WHERE value LIKE '%rita'`,
+    )
+    const report = await verify()
+    expect(report.verdict).toBe('altered')
+    expect(report.findings[0]?.what).toContain('party')
+  })
+
+  it.each([
+    ['one vote', 'seq = 15', 'with 1 of the 2 approvals'],
+    ['all votes', `kind = 'vote'`, 'with 0 of the 2 approvals'],
+    ['the spend', `kind = 'spent'`, 'forwarded after 0 spends'],
+    ['an intent', 'seq = 3', 'without an intent'],
+  ])('shows that %s is gone, even where numbers and hashes were made anew', async (_, which, what) => {
+    await damage(
+      `DELETE FROM ${ENTRY} WHERE ${which}`,
+      `UPDATE ${ENTRY} e SET seq = 100 + n.nth FROM (SELECT seq, row_number() OVER (ORDER BY seq) AS nth FROM ${ENTRY}) n
+       WHERE n.seq = e.seq`,
+      `UPDATE ${ENTRY} SET seq = seq - 100`,
+    )
+    await rechain(1)
+    const report = await verify({ withHead: false })
+    expect(report).toMatchObject({ verdict: 'violated', exitCode: 15 })
+    expect(report.findings[0]?.what).toContain(what)
+    expect((await verify()).verdict).not.toBe('intact')
+  })
+})
+
+describe('a log that shows a broken promise', () => {
+  async function append(...entries: Parameters<typeof outcomeOf>[1][]) {
+    const gateway = await openGateway({ url: store.url, dataDir: dir.path })
+    // Each has a kind; the type of the helper's second argument leaves it optional.
+    for (const entry of entries) await gateway.audit.append(entry as never)
+    await gateway.close()
+  }
+  const approvalId = 'ZZZZZZZZ99'
+  const opened = () => ({ kind: 'held', approvalId, callId: heldCall, principal: AGENT }) as const
+  const votedBy = (issuer: string, subject: string, decision = 'approve') =>
+    ({ kind: 'vote', approvalId, reviewer: { issuer, subject }, detail: { decision } }) as const
+  const spend = () => ({ kind: 'spent', approvalId, callId: heldCall, detail: { quorum: 1 } }) as const
+
+  it.each([
+    ['the agent', 'agent-7'],
+    ['the person it acts for', 'alice'],
+    ['its owner', 'olga'],
+  ])('finds a spend that %s approved', async (_, subject) => {
+    await append(opened(), votedBy(AGENT.issuer, subject), spend())
+    expect(await verify()).toMatchObject({ verdict: 'violated', findings: [{ seq: 21 }] })
+  })
+
+  it('finds a second spend of one approval', async () => {
+    await append(opened(), votedBy(PEOPLE, 'rita'), spend(), spend())
+    expect(await verify()).toMatchObject({ verdict: 'violated', findings: [{ seq: 22 }] })
+  })
+
+  it('counts a person who changed their mind as what they said last', async () => {
+    await append(opened(), votedBy(PEOPLE, 'rita'), votedBy(PEOPLE, 'rita', 'deny'), spend())
+    expect(await verify()).toMatchObject({ verdict: 'violated', findings: [{ seq: 22 }] })
+  })
+
+  it('counts one person once, though two gateways made two commitments of the name', async () => {
+    const { guard, close, audit, database } = await openGateway({ url: store.url, dataDir: dir.path })
+    await guard.persist()
+    // A second gateway that starts before the first one has named anybody new does not know of that name.
+    const second = await openGateway({ url: store.url, dataDir: dir.path })
+    await audit.append(opened())
+    await audit.append(votedBy(PEOPLE, 'newcomer'))
+    await second.audit.append(votedBy(PEOPLE, 'newcomer'))
+    await audit.append({ ...spend(), detail: { quorum: 2 } })
+    await second.close()
+    await close()
+    const { rows } = await store.database.query(`SELECT FROM countersign.audit_personal WHERE value LIKE '%newcomer'`)
+    expect(rows).toHaveLength(2)
+    expect(database).toBeDefined()
+    expect(await verify()).toMatchObject({
+      verdict: 'violated',
+      findings: [{ what: expect.stringContaining('1 of the 2') }],
+    })
+  })
+
+  it('finds a denied call that was forwarded, and a call forwarded without an intent', async () => {
+    const denied = intentOf({ effect: 'deny' })
+    await append(denied, outcomeOf(denied.callId), outcomeOf(newCallId()))
+    const report = await verify()
+    expect(report.findings.map(({ fault, seq }) => [fault, seq])).toEqual([
+      ['violated', 20],
+      ['violated', 21],
+    ])
+  })
+
+  it('finds an entry that repeats another one, unless it is marked as written again', async () => {
+    const { rows } = await store.database.query<{ body: Buffer }>(`SELECT body FROM ${ENTRY} WHERE seq = 12`)
+    const body = rows[0]?.body.toString('utf8') ?? ''
+    const marked = body.replace('"upstream"', '"retry":true,"upstream"')
+    const append = (text: string) =>
+      store.database.query('SELECT countersign.append($1, null, null, null, null)', [text])
+    await append(marked)
+    expect(await verify()).toMatchObject({ verdict: 'intact' })
+    await append(body)
+    expect(await verify()).toMatchObject({ verdict: 'altered', findings: [{ seq: 20 }] })
+  })
+})
+
+describe('an export', () => {
+  it('verifies without the store, with and without the personal values', async () => {
+    const head = await readHeadFile(join(dir.path, 'head.json'), keys.checkpoint)
+    for (const withPersonal of [true, false]) {
+      const path = join(dir.path, `entries-${withPersonal}.jsonl`)
+      expect(await writeExport(readRows(store.database), path, { withPersonal })).toBe(18)
+      expect((await readFile(path, 'utf8')).includes('rita')).toBe(withPersonal)
+      expect(await verifyLog(readExport(path), { head })).toMatchObject({ verdict: 'intact', entries: 18 })
+    }
+  })
+
+  it('shows an edited line, and a line that is none', async () => {
+    const path = join(dir.path, 'entries.jsonl')
+    await writeExport(readRows(store.database), path, { withPersonal: true })
+    const text = await readFile(path, 'utf8')
+    await writeFile(path, text.replace('\\"verb\\":\\"GET\\"', '\\"verb\\":\\"PUT\\"'))
+    expect(await verifyLog(readExport(path), { head: null })).toMatchObject({
+      verdict: 'altered',
+      findings: [{ seq: 1 }],
+    })
+    await writeFile(path, `${text}{"seq": 19}\n`)
+    await expect(verifyLog(readExport(path), { head: null })).rejects.toMatchObject({ code: 'config' })
+  })
+
+  it('keeps a body that holds separators of lines', async () => {
+    const gateway = await openGateway({ url: store.url, dataDir: dir.path })
+    await gateway.audit.append(intentOf({ resource: '/a\u2028b\u2029c\n\r' }))
+    await gateway.close()
+    const path = join(dir.path, 'entries.jsonl')
+    await writeExport(readRows(store.database), path, { withPersonal: true })
+    const head = await readHeadFile(join(dir.path, 'head.json'), keys.checkpoint)
+    expect(await verifyLog(readExport(path), { head })).toMatchObject({ verdict: 'intact', entries: 19 })
+  })
+})
