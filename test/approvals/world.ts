@@ -277,8 +277,11 @@ export async function openWorld() {
         'ALTER TABLE countersign.approval DISABLE TRIGGER ALL',
         'ALTER TABLE countersign.vote DISABLE TRIGGER ALL',
         statement,
-        'ALTER TABLE countersign.approval ENABLE ALWAYS TRIGGER guard',
-        'ALTER TABLE countersign.vote ENABLE ALWAYS TRIGGER guard',
+        'ALTER TABLE countersign.approval ENABLE TRIGGER ALL',
+        'ALTER TABLE countersign.vote ENABLE TRIGGER ALL',
+        ...['approval', 'vote'].flatMap((table) =>
+          ['guard', 'keep'].map((name) => `ALTER TABLE countersign.${table} ENABLE ALWAYS TRIGGER ${name}`),
+        ),
       ),
     async stateOf(id: string): Promise<string | undefined> {
       const { rows } = await store.database.query<{ state: string }>('SELECT state FROM approval WHERE id = $1', [id])

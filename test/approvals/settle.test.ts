@@ -1,0 +1,168 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Database } from '../../src/platform/database.ts'
+import {
+  agent,
+  ballot,
+  codeOf,
+  granted,
+  hold,
+  judged,
+  makeCall,
+  openWorld,
+  person,
+  verdict,
+  type World,
+} from './world.ts'
+
+describe('waiting for a decision', () => {
+  let world: World
+  beforeAll(async () => {
+    world = await openWorld()
+  })
+  afterAll(() => world.close())
+
+  it('hears of a decision on another replica at once', async () => {
+    const here = world.openReplica({ timing: { pollMs: 60_000 } })
+    const there = world.openReplica()
+    await here.start()
+    const call = makeCall({ principal: agent('w1'), waitMs: 20_000 })
+    const approval = await hold(here.queue, call)
+    const settled = here.queue.settle(approval, call)
+    await there.queue.vote(ballot(approval, person('rita')))
+    expect(granted(await settled).state).toBe('approved')
+  })
+
+  it('finds a decision by itself when every notification is lost', async () => {
+    const here = world.openReplica({ timing: { pollMs: 50 }, through: deaf })
+    const there = world.openReplica()
+    await here.start()
+    const call = makeCall({ principal: agent('w2'), waitMs: 20_000 })
+    const approval = await hold(here.queue, call)
+    const settled = here.queue.settle(approval, call)
+    await there.queue.vote(ballot(approval, person('rita')))
+    expect(granted(await settled).state).toBe('approved')
+  })
+
+  it('does not miss a decision from before the wait', async () => {
+    const { queue } = world.openReplica({ timing: { pollMs: 60_000 } })
+    const call = makeCall({ principal: agent('w3'), waitMs: 20_000 })
+    const approval = await hold(queue, call)
+    await queue.vote(ballot(approval, person('rita')))
+    expect(granted(await queue.settle(approval, call)).state).toBe('approved')
+  })
+
+  it('tells the reason of a denial', async () => {
+    const { queue } = world.openReplica()
+    const call = makeCall({ principal: agent('w4'), waitMs: 20_000 })
+    const approval = await hold(queue, call)
+    const settled = queue.settle(approval, call)
+    await queue.vote(ballot(approval, person('rita'), { decision: 'deny', reason: 'Ask Olga.' }))
+    expect(await settled).toMatchObject({ code: 'not_approved', detail: expect.stringContaining('Ask Olga.') })
+  })
+
+  it('ends with the patience of the client, and keeps the approval', async () => {
+    const { queue } = world.openReplica()
+    const call = makeCall({ principal: agent('w5'), waitMs: 30 })
+    const approval = await hold(queue, call)
+    const settled = await queue.settle(approval, call)
+    expect(settled).toMatchObject({ code: 'approval_pending', approval: approval.id })
+    expect(settled).toHaveProperty(
+      'detail',
+      `Not executed. Waiting for approval ${approval.id}. Repeat the call unchanged.`,
+    )
+    expect(await world.stateOf(approval.id)).toBe('pending')
+  })
+
+  it('expires an approval whose time is over while somebody waits', async () => {
+    const { queue } = world.openReplica({ options: { expires: 200 }, timing: { pollMs: 20 } })
+    const call = makeCall({ principal: agent('w6'), waitMs: 20_000 })
+    const approval = await hold(queue, call)
+    expect(codeOf(await queue.settle(approval, call))).toBe('expired')
+    expect((await world.entriesOf(approval.id)).map((entry) => entry.kind)).toEqual(['held', 'decided'])
+  })
+
+  it('keeps the approval when the client hangs up', async () => {
+    const { queue } = world.openReplica()
+    const gone = new AbortController()
+    const call = makeCall({ principal: agent('w7'), waitMs: 20_000, gone: gone.signal })
+    const approval = await hold(queue, call)
+    const settled = queue.settle(approval, call)
+    gone.abort()
+    expect(codeOf(await settled)).toBe('approval_pending')
+    expect(await world.stateOf(approval.id)).toBe('pending')
+  })
+
+  it('withdraws the approval when the client of a protocol with a cancel leaves', async () => {
+    const { queue } = world.openReplica()
+    const gone = new AbortController()
+    const call = makeCall({ principal: agent('w8'), waitMs: 20_000, gone: gone.signal, whenGone: 'withdraw' })
+    const approval = await hold(queue, call)
+    const settled = queue.settle(approval, call)
+    gone.abort()
+    expect(codeOf(await settled)).toBe('withdrawn')
+    expect(await queue.find(approval.id)).toMatchObject({ approval: { reason: 'client_cancelled' } })
+  })
+
+  it('sends everybody away when the process drains', async () => {
+    const replica = world.openReplica()
+    const calls = Array.from({ length: 20 }, (_, index) =>
+      makeCall({ principal: agent(`w9-${index}`), waitMs: 20_000 }),
+    )
+    const settled = await Promise.all(
+      calls.map(async (call) => ({ approval: await hold(replica.queue, call), call })),
+    ).then((held) => {
+      const waits = held.map(({ approval, call }) => replica.queue.settle(approval, call))
+      replica.draining.abort()
+      return Promise.all(waits)
+    })
+    expect(new Set(settled.map(codeOf))).toEqual(new Set(['draining']))
+  })
+
+  it('tells a waiter that came second that the approval is used', async () => {
+    const { queue } = world.openReplica()
+    const principal = agent('w10')
+    const [one, two] = [makeCall({ principal }), makeCall({ principal })]
+    const approval = await hold(queue, one)
+    await hold(queue, two)
+    const settled = [queue.settle(approval, one), queue.settle(approval, two)]
+    await queue.vote(ballot(approval, person('rita')))
+    await Promise.all(settled)
+    granted(await queue.spend(approval, two, { verdict: verdict(), digest: two.sealed.digest }))
+    expect(codeOf(await queue.spend(approval, one, { verdict: verdict(), digest: one.sealed.digest }))).toBe(
+      'already_spent',
+    )
+    expect(codeOf(await queue.settle(approval, one))).toBe('already_spent')
+  })
+
+  it('withdraws when policy denies by now, and says so', async () => {
+    const { queue } = world.openReplica()
+    const call = makeCall({ principal: agent('w11') })
+    const approval = await hold(queue, call)
+    await queue.vote(ballot(approval, person('rita')))
+    const refusal = { refused: true, code: 'denied', detail: 'Not executed.' } as const
+    const denied = { effect: 'deny', verdict: null, actions: null, refusal } as const
+    expect(await queue.withdraw(approval, denied)).toMatchObject({ code: 'withdrawn', approval: approval.id })
+    expect(await queue.find(approval.id)).toMatchObject({ approval: { state: 'withdrawn', reason: 'policy_changed' } })
+  })
+
+  it('withdraws all that was opened before a failover', async () => {
+    const { queue } = world.openReplica()
+    const before = await hold(queue, makeCall({ principal: agent('w12') }))
+    const { rows } = await world.store.database.query<{ now: Date }>('SELECT clock_timestamp() AS now')
+    const after = await hold(queue, makeCall({ principal: agent('w13') }))
+    await queue.withdrawAll({ reason: 'store_failover', openedBefore: rows[0]?.now ?? new Date() })
+    expect(await world.stateOf(before.id)).toBe('withdrawn')
+    expect(await world.stateOf(after.id)).toBe('pending')
+  })
+
+  it('holds no call that no rule holds', async () => {
+    const { queue } = world.openReplica()
+    const call = makeCall({ principal: agent('w14') })
+    await expect(queue.hold(call, judged(verdict([])), call.sealed)).rejects.toThrow('no rule holds')
+  })
+})
+
+/** A store whose notifications never arrive. */
+function deaf(database: Database): Database {
+  return { ...database, listen: async () => {} }
+}
