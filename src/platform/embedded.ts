@@ -1,8 +1,8 @@
-import { execFile, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { chmod, chown, mkdir, open, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, open, readdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import pg from 'pg'
@@ -20,7 +20,7 @@ export interface Embedded {
   readonly url: string
   /** For migrations: the cluster's superuser. */
   readonly adminUrl: string
-  /** Ends Postgres in order, within about 20 seconds. */
+  /** Ends Postgres in order; if that takes longer than ten seconds, by force. */
   stop(): Promise<void>
 }
 
@@ -43,7 +43,9 @@ const INIT_TIMEOUT_MS = 60_000
 const READY_TIMEOUT_MS = 60_000
 // After a kill of gateway and Postgres, shared memory stays in use for about a second.
 const RETRY_MS = 10_000
-const ANSWER_TIMEOUT_MS = 5_000
+const ANSWER_TIMEOUT_MS = 3_000
+// One that does not answer is not given long to end either.
+const DEAF_TIMEOUT_MS = 1_000
 const STOP_TIMEOUT_MS = 10_000
 const POLL_MS = 10
 
@@ -95,8 +97,11 @@ export async function startEmbedded({ dataDir, log, settings = {} }: EmbeddedOpt
   const lock = await claim(dataDir)
   try {
     const place = await prepare(dataDir, log)
+    // Where one was killed, a part of it may linger: starting may need more than one attempt.
+    const wasKilled = (await readPostmaster(place.directory)) !== null
     const adopted = await adopt(place, log)
-    const postmaster = adopted ?? (await startPostmaster(place, { ...SETTINGS, ...settings }))
+    const postmaster =
+      adopted ?? (await startPostmaster(place, { log, settings: { ...SETTINGS, ...settings }, isPatient: wasKilled }))
     await ensureDatabase(urlOf(place.passwords, postmaster.port), place.passwords)
     return running({ place, postmaster, lock, log })
   } catch (error) {
@@ -204,10 +209,13 @@ async function chooseDirectory(dataDir: string, { user, log }: { user: OsUser; l
 
 /** Beside its place first, so that an end in the middle leaves nothing that looks like a cluster. */
 async function initialise({ user, binaries, directory, passwords }: Place): Promise<void> {
-  const beside = `${directory}.new`
-  const passwordFile = `${directory}.password`
-  await rm(beside, { recursive: true, force: true })
-  await rm(passwordFile, { force: true })
+  const parent = dirname(directory)
+  for (const name of await readdir(parent)) {
+    // An earlier attempt that was killed; its initdb may still be at work, so that the name is not used again.
+    if (name.startsWith(`${basename(directory)}.new-`)) await rm(join(parent, name), { recursive: true, force: true })
+  }
+  const beside = `${directory}.new-${randomBytes(6).toString('hex')}`
+  const passwordFile = `${beside}.password`
   await mkdir(beside, { mode: 0o700 })
   try {
     await writeFile(passwordFile, `${passwords.admin}\n`, { mode: 0o600, flag: 'wx' })
@@ -216,7 +224,7 @@ async function initialise({ user, binaries, directory, passwords }: Place): Prom
     }
     const args = ['-D', beside, '-U', ADMIN, '--pwfile', passwordFile, '--auth', 'scram-sha-256']
     const locale = ['--encoding', 'UTF8', '--locale', 'C', '--no-instructions']
-    const how = { ...user, env: { LC_ALL: 'C' }, cwd: dirname(directory), timeout: INIT_TIMEOUT_MS }
+    const how = { ...user, env: { LC_ALL: 'C' }, cwd: beside, timeout: INIT_TIMEOUT_MS }
     await promisify(execFile)(binaries.initdb, [...args, ...locale], how)
     await rename(beside, directory)
   } catch (cause) {
@@ -254,7 +262,7 @@ async function adopt(place: Place, log: Logger): Promise<Postmaster | null> {
     return found
   }
   log.warn({ pid: found.pid }, 'an embedded Postgres was still running, but did not answer: it is started afresh')
-  if (await endPostmaster(directory, { pid: found.pid, waitMs: STOP_TIMEOUT_MS })) return null
+  if (await endPostmaster(directory, { pid: found.pid, waitMs: DEAF_TIMEOUT_MS })) return null
   throw new GatewayError('store', `the embedded Postgres (process ${found.pid}) neither answers nor ends`)
 }
 
@@ -275,13 +283,23 @@ async function answers(url: string, directory: string): Promise<boolean> {
   return false
 }
 
-/** Starts it on a free port; tries again for a while, since a killed one lingers and a port may be taken meanwhile. */
-async function startPostmaster(place: Place, settings: Readonly<Record<string, string>>): Promise<Postmaster> {
+/** Starts it on a free port. Tries once more, since that port may be taken in the meantime; patiently, for a while. */
+async function startPostmaster(
+  place: Place,
+  how: { log: Logger; settings: Readonly<Record<string, string>>; isPatient: boolean },
+): Promise<Postmaster> {
   const giveUpAt = performance.now() + RETRY_MS
-  for (;;) {
-    const result = await tryStart(place, settings)
-    if ('pid' in result) return result
-    if (performance.now() > giveUpAt) throw unusable('the embedded Postgres did not start', result.failed)
+  for (let attempt = 1; ; attempt++) {
+    const result = await tryStart(place, how.settings)
+    if ('postmaster' in result) {
+      const { postmaster, child } = result
+      child.once('exit', (code, signal) => {
+        if (code !== 0) how.log.error({ pid: postmaster.pid, code, signal }, 'the embedded Postgres ended by itself')
+      })
+      return postmaster
+    }
+    const isOver = how.isPatient ? performance.now() > giveUpAt : attempt > 1
+    if (isOver) throw unusable('the embedded Postgres did not start', result.failed)
     await sleep(20 * POLL_MS)
   }
 }
@@ -289,7 +307,7 @@ async function startPostmaster(place: Place, settings: Readonly<Record<string, s
 async function tryStart(
   { user, binaries, directory }: Place,
   settings: Readonly<Record<string, string>>,
-): Promise<Postmaster | { failed: Error }> {
+): Promise<{ postmaster: Postmaster; child: ChildProcess } | { failed: Error }> {
   const port = await freePort()
   const logPath = `${directory}.log`
   const output = await open(logPath, 'w', 0o600)
@@ -302,22 +320,18 @@ async function tryStart(
     detached: true,
     stdio: ['ignore', output.fd, output.fd],
   })
-  let failed: Error | null = null
-  child.once('error', (error) => {
-    failed = error
-  })
-  child.once('exit', (code, signal) => {
-    failed ??= new Error(`it ended with ${code ?? signal}`)
-  })
+  const failed: Error[] = []
+  child.once('error', (error) => failed.push(error))
+  child.once('exit', (code, signal) => failed.push(new Error(`it ended with ${code ?? signal}`)))
   child.unref()
   await output.close()
 
   for (const deadline = performance.now() + READY_TIMEOUT_MS; performance.now() < deadline; await sleep(POLL_MS)) {
-    // Set by the listeners above, which the compiler does not see.
-    const why = failed as Error | null
-    if (why) return { failed: Object.assign(why, { stderr: await readFile(logPath, 'utf8').catch(() => '') }) }
+    if (failed[0]) {
+      return { failed: Object.assign(failed[0], { stderr: await readFile(logPath, 'utf8').catch(() => '') }) }
+    }
     const postmaster = await readPostmaster(directory)
-    if (postmaster?.isReady && postmaster.pid === child.pid) return postmaster
+    if (postmaster?.isReady && postmaster.pid === child.pid) return { postmaster, child }
   }
   if (child.pid) await endPostmaster(directory, { pid: child.pid, waitMs: STOP_TIMEOUT_MS })
   return { failed: new Error('it was not ready in time') }

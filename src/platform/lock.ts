@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { link, readFile, rename, rm, writeFile } from 'node:fs/promises'
-import { readFileIfAny } from './files.ts'
+import { link, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
+import { isErrno, readFileIfAny } from './files.ts'
 
 /** Who holds a lock file. The start time tells a process from a later one that was given the same id. */
 interface Holder {
@@ -12,50 +13,65 @@ export interface Lock {
   release(): Promise<void>
 }
 
-const ATTEMPTS = 5
+const ATTEMPTS = 10
 
 /**
- * Takes a lock file for this process, or says which process has it. A lock whose process is gone is taken over.
- * It binds processes of one machine (one PID namespace).
+ * Takes a lock for this process, or says which process has it. A lock whose process is gone is taken over. It binds
+ * processes of one machine (one PID namespace).
+ *
+ * The lock is the file of the highest number, `path.7`. Taking over creates the next one: a file that is there is
+ * never replaced, and the highest is never removed, so that of many who find a stale lock only one gets it.
  */
 export async function takeLock(path: string): Promise<Lock | { readonly heldBy: number }> {
   const mine = JSON.stringify({ pid: process.pid, startedAt: await startTimeOf(process.pid) } satisfies Holder)
-  const beside = `${path}.${randomUUID()}`
+  const beside = `${path}.${randomUUID()}.tmp`
   await writeFile(beside, mine, { mode: 0o600, flag: 'wx' })
   try {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      // A link appears whole or not at all, and only one of several wins.
-      const isMine = await link(beside, path).then(
-        () => true,
-        () => false,
-      )
-      if (isMine) return { release: () => release(path, mine) }
-      const theirs = await readFileIfAny(path)
-      if (theirs === null) continue
-      const holder = parseHolder(theirs)
+      const newest = (await generationsOf(path)).at(-1) ?? 0
+      const holder = parseHolder((await readFileIfAny(`${path}.${newest}`)) ?? '')
       if (holder && (await isRunning(holder))) return { heldBy: holder.pid }
-      await removeStale(path, theirs)
+      if (await claim(path, { beside, generation: newest + 1 })) return { release: () => release(path, newest + 1) }
     }
   } finally {
     await rm(beside, { force: true })
   }
-  throw new Error(`the lock file ${path} can neither be taken nor removed`)
+  throw new Error(`the lock ${path} can be neither taken nor read`)
 }
 
-/** Moves the lock away before looking at it once more: another process may have taken it over in the meantime. */
-async function removeStale(path: string, seen: string): Promise<void> {
-  const aside = `${path}.${randomUUID()}`
-  const isMoved = await rename(path, aside).then(
-    () => true,
-    () => false,
-  )
-  if (!isMoved) return
-  if ((await readFile(aside, 'utf8')) !== seen) await link(aside, path).catch(() => undefined)
-  await rm(aside, { force: true })
+async function claim(path: string, { beside, generation }: { beside: string; generation: number }): Promise<boolean> {
+  const own = `${path}.${generation}`
+  try {
+    // A link appears whole or not at all.
+    await link(beside, own)
+  } catch (error) {
+    if (isErrno(error, 'EEXIST')) return false
+    throw error
+  }
+  const known = await generationsOf(path)
+  // Whoever was slow may have created a number that was passed and cleared away already.
+  const isNewest = known.at(-1) === generation
+  const passed = isNewest ? known.slice(0, -1) : [generation]
+  for (const each of passed) await rm(`${path}.${each}`, { force: true })
+  return isNewest
 }
 
-async function release(path: string, mine: string): Promise<void> {
-  if ((await readFileIfAny(path)) === mine) await rm(path, { force: true })
+/** Ascending. */
+async function generationsOf(path: string): Promise<readonly number[]> {
+  const prefix = `${basename(path)}.`
+  const names = (await readdir(dirname(path))).filter((name) => name.startsWith(prefix))
+  const numbers = names.map((name) => name.slice(prefix.length)).filter((rest) => /^[1-9][0-9]{0,14}$/.test(rest))
+  return numbers.map(Number).sort((one, other) => one - other)
+}
+
+/** An empty file is a lock that nobody holds. */
+async function release(path: string, generation: number): Promise<void> {
+  try {
+    await truncate(`${path}.${generation}`)
+  } catch (error) {
+    // The directory was removed meanwhile, and the lock with it.
+    if (!isErrno(error, 'ENOENT')) throw error
+  }
 }
 
 function parseHolder(text: string): Holder | null {
@@ -63,7 +79,7 @@ function parseHolder(text: string): Holder | null {
     const { pid, startedAt } = JSON.parse(text)
     return Number.isSafeInteger(pid) && pid > 0 ? { pid, startedAt: startedAt ?? null } : null
   } catch {
-    // Half written by something that is not us: nobody holds it.
+    // Released, or no lock of ours: nobody holds it.
     return null
   }
 }
@@ -80,7 +96,7 @@ export function isAlive(pid: number): boolean {
     process.kill(pid, 0)
     return true
   } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM'
+    return isErrno(error, 'EPERM')
   }
 }
 

@@ -44,14 +44,15 @@ async function commandOf(pid: number): Promise<string> {
 }
 
 /**
- * Ends a Postgres: SIGINT rolls back open transactions and leaves nothing to recover; if that takes too long, SIGQUIT
- * ends it at once, and the next start recovers. False if it is still there afterwards.
+ * Ends a Postgres: SIGINT rolls back open transactions and leaves nothing to recover; if that takes too long, SIGQUIT,
+ * then SIGKILL end it at once, and the next start recovers. False if it is still there afterwards.
+ * @param waitMs how long each of the three may take
  */
 export async function endPostmaster(
   directory: string,
   { pid, waitMs }: { pid: number; waitMs: number },
 ): Promise<boolean> {
-  for (const signal of ['SIGINT', 'SIGQUIT'] as const) {
+  for (const signal of ['SIGINT', 'SIGQUIT', 'SIGKILL'] as const) {
     trySignal(pid, signal)
     for (const deadline = performance.now() + waitMs; performance.now() < deadline; await sleep(POLL_MS)) {
       if (!(await isPostmasterOf(directory, pid))) return true
