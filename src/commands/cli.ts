@@ -1,0 +1,153 @@
+import { GatewayError } from '../domain/error.ts'
+import { nearestName } from '../domain/nearest.ts'
+import { commandHelp, groupHelp } from './cli-help.ts'
+import { parseArguments, UsageError } from './cli-parse.ts'
+
+/** An option of a command. Every option is written with two dashes. */
+export interface OptionSpec {
+  readonly type: 'string' | 'boolean'
+  readonly doc: string
+  /** What stands for its value in the help, `url` for `--url <url>`. */
+  readonly value?: string
+  /** May be given more than once; then its value is a list. */
+  readonly multiple?: true
+  readonly required?: true
+}
+export type OptionSpecs = Readonly<Record<string, OptionSpec>>
+
+/** A positional argument. Optional ones come last. */
+export interface ArgumentSpec {
+  readonly doc: string
+  readonly optional?: true
+}
+export type ArgumentSpecs = Readonly<Record<string, ArgumentSpec>>
+
+type OptionValue<Spec extends OptionSpec> = Spec extends { readonly type: 'boolean' }
+  ? boolean
+  : Spec extends { readonly multiple: true }
+    ? readonly string[]
+    : Spec extends { readonly required: true }
+      ? string
+      : string | undefined
+
+/** What a command is run with, parsed. */
+export interface Input<Options extends OptionSpecs, Arguments extends ArgumentSpecs> {
+  readonly options: { readonly [Name in keyof Options]: OptionValue<Options[Name]> }
+  readonly args: {
+    readonly [Name in keyof Arguments]: Arguments[Name] extends { readonly optional: true }
+      ? string | undefined
+      : string
+  }
+  /** What follows `--`, where the command takes it. */
+  readonly rest: readonly string[]
+}
+
+export interface CommandSpec<Context, Options extends OptionSpecs, Arguments extends ArgumentSpecs> {
+  /** One sentence without its full stop, for the list of commands. */
+  readonly summary: string
+  /** What `--help` says besides. */
+  readonly details?: string
+  readonly options?: Options
+  readonly args?: Arguments
+  /** Names what follows `--`; without it nothing may. */
+  readonly rest?: { readonly name: string; readonly doc: string }
+  /** Returns the exit code, 0 if nothing. Throws GatewayError for what a person is told in one line. */
+  run(input: Input<Options, Arguments>, context: Context): Promise<number | undefined> | Promise<void>
+}
+
+/** A command with its own types forgotten: what the dispatcher works with. */
+export interface Command<Context> {
+  readonly kind: 'command'
+  readonly summary: string
+  readonly details: string | null
+  readonly options: OptionSpecs
+  readonly args: ArgumentSpecs
+  readonly rest: { readonly name: string; readonly doc: string } | null
+  run(input: Input<OptionSpecs, ArgumentSpecs>, context: Context): Promise<number>
+}
+
+export interface Group<Context> {
+  readonly kind: 'group'
+  readonly summary: string
+  readonly commands: Readonly<Record<string, Command<Context> | Group<Context>>>
+}
+
+/** The least a context has: where lines go. */
+export interface Printer {
+  out(line: string): void
+  err(line: string): void
+}
+
+export function defineCommand<
+  Context,
+  const Options extends OptionSpecs = Record<never, OptionSpec>,
+  const Arguments extends ArgumentSpecs = Record<never, ArgumentSpec>,
+>(spec: CommandSpec<Context, Options, Arguments>): Command<Context> {
+  return {
+    kind: 'command',
+    summary: spec.summary,
+    details: spec.details ?? null,
+    options: spec.options ?? {},
+    args: spec.args ?? {},
+    rest: spec.rest ?? null,
+    // It was parsed by these very specs.
+    run: async (input, context) => (await spec.run(input as Input<Options, Arguments>, context)) ?? 0,
+  }
+}
+
+/**
+ * Runs the command that `argv` names, and returns the exit code: 0 if it was done, 1 with one line on the error output
+ * if it could not be, 2 with one line if it was asked for in a way that is not understood.
+ */
+export async function dispatch<Context extends Printer>(
+  root: { readonly name: string; readonly group: Group<Context> },
+  argv: readonly string[],
+  context: Context,
+): Promise<number> {
+  let at: Command<Context> | Group<Context> = root.group
+  let path = root.name
+  let rest = argv
+  try {
+    while (at.kind === 'group') {
+      const [word] = rest
+      if (word === '--help' || word === '-h' || word === 'help') {
+        context.out(groupHelp(path, at))
+        return 0
+      }
+      if (word === undefined) {
+        context.err(groupHelp(path, at))
+        return 2
+      }
+      at = pick(at, word)
+      path = `${path} ${word}`
+      rest = rest.slice(1)
+    }
+    const input = parseArguments(at, rest)
+    if (input === 'help') {
+      context.out(commandHelp(path, at))
+      return 0
+    }
+    return await at.run(input, context)
+  } catch (error) {
+    return report(error, path, context)
+  }
+}
+
+function pick<Context>(group: Group<Context>, word: string): Command<Context> | Group<Context> {
+  const found = Object.hasOwn(group.commands, word) ? group.commands[word] : undefined
+  if (found) return found
+  const near = nearestName(word, Object.keys(group.commands))
+  const kind = word.startsWith('-') ? 'option' : 'command'
+  throw new UsageError(`unknown ${kind} ${word}${near === null ? '; --help lists them' : `; did you mean ${near}?`}`)
+}
+
+function report(error: unknown, path: string, context: Printer): number {
+  if (error instanceof UsageError) {
+    context.err(`${path}: ${error.message}`)
+    return 2
+  }
+  const isExpected = error instanceof GatewayError && error.code !== 'internal'
+  const message = error instanceof Error ? error.message : String(error)
+  context.err(isExpected ? `${path}: ${message}` : `${path}: unexpected failure: ${message}`)
+  return 1
+}
