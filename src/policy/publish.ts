@@ -129,24 +129,26 @@ export function createPolicyStore(parts: Parts): PolicyStore {
   async function publishSource(source: PolicySource, by: string, trigger: Trigger): Promise<PublishResult> {
     const { hash, canonical, policies } = source
     for (let race = 0; race < MOST_RACES; race++) {
-      await refresh()
-      const known = trigger === 'publish' ? await sets.newest(database, 0) : await sets.withHash(database, hash)
-      if (known?.hash === hash) {
-        const isActive = known.version === newestSeen || current?.hash === hash
-        return { result: 'known', version: known.version, isActive }
-      }
-      const published = await database.transaction(async (tx) => {
-        const inserted = await sets.insert(tx, { hash, canonical, at: clock.now(), by })
+      const outcome = await database.transaction(async (tx): Promise<PublishResult | null> => {
+        // In this order: what another replica publishes from here on either is found below, or takes the number.
+        const newest = await sets.newest(tx, 0)
+        const known = trigger === 'publish' ? newest : await sets.withHash(tx, hash)
+        if (known?.hash === hash) {
+          return { result: 'known', version: known.version, isActive: newest?.hash === hash }
+        }
+        const after = newest?.version ?? 0
+        const inserted = await sets.insert(tx, { after, hash, canonical, at: clock.now(), by })
         if (!inserted) return null
-        await tx.query('SELECT pg_notify($1, $2)', [CHANNEL, String(inserted.version)])
+        const { version } = inserted
+        await tx.query('SELECT pg_notify($1, $2)', [CHANNEL, String(version)])
         const rules = policies.reduce((count, policy) => count + policy.rules.length, 0)
         const detail = { hash, trigger, policies: policies.length, rules }
-        await audit.within(tx, [{ kind: 'policy_published', policyVersion: inserted.version, reason: by, detail }])
-        return inserted
+        await audit.within(tx, [{ kind: 'policy_published', policyVersion: version, reason: by, detail }])
+        return { result: 'published', version }
       })
-      if (published) {
+      if (outcome) {
         await refresh()
-        return { result: 'published', version: published.version }
+        return outcome
       }
     }
     return refused(trigger, [{ file: 'store', line: 0, message: 'other replicas kept publishing at the same time' }])

@@ -16,6 +16,15 @@ export interface Published {
   readonly publishedBy: string
 }
 
+interface NewSet {
+  readonly after: number
+  readonly hash: string
+  readonly canonical: Buffer
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  readonly by: string
+}
+
 interface Row {
   readonly version: number | string
   readonly hash: string
@@ -36,8 +45,11 @@ export interface PublishedSets {
   withHash(tx: Tx, hash: string): Promise<Published | null>
   /** The canonical text of a version. Throws `GatewayError('store')` if it is not what was published. */
   text(tx: Tx, published: Published): Promise<Buffer>
-  /** Writes the next version; null if another replica was faster, and the caller has to look again. */
-  insert(tx: Tx, set: { hash: string; canonical: Buffer; at: number; by: string }): Promise<Published | null>
+  /**
+   * Writes the version after another, which the caller found to be the newest before it judged the rest; null if some
+   * replica was faster, and the caller has to look again.
+   */
+  insert(tx: Tx, set: NewSet): Promise<Published | null>
 }
 
 export function createPublishedSets(keys: KeyPair<SecretKey>, onForged: (version: string) => void): PublishedSets {
@@ -68,6 +80,19 @@ export function createPublishedSets(keys: KeyPair<SecretKey>, onForged: (version
     throw new GatewayError('store', 'the store holds thousands of policy sets that no gateway published')
   }
 
+  /** The next free number, past any that a forged row occupies; null if a published one follows already. */
+  async function nextVersion(tx: Tx, after: number): Promise<number | null> {
+    const { rows } = await tx.query<Row>(
+      `SELECT ${COLUMNS} FROM countersign.policy_set WHERE version > $1 ORDER BY version LIMIT 1000`,
+      [after],
+    )
+    if (rows.some((row) => authentic(row) !== null)) return null
+    const taken = new Set(rows.map(({ version }) => String(version)))
+    let version = after + 1
+    while (taken.has(String(version))) version++
+    return version
+  }
+
   return {
     newest,
     async withHash(tx, hash) {
@@ -90,8 +115,9 @@ export function createPublishedSets(keys: KeyPair<SecretKey>, onForged: (version
       if (canonical && createHash('sha256').update(canonical).digest('hex') === hash) return canonical
       throw new GatewayError('store', `policy version ${version} is not what was published`)
     },
-    async insert(tx, { hash, canonical, at, by }) {
-      const version = await nextVersion(tx, (await newest(tx, 0))?.version ?? 0)
+    async insert(tx, { after, hash, canonical, at, by }) {
+      const version = await nextVersion(tx, after)
+      if (version === null) return null
       const published = { version, hash, publishedAt: new Date(at), publishedBy: by }
       const { kid, mac } = computeMac(keys, LABEL, macParts(published))
       const { rowCount } = await tx.query(
@@ -102,18 +128,6 @@ export function createPublishedSets(keys: KeyPair<SecretKey>, onForged: (version
       return rowCount === 1 ? published : null
     },
   }
-}
-
-/** The next free number: a forged row may occupy one, but must not use the numbers up. */
-async function nextVersion(tx: Tx, newest: number): Promise<number> {
-  const { rows } = await tx.query<{ version: number | string }>(
-    'SELECT version FROM countersign.policy_set WHERE version > $1 ORDER BY version LIMIT 1000',
-    [newest],
-  )
-  const taken = new Set(rows.map(({ version }) => String(version)))
-  let version = newest + 1
-  while (taken.has(String(version))) version++
-  return version
 }
 
 function toPublished(row: Row): Published | null {
