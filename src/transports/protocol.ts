@@ -1,6 +1,6 @@
 import type { z } from 'zod'
 import type { FactSchema } from '../domain/action.ts'
-import type { Arrival, Exchange, Stored, Upstream } from '../domain/call.ts'
+import type { Arrival, Exchange, Stored } from '../domain/call.ts'
 import type { Principal } from '../domain/principal.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/logger.ts'
@@ -27,7 +27,8 @@ export interface RunningProtocol {
 export interface Revival {
   readonly id: string
   readonly principal: Principal
-  readonly upstream: Upstream
+  /** Its name. */
+  readonly upstream: string
 }
 
 /** What every protocol is given. */
@@ -38,6 +39,4 @@ export interface ProtocolParts<Options> {
   newCallId(): string
   readonly clock: Clock
   readonly log: Logger
-  /** Notes a call under way, for a shutdown to wait for it. */
-  track(call: Promise<void>): void
 }

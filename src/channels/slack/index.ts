@@ -26,8 +26,8 @@ import { createWorkspace } from './workspace.ts'
 export interface SlackParts {
   readonly options: SlackOptions
   readonly desk: Desk
-  /** From `team id/user id` to the reviewer it is linked to, with current groups; null if nobody is. */
-  readonly findPerson: (teamUserKey: string) => Person | null | Promise<Person | null>
+  /** From `team id/user id` to the reviewer that the given accounts link it to; null if nobody is. */
+  findPerson(teamUserKey: string, accounts: Readonly<Record<string, string>>): Person | null | Promise<Person | null>
   /** Of the control listener. */
   readonly publicUrl: string
   /** Mounts the callback on the control listener, outside of what that asks of people. Needed in HTTP mode only. */
@@ -55,7 +55,8 @@ const TIMING: Timing = { ackMs: 2500, timeoutMs: 8000, pauseMs: 1000, drainMs: 5
 export const slack = { name: 'slack', options: slackOptions, start }
 
 async function start(parts: SlackParts): Promise<RunningChannel> {
-  const { options, desk, findPerson, publicUrl, clock } = parts
+  const { options, desk, publicUrl, clock } = parts
+  const findPerson = (key: string) => parts.findPerson(key, options.people)
   const timing = { ...TIMING, ...parts.timing }
   const log = parts.log.child({ channel: 'slack' })
   const stop = new AbortController()

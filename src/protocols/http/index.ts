@@ -64,7 +64,7 @@ async function start(parts: HttpParts) {
 
   return {
     revive(stored: Parameters<Revive>[0], { id, principal, upstream }: Parameters<Revive>[1]): Exchange {
-      const found = services.get(upstream.name)
+      const found = services.get(upstream)
       const model = restoreModel(stored)
       if (!found || !model) throw new TypeError('the stored call is not one of this gateway')
       const sink = storeSink(parts.maxKeptBytes ?? 1024 * KIB)
@@ -162,7 +162,7 @@ async function mount(server: GatewayServer, options: HttpOptions, door: Door): P
 
 /** Where requests for one upstream come in. */
 function createDoor({ service, rules, parts }: { service: Service; rules: HeaderRules; parts: HttpParts }): Door {
-  const { server, log, pass, track, newCallId } = parts
+  const { server, log, pass, newCallId } = parts
   const prefixLength = `/${service.upstream.name}`.length
 
   function enter(request: IncomingMessage, response: ServerResponse): void {
@@ -184,13 +184,11 @@ function createDoor({ service, rules, parts }: { service: Service; rules: Header
 
   function carry(arrival: Arrival | null, response: ServerResponse): void {
     if (!arrival) return
-    track(
-      pass(arrival).catch(async (error: unknown) => {
-        log.error({ err: error, call: arrival.id }, 'a call failed')
-        if (response.headersSent) response.destroy()
-        else await arrival.refuse(refuse('unavailable', 'Perhaps executed. The gateway failed during this call.'))
-      }),
-    )
+    pass(arrival).catch(async (error: unknown) => {
+      log.error({ err: error, call: arrival.id }, 'a call failed')
+      if (response.headersSent) response.destroy()
+      else await arrival.refuse(refuse('unavailable', 'Perhaps executed. The gateway failed during this call.'))
+    })
   }
 
   function begin(
@@ -251,7 +249,10 @@ function createDoor({ service, rules, parts }: { service: Service; rules: Header
   return { enter, enterUpgrade }
 }
 
-const KEY_TOO_LONG = refuse('malformed', `Not executed. Idempotency-Key is longer than ${MAX_KEY_CHARACTERS} characters.`)
+const KEY_TOO_LONG = refuse(
+  'malformed',
+  `Not executed. Idempotency-Key is longer than ${MAX_KEY_CHARACTERS} characters.`,
+)
 
 function isKeyTooLong({ own }: Fields): boolean {
   return (own.get('idempotency-key')?.length ?? 0) > MAX_KEY_CHARACTERS

@@ -1,0 +1,33 @@
+import type { z } from 'zod'
+import type { SlackParts } from '../channels/slack/index.ts'
+import type { FactSchema } from '../domain/action.ts'
+import type { RunningChannel } from '../domain/channel.ts'
+import type { HttpParts } from '../protocols/http/index.ts'
+import type { RunningProtocol } from '../transports/protocol.ts'
+
+/** Everything a protocol may be given; each takes what it needs. */
+export type ProtocolParts = Omit<HttpParts, 'upstreams'> & { readonly upstreams: readonly object[] }
+/** Everything a channel may be given. */
+export type ChannelParts = Omit<SlackParts, 'options'> & { readonly options: object }
+
+/** A protocol as `main.ts` lists it. */
+export interface ProtocolKind {
+  readonly name: string
+  readonly options: z.ZodObject
+  readonly facts: FactSchema
+  readonly verbs: readonly string[]
+  start(parts: ProtocolParts): Promise<RunningProtocol>
+}
+
+/** A channel as `main.ts` lists it. */
+export interface ChannelKind {
+  readonly name: string
+  readonly options: z.ZodObject
+  start(parts: ChannelParts): Promise<RunningChannel>
+}
+
+/** What the gateway is made of beside its own: the lists of `main.ts`. */
+export interface Kinds {
+  readonly protocols: readonly ProtocolKind[]
+  readonly channels: readonly ChannelKind[]
+}

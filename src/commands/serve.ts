@@ -1,0 +1,38 @@
+import { loadConfig } from '../config.ts'
+import type { Logger } from '../platform/logger.ts'
+import { type RunningGateway, startGateway } from './gateway.ts'
+import type { Kinds } from './parts.ts'
+
+/**
+ * `serve`: runs a gateway until SIGTERM or SIGINT, which let calls under way finish; a second one ends it at once.
+ * SIGHUP brings in policies and upstreams' credentials anew.
+ */
+export async function serve(how: { configFile: string; kinds: Kinds; log: Logger }): Promise<void> {
+  const { configFile, kinds, log } = how
+  const gateway = await startGateway(loadConfig(configFile, kinds), { kinds, log })
+  log.info(
+    { gateway: gateway.gateway.url, control: gateway.control.url, metrics: gateway.metrics?.url },
+    'countersign is serving',
+  )
+
+  process.on('SIGHUP', () => {
+    reload(gateway, how).catch((error: unknown) => log.error({ err: error }, 'the reload failed; what was stays'))
+  })
+  const signal = await nextSignal()
+  log.info({ signal }, 'draining')
+  // Whoever asks twice means it.
+  void nextSignal().then(() => process.exit(1))
+  await gateway.drain()
+  log.info('stopped')
+}
+
+async function reload(gateway: RunningGateway, { configFile, kinds, log }: Parameters<typeof serve>[0]): Promise<void> {
+  await gateway.reload(loadConfig(configFile, kinds))
+  log.info('reloaded policies and credentials; other settings need a restart')
+}
+
+function nextSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve)
+  })
+}

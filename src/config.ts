@@ -1,0 +1,220 @@
+import { readFileSync, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { z } from 'zod'
+import { holdOptions } from './approvals/options.ts'
+import type { CredentialOptions } from './credentials/options.ts'
+import { GatewayError } from './domain/error.ts'
+import { parseDuration } from './domain/units.ts'
+import { checkIssuers } from './identity/check-issuers.ts'
+import { agentIssuersOptions, isTrustworthyUrl, peopleOptions } from './identity/options.ts'
+import { formatProblem, type Problem, parseYaml } from './platform/yaml.ts'
+import { rateOptions } from './policy/options.ts'
+
+/** What a protocol or a channel adds to the configuration: its name, and the keys it understands. */
+export interface Part {
+  readonly name: string
+  readonly options: z.ZodObject
+}
+
+const duration = z
+  .string()
+  .refine((text) => parseDuration(text) !== null, 'must be a duration like 50s, 15m or 8h')
+  .transform((text) => parseDuration(text) ?? 0)
+
+const listen = z
+  .string()
+  .regex(/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$/, 'must be host:port')
+  .transform((text) => {
+    const colon = text.lastIndexOf(':')
+    return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) }
+  })
+  .refine(({ port }) => port <= 65_535, 'the port must be at most 65535')
+
+const publicUrl = z
+  .url({ protocol: /^https?$/ })
+  .refine((text) => !URL.canParse(text) || isTrustworthyUrl(new URL(text)), 'must be https, or http on loopback')
+  .transform((text) => text.replace(/\/+$/, ''))
+
+const tls = z.strictObject({
+  cert: z.string().describe('PEM certificate chain, mostly ${file:/run/secrets/tls.crt}'),
+  key: z.string().describe('PEM private key'),
+})
+
+const listener = {
+  tls: tls.optional().describe('Serves TLS itself'),
+  behind_tls_proxy: z
+    .boolean()
+    .default(false)
+    .describe('Says that something in front ends TLS, so that a listener off loopback may speak plain HTTP'),
+}
+
+const keyPair = z.strictObject({
+  kid: z.string().min(1).max(64).describe('Names the current key in what it signed or sealed'),
+  current: z
+    .string()
+    .describe('32 bytes in base64url or hex (payload, mac, cookie); a PEM private key (assertion, checkpoint)'),
+  previous: z
+    .strictObject({ kid: z.string().min(1).max(64), key: z.string() })
+    .optional()
+    .describe('The key before it: still accepted, no longer used'),
+})
+
+const keys = z.strictObject({
+  payload: keyPair.describe('Encrypts held calls, cards and stored responses (AES-256-GCM)'),
+  mac: keyPair.describe('Authenticates votes, policy sets and acknowledgements (HMAC-SHA-256)'),
+  assertion: keyPair.describe('Signs Countersign-Assertion for upstreams (ES256 or EdDSA)'),
+  cookie: keyPair.describe('Authenticates sessions of people'),
+  checkpoint: keyPair.describe('Signs statements of the log’s head (Ed25519)'),
+})
+
+/** The schema of countersign.yaml, put together from the options of each part. */
+export function configSchema({ protocols, channels }: { protocols: readonly Part[]; channels: readonly Part[] }) {
+  const upstreams = z.discriminatedUnion(
+    'protocol',
+    // Each protocol's options hold its own `protocol` literal; that there is at least one is main's to see to.
+    protocols.map((part) => part.options) as unknown as [z.ZodObject, ...z.ZodObject[]],
+  )
+  return z.strictObject({
+    gateway: z
+      .strictObject({
+        listen: listen.prefault('127.0.0.1:8080').describe('host:port for agents'),
+        public_url: publicUrl.describe(
+          'How agents reach it: the issuer of assertions, the resource of RFC 9728, the base of status_url',
+        ),
+        ...listener,
+      })
+      .describe('What agents talk to'),
+    control: z
+      .strictObject({
+        listen: listen.prefault('127.0.0.1:8081').describe('host:port for people'),
+        public_url: publicUrl.describe('How people reach it; links in cards lead there'),
+        ...listener,
+      })
+      .describe('What people talk to: the approver API, callbacks of chat services'),
+    metrics: z
+      .strictObject({ listen: listen.prefault('127.0.0.1:9464').describe('host:port of /metrics') })
+      .optional()
+      .describe('Prometheus metrics; left out: none'),
+    store: z
+      .strictObject({
+        url: z.string().describe('postgres:// URL of the gateway’s login; every replica shares one store'),
+        admin_url: z
+          .string()
+          .optional()
+          .describe('URL of a login that may create roles and tables; read by `migrate` only'),
+      })
+      .optional()
+      .describe('Postgres 15 or newer; left out: an embedded one under data_dir'),
+    data_dir: z
+      .string()
+      .default('.countersign')
+      .describe('Where the embedded Postgres, its keys and the log’s signed head are kept'),
+    keys: keys.optional().describe('Required with store.url; generated under data_dir otherwise'),
+    agent_issuers: agentIssuersOptions.min(1).describe('Whose tokens are agents'),
+    people: peopleOptions.default([]).describe('Whose tokens are reviewers'),
+    upstreams: z.array(upstreams).min(1).describe('The protected systems'),
+    policies: z.string().default('policies/').describe('Directory of the policy files, relative to this file'),
+    channels: z
+      .strictObject(Object.fromEntries(channels.map((part) => [part.name, part.options.optional()])))
+      .default({})
+      .describe('Where reviewers are told and can vote'),
+    hold: holdOptions,
+    rate: rateOptions,
+    session_max: duration.prefault('8h').describe('The longest a stream or an upgraded connection may last'),
+    drain: duration.prefault('30s').describe('How long calls under way may take to finish after SIGTERM'),
+  })
+}
+
+/** What every protocol's options hold; the rest only the protocol itself knows. */
+export interface UpstreamConfig {
+  readonly name: string
+  readonly protocol: string
+  readonly mode: 'enforce' | 'observe'
+  readonly labels: Readonly<Record<string, string>>
+  readonly credential?: CredentialOptions | undefined
+}
+
+export type Config = Omit<z.output<ReturnType<typeof configSchema>>, 'upstreams'> & {
+  readonly upstreams: readonly UpstreamConfig[]
+  /** The directory of the file: relative paths in it start there. */
+  readonly directory: string
+}
+
+/**
+ * Reads, substitutes and checks countersign.yaml.
+ *
+ * @throws GatewayError `config` with one line a problem, each naming file and line; no value is ever in it.
+ */
+export function loadConfig(file: string, parts: { protocols: readonly Part[]; channels: readonly Part[] }): Config {
+  const path = resolve(file)
+  const text = readConfigFile(path)
+  const parsed = parseYaml(text, { file, schema: configSchema(parts), substitute })
+  if (!parsed.ok) throw new GatewayError('config', parsed.problems.map(formatProblem).join('\n'))
+  // The schema is made of the protocols' own, all of which hold these keys.
+  const upstreams = parsed.value.upstreams as readonly object[] as readonly UpstreamConfig[]
+  const config: Config = { ...parsed.value, upstreams, directory: dirname(path) }
+  const problems = checkConfig(config).map(
+    ({ path: at, message }): Problem => ({ file, line: parsed.lineOf(at), message }),
+  )
+  if (problems.length > 0) throw new GatewayError('config', problems.map(formatProblem).join('\n'))
+  return config
+}
+
+function readConfigFile(path: string): string {
+  try {
+    if ((statSync(path).mode & 0o002) !== 0) {
+      throw new GatewayError('config', `${path} can be written by everybody on this machine; chmod o-w it first`)
+    }
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if (error instanceof GatewayError) throw error
+    const code = error instanceof Error && 'code' in error ? error.code : null
+    const why =
+      code === 'ENOENT' ? 'no such file; `countersign init` writes a first one' : `cannot be read (${String(code)})`
+    throw new GatewayError('config', `${path}: ${why}`, { cause: error })
+  }
+}
+
+/** `${NAME}` and `${file:/path}` are the only substitutions; what they stand for is never read again. */
+function substitute(value: string): string {
+  return value.replace(/\$\{([^}]*)\}/g, (whole, name: string) => {
+    if (name.startsWith('file:')) return readSecretFile(name.slice('file:'.length))
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) throw new Error(`${whole} is neither \${NAME} nor \${file:/path}`)
+    const found = process.env[name]
+    if (found === undefined) throw new Error(`the environment variable ${name} is not set`)
+    return found
+  })
+}
+
+function readSecretFile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').replace(/\r?\n$/, '')
+  } catch (error) {
+    throw new Error(`the file ${path} cannot be read`, { cause: error })
+  }
+}
+
+const LOOPBACK_HOSTS = new Set(['127.0.0.1', '::1', 'localhost'])
+
+/** What no single key can say. */
+function checkConfig(config: Config): { path: PropertyKey[]; message: string }[] {
+  const problems: { path: PropertyKey[]; message: string }[] = []
+  for (const name of ['gateway', 'control'] as const) {
+    const { listen: at, tls: own, behind_tls_proxy: isBehindProxy } = config[name]
+    if (!LOOPBACK_HOSTS.has(at.host) && !own && !isBehindProxy) {
+      const message = `${name}.listen is off loopback: it needs tls, or behind_tls_proxy: true`
+      problems.push({ path: [name, 'listen'], message })
+    }
+  }
+  if (config.store && !config.keys) {
+    problems.push({ path: ['store'], message: 'keys: is required with store.url, so that every replica has the same' })
+  }
+  const seen = new Set<unknown>()
+  for (const [index, { name }] of config.upstreams.entries()) {
+    if (seen.has(name))
+      problems.push({ path: ['upstreams', index, 'name'], message: `there are two upstreams ${name}` })
+    seen.add(name)
+  }
+  for (const message of checkIssuers(config.agent_issuers, config.people)) problems.push({ path: ['people'], message })
+  return problems
+}
