@@ -20,7 +20,7 @@ export function renderCard(view: CardView): Rendered {
   if (view.detail === 'link') return renderLink(view, 'The configuration keeps calls out of Slack.')
 
   for (const maxClaim of [MAX_CLAIM, MAX_CLAIM_WHEN_CROWDED]) {
-    const whole = render(view, maxClaim, Number.POSITIVE_INFINITY)
+    const whole = render(view, maxClaim, MAX_MEASURE)
     if (whole) return whole
   }
   return renderCut(view) ?? renderLink(view, 'The call is too long for a message.')
@@ -33,9 +33,12 @@ export function renderLeast(view: CardView): Rendered {
   return { blocks, text: fallback(view), isApprovable: false }
 }
 
-/** Which approval, and where to see it. */
+/** Which approval, who may decide it, and where to see it; without the second, should that alone be too long. */
 function renderLink(view: CardView, why: string): Rendered {
-  return assemble(view, [], [why])
+  const whole = assemble(view, [], [why])
+  if (measure(whole.blocks) <= MAX_MEASURE) return whole
+  const { approval, card } = view
+  return assemble({ ...view, approval: { ...approval, votes: [] }, card: { ...card, needed: [] } }, [], [why])
 }
 
 /** With as much of the payload as fits. Its length on the wire depends on what it holds, so the length is searched for. */

@@ -3,7 +3,7 @@ import type { CardDetail } from '../../domain/channel.ts'
 import { clean, createField, list, MAX_LISTED } from './foreign.ts'
 import type { CardView } from './parts.ts'
 import { bold, code, type Inline, lines, plain, preformatted, type richText } from './rich-text.ts'
-import { cut, makeVisible } from './visible.ts'
+import { fit } from './visible.ts'
 
 const MAX_ACTIONS = 20
 const MAX_ACTION = 600
@@ -47,10 +47,10 @@ export function showDerived(view: CardView, missing: string[], maxPayload: numbe
 
 function listActions(actions: Card['derived']['actions'], missing: string[]): string {
   const rows = actions.slice(0, MAX_ACTIONS).map(({ verb, resource }) => {
-    const row = makeVisible(`${verb} ${resource}`)
-    if (row.length <= MAX_ACTION) return row
+    const row = fit(`${verb} ${resource}`, MAX_ACTION)
+    if (!row.isCut) return row.text
     missing.push('Part of an action was cut.')
-    return `${cut(row, MAX_ACTION)}… (cut)`
+    return `${row.text}… (cut)`
   })
   if (rows.length < actions.length) {
     missing.push(`Only ${rows.length} of ${actions.length} actions are shown.`)
@@ -99,10 +99,10 @@ function showPayload(payload: Payload | null, { detail, maxPayload, missing }: P
     missing.push('The payload is not text.')
     return [lines([[...title, plain(': not text')]])]
   }
-  const visible = makeVisible(payload.text, { isMultiline: true })
-  if (!payload.isCut && visible.length <= maxPayload) return [lines([title]), preformatted(visible)]
+  const shown = fit(payload.text, maxPayload, { isMultiline: true })
+  if (!payload.isCut && !shown.isCut) return [lines([title]), preformatted(shown.text)]
   missing.push('The payload was cut.')
-  return [lines([title]), preformatted(`${cut(visible, maxPayload)}\n… (cut)`)]
+  return [lines([title]), preformatted(`${shown.text}\n… (cut)`)]
 }
 
 const CLAIMS = [
@@ -119,8 +119,8 @@ export function showClaimed(claims: Claimed, maxLength: number): Elements {
   for (const [name, title] of CLAIMS) {
     const value = claims[name]
     if (value === undefined) continue
-    const visible = makeVisible(value, { isMultiline: true })
-    const text = visible.length > maxLength ? `${cut(visible, maxLength)}\n… (cut)` : visible
+    const shown = fit(value, maxLength, { isMultiline: true })
+    const text = shown.isCut ? `${shown.text}\n… (cut)` : shown.text
     elements.push(lines([[plain(`${title}:`)]]), preformatted(text))
   }
   if (elements.length === 0) return []

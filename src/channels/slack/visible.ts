@@ -32,3 +32,16 @@ export function cut(text: string, maxLength: number): string {
   const end = /[\uD800-\uDBFF]/.test(text.charAt(maxLength - 1)) ? maxLength - 1 : maxLength
   return text.slice(0, end)
 }
+
+/**
+ * At most `maxLength` units of visible text, and whether that is less than all of it. What is far beyond is not even
+ * looked at: writing out never makes a text shorter. (Two units more than the limit, as a pair may be cut from the end.)
+ */
+export function fit(
+  text: string,
+  maxLength: number,
+  how: { readonly isMultiline?: boolean } = {},
+): { readonly text: string; readonly isCut: boolean } {
+  const visible = makeVisible(cut(text, maxLength + 2), how)
+  return { text: cut(visible, maxLength), isCut: visible.length > maxLength }
+}

@@ -19,8 +19,9 @@ export interface PressHow {
 }
 
 export interface Callbacks {
-  /** The Request URL for interactivity. Set, Slack posts there; else it uses Socket Mode. */
-  requestUrl: string | null
+  /** Sets the Request URL for interactivity. From then on Slack posts there; until then it uses Socket Mode. */
+  useHttp(requestUrl: string): void
+  requestUrl(): string | null
   readonly signingSecret: string
   /** A person presses a button that their screen shows. Throws if it shows none of that kind. */
   press(user: string, message: FakeMessage, actionId: string, how?: PressHow): Promise<Taken>
@@ -45,6 +46,7 @@ export function createCallbacks(parts: {
 }): Callbacks {
   const { state, sockets, base, signingSecret, ackMs } = parts
   let last: Record<string, unknown> | null = null
+  let requestUrl: string | null = null
 
   function newTrigger(user: string): string {
     const id = `${state.nextId('1')}.${state.nextId('2')}.${state.nextId('abcdef')}`
@@ -59,7 +61,10 @@ export function createCallbacks(parts: {
   }
 
   const callbacks: Callbacks = {
-    requestUrl: null,
+    useHttp(url) {
+      requestUrl = url
+    },
+    requestUrl: () => requestUrl,
     signingSecret,
 
     async press(user, message, actionId, { blocks = message.blocks, alter = unchanged } = {}) {
@@ -138,13 +143,13 @@ export function createCallbacks(parts: {
     async send(payload) {
       last = payload
       const started = performance.now()
-      if (callbacks.requestUrl === null) {
+      if (requestUrl === null) {
         const { attempts, payload: body } = await sockets.deliver(payload)
         const isEmpty = body === null || Object.keys(body).length === 0
         return { status: attempts === 0 ? 0 : 200, body: isEmpty ? null : body, tookMs: performance.now() - started }
       }
       const body = new URLSearchParams({ payload: JSON.stringify(payload) }).toString()
-      const response = await fetch(callbacks.requestUrl, {
+      const response = await fetch(requestUrl, {
         method: 'POST',
         headers: callbacks.sign(body),
         body,

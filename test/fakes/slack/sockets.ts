@@ -17,6 +17,8 @@ export interface Sockets {
   deliver(payload: Record<string, unknown>): Promise<Acknowledged>
   /** Slack moves its servers: it asks the app to connect again. */
   refresh(): void
+  /** The next connections are opened, and then nothing is heard on them. */
+  beSilent(times: number): void
   /** The connection breaks without a word. */
   cut(): void
   closeAll(): void
@@ -30,6 +32,7 @@ export function createSockets(server: Server, state: FakeState, ackMs: number): 
   const sockets = new WebSocketServer({ noServer: true })
   const waiting = new Map<string, (payload: Record<string, unknown> | null) => void>()
   let onConnect: (() => void)[] = []
+  let silent = 0
 
   server.on('upgrade', (request, socket, head) => {
     const url = new URL(request.url ?? '', 'http://localhost')
@@ -44,6 +47,10 @@ export function createSockets(server: Server, state: FakeState, ackMs: number): 
     const pinging = setInterval(() => connection.ping('Ping from Slack'), PING_MS)
     connection.on('close', () => clearInterval(pinging))
     connection.on('message', (data) => hear(connection, String(data)))
+    if (silent > 0) {
+      silent -= 1
+      return
+    }
     send(connection, {
       type: 'hello',
       num_connections: sockets.clients.size,
@@ -102,6 +109,9 @@ export function createSockets(server: Server, state: FakeState, ackMs: number): 
 
     refresh() {
       for (const connection of sockets.clients) send(connection, { type: 'disconnect', reason: 'refresh_requested' })
+    },
+    beSilent(times) {
+      silent = times
     },
     cut() {
       for (const connection of sockets.clients) connection.terminate()

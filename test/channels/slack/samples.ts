@@ -1,0 +1,172 @@
+import type { Approval, Ballot, BallotResult, Vote } from '../../../src/domain/approval.ts'
+import type { Card } from '../../../src/domain/card.ts'
+import type { Delivery, Desk } from '../../../src/domain/channel.ts'
+import type { Person } from '../../../src/domain/principal.ts'
+
+const ISSUER = 'https://idp.example.com'
+
+export function makeApproval(more: Partial<Approval> = {}): Approval {
+  const now = Date.now()
+  return {
+    id: '7Q3FX2K9AB',
+    state: 'pending',
+    callId: '0198c0de-0000-7000-8000-000000000001',
+    requester: {
+      issuer: ISSUER,
+      subject: 'agent-7',
+      onBehalfOf: null,
+      actors: [],
+      owner: { issuer: ISSUER, subject: 'carol' },
+      groups: [],
+      client: 'agent-7',
+      expiresAt: Math.floor(now / 1000) + 600,
+    },
+    upstream: 'billing',
+    verb: 'POST',
+    resource: '/refunds',
+    rules: [{ policy: 'billing', rule: 'refunds-need-finance' }],
+    requirements: [],
+    digest: 'd1'.repeat(32),
+    cardHash: 'ca'.repeat(32),
+    isDetached: false,
+    createdAt: now,
+    expiresAt: now + 15 * 60_000,
+    useBy: null,
+    decidedAt: null,
+    reason: null,
+    votes: [],
+    ...more,
+  }
+}
+
+export function makeCard(more: { derived?: Partial<Card['derived']> } & Partial<Omit<Card, 'derived'>> = {}): Card {
+  const { derived, ...rest } = more
+  return {
+    approval: '7Q3FX2K9AB',
+    verified: {
+      agent: 'agent-7',
+      issuer: ISSUER,
+      onBehalfOf: null,
+      owner: `${ISSUER}|carol`,
+      groups: ['support-agents'],
+    },
+    derived: {
+      upstream: 'billing',
+      labels: { environment: 'production' },
+      actions: [{ verb: 'POST', resource: '/refunds' }],
+      payload: {
+        mediaType: 'application/json',
+        bytes: 32,
+        text: '{\n  "amount": 900,\n  "to": "acme"\n}',
+        isCut: false,
+        redacted: [],
+      },
+      digest: 'd1'.repeat(32),
+      rules: [{ name: 'billing/refunds-need-finance', message: 'Refunds above 100 are looked at.' }],
+      notes: [],
+      ...derived,
+    },
+    claimed: { reason: 'The customer paid twice.', model: 'some-model' },
+    createdAt: Date.now(),
+    expiresAt: Date.now() + 15 * 60_000,
+    needed: [{ reviewers: ['group:finance'], quorum: 1, isReasonRequired: false }],
+    ...rest,
+  }
+}
+
+export function makePerson(subject: string): Person {
+  return {
+    issuer: ISSUER,
+    subject,
+    name: subject[0] === undefined ? null : subject[0].toUpperCase() + subject.slice(1),
+    groups: [{ issuerName: 'idp', name: 'finance' }],
+    roles: ['reviewer'],
+    assurance: 'oidc',
+    authenticatedAt: 1_700_000_000,
+  }
+}
+
+export function makeDelivery(more: Partial<Delivery> = {}): Delivery {
+  return {
+    kind: 'card',
+    approval: makeApproval(),
+    card: makeCard(),
+    posted: null,
+    conversation: { key: 'conversation-1', opened: null },
+    ...more,
+  }
+}
+
+export interface FakeDesk extends Desk {
+  readonly ballots: Ballot[]
+  current: { approval: Approval; card: Card }
+  /** Takes the place of counting, for one ballot. */
+  answerNext(answer: (ballot: Ballot) => BallotResult | Promise<BallotResult>): void
+}
+
+/** A desk that counts one approval's ballots as the real one would: enough approvals decide, one denial decides. */
+export function createFakeDesk(approval = makeApproval(), card = makeCard()): FakeDesk {
+  const planned: ((ballot: Ballot) => BallotResult | Promise<BallotResult>)[] = []
+
+  const desk: FakeDesk = {
+    ballots: [],
+    current: { approval, card },
+    answerNext: (answer) => planned.push(answer),
+
+    async vote(ballot) {
+      desk.ballots.push(ballot)
+      const answer = planned.shift()
+      if (answer) return answer(ballot)
+      const { approval: now } = desk.current
+      if (ballot.approval !== now.id) return { counted: false, fault: 'not_found', approval: null }
+      if (ballot.cardHash !== now.cardHash) return { counted: false, fault: 'superseded', approval: now }
+      if (now.state !== 'pending') return { counted: false, fault: 'already_decided', approval: now }
+      const counted = count(now, ballot)
+      desk.current = { ...desk.current, approval: counted }
+      return { counted: true, approval: counted }
+    },
+
+    async find(id) {
+      return id === desk.current.approval.id ? desk.current : null
+    },
+  }
+
+  function count(now: Approval, ballot: Ballot): Approval {
+    const { reviewer, decision, reason, via } = ballot
+    const others = now.votes.filter((vote) => vote.reviewer.subject !== reviewer.subject)
+    const votes: Vote[] = [...others, { reviewer, decision, reason, via, at: Date.now() }]
+    const quorum = Math.max(...desk.current.card.needed.map((need) => need.quorum))
+    const approvals = votes.filter((vote) => vote.decision === 'approve').length
+    if (decision === 'deny') return { ...now, votes, state: 'denied', decidedAt: Date.now(), reason }
+    if (approvals < quorum) return { ...now, votes }
+    return { ...now, votes, state: 'approved', decidedAt: Date.now(), useBy: Date.now() + 900_000 }
+  }
+
+  return desk
+}
+
+export type Blocks = readonly Record<string, unknown>[]
+
+/** Every string in blocks, with the kind of element it stands in. */
+export function textsOf(value: unknown, kind = ''): { kind: string; key: string; text: string }[] {
+  if (Array.isArray(value)) return value.flatMap((item) => textsOf(item, kind))
+  if (typeof value !== 'object' || value === null) return []
+  const own = 'type' in value && typeof value.type === 'string' ? value.type : kind
+  return Object.entries(value).flatMap(([key, inner]) =>
+    typeof inner === 'string' ? [{ kind: own, key, text: inner }] : textsOf(inner, own),
+  )
+}
+
+/** What a person reads, in order. */
+export function readable(value: unknown): string {
+  return textsOf(value)
+    .filter(({ key }) => key === 'text' || key === 'fallback')
+    .map(({ text }) => text)
+    .join('')
+}
+
+export function buttonsOf(blocks: unknown): string[] {
+  return textsOf(blocks)
+    .filter(({ kind, key }) => kind === 'button' && key === 'action_id')
+    .map(({ text }) => text)
+}
