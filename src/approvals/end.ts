@@ -26,12 +26,13 @@ export async function expireOverdue(
 ): Promise<readonly string[]> {
   return ground.database.transaction(async (tx) => {
     const { rows } = await tx.query<ApprovalRow>(
-      `UPDATE approval SET state = 'expired', decided_at = date_trunc('milliseconds', clock_timestamp()), reason = NULL
-       WHERE id IN (
+      `WITH overdue AS MATERIALIZED (
          SELECT id FROM approval
          WHERE state IN ('pending', 'approved') AND ($1::text[] IS NULL OR id = ANY($1))
            AND (CASE state WHEN 'pending' THEN expires_at ELSE use_by END) <= clock_timestamp()
          ORDER BY id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED)
+       UPDATE approval SET state = 'expired', decided_at = date_trunc('milliseconds', clock_timestamp()), reason = NULL
+       WHERE id IN (SELECT id FROM overdue)
        RETURNING ${APPROVAL_COLUMNS}`,
       [which.ids, which.most],
     )
@@ -51,9 +52,11 @@ export async function withdrawAll(
   for (let count = 0; ; ) {
     const ended = await ground.database.transaction(async (tx) => {
       const { rows } = await tx.query<ApprovalRow>(
-        `UPDATE approval SET state = 'withdrawn', decided_at = date_trunc('milliseconds', clock_timestamp()), reason = $1
-         WHERE id IN (SELECT id FROM approval WHERE state IN ('pending', 'approved') AND created_at < $2
+        `WITH older AS MATERIALIZED (
+           SELECT id FROM approval WHERE state IN ('pending', 'approved') AND created_at < $2
            ORDER BY id LIMIT 100 FOR NO KEY UPDATE)
+         UPDATE approval SET state = 'withdrawn', decided_at = date_trunc('milliseconds', clock_timestamp()), reason = $1
+         WHERE id IN (SELECT id FROM older)
          RETURNING ${APPROVAL_COLUMNS}`,
         [reason, openedBefore],
       )

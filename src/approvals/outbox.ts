@@ -108,30 +108,30 @@ export function createOutbox(ground: Ground, parts: Parts): Outbox {
   /** The card of an approval that is over before anything was posted, and then its result, are nobody's news. */
   async function skipStale(): Promise<void> {
     await database.query(
-      `UPDATE outbox o SET done_at = clock_timestamp(), end_result = 'skipped', cause = 'over before it was posted',
-         lease_by = NULL, lease_until = NULL
-       FROM (
+      `WITH stale AS MATERIALIZED (
          SELECT c.approval, c.channel FROM outbox c JOIN approval a ON a.id = c.approval
          WHERE c.kind = 'card' AND c.done_at IS NULL AND c.channel = ANY($1) AND NOT c.is_uncertain
            AND a.state NOT IN ('pending', 'approved')
-         ORDER BY c.approval LIMIT 100 FOR UPDATE OF c SKIP LOCKED) stale
-       WHERE o.approval = stale.approval AND o.channel = stale.channel AND o.done_at IS NULL`,
+         ORDER BY c.approval LIMIT 100 FOR UPDATE OF c SKIP LOCKED)
+       UPDATE outbox o SET done_at = clock_timestamp(), end_result = 'skipped', cause = 'over before it was posted',
+         lease_by = NULL, lease_until = NULL
+       FROM stale WHERE o.approval = stale.approval AND o.channel = stale.channel AND o.done_at IS NULL`,
       [channels.map((channel) => channel.name)],
     )
   }
 
   async function lease(channel: string, most: number): Promise<readonly Owed[]> {
     const { rows } = await database.query<Owed>(
-      `UPDATE outbox o SET lease_by = $2, lease_until = clock_timestamp() + $4 * interval '1 millisecond',
-         attempts = attempts + 1, is_uncertain = true
-       FROM (
+      `WITH due AS MATERIALIZED (
          SELECT approval, kind FROM outbox d
          WHERE channel = $1 AND done_at IS NULL AND next_at <= clock_timestamp()
            AND (lease_until IS NULL OR lease_until <= clock_timestamp())
            AND (kind = 'card' OR NOT EXISTS (SELECT FROM outbox c
              WHERE c.approval = d.approval AND c.channel = d.channel AND c.kind = 'card' AND c.done_at IS NULL))
-         ORDER BY next_at LIMIT $3 FOR UPDATE SKIP LOCKED) due
-       WHERE o.approval = due.approval AND o.channel = $1 AND o.kind = due.kind
+         ORDER BY next_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+       UPDATE outbox o SET lease_by = $2, lease_until = clock_timestamp() + $4 * interval '1 millisecond',
+         attempts = attempts + 1, is_uncertain = true
+       FROM due WHERE o.approval = due.approval AND o.channel = $1 AND o.kind = due.kind
        RETURNING o.approval, o.channel, o.kind, o.conversation, o.generation, o.attempts`,
       [channel, replicaId, most, timing.leaseMs],
     )

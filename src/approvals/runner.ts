@@ -73,12 +73,13 @@ export function createRunner(ground: Ground, parts: Parts): Runner {
   async function lease(most: number): Promise<readonly string[]> {
     if (most <= 0) return []
     const { rows } = await database.query<{ id: string }>(
-      `UPDATE approval SET lease_by = $1, lease_until = clock_timestamp() + $3 * interval '1 millisecond'
-       WHERE id IN (
+      `WITH due AS MATERIALIZED (
          SELECT id FROM approval
          WHERE state = 'approved' AND is_detached AND use_by > clock_timestamp()
            AND (lease_until IS NULL OR lease_until <= clock_timestamp())
          ORDER BY decided_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED)
+       UPDATE approval SET lease_by = $1, lease_until = clock_timestamp() + $3 * interval '1 millisecond'
+       WHERE id IN (SELECT id FROM due)
        RETURNING id`,
       [parts.replicaId, most, timing.leaseMs],
     )

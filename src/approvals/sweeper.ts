@@ -56,12 +56,13 @@ export function createSweeper(ground: Ground, parts: Parts): Sweeper {
 
   async function erase(): Promise<boolean> {
     const { rowCount } = await database.query(
-      `UPDATE approval SET wrapped_key = NULL WHERE id IN (
+      `WITH over AS MATERIALIZED (
          SELECT id FROM approval
          WHERE wrapped_key IS NOT NULL AND state NOT IN ('pending', 'approved')
            AND decided_at < clock_timestamp() - $1 * interval '1 millisecond'
            AND coalesce(spent_at, decided_at) < clock_timestamp() - $1 * interval '1 millisecond'
-         ORDER BY decided_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED)`,
+         ORDER BY decided_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED)
+       UPDATE approval SET wrapped_key = NULL WHERE id IN (SELECT id FROM over)`,
       [parts.keepMs, BATCH],
     )
     return rowCount === BATCH
