@@ -1,5 +1,5 @@
 import { code, type Inline, plain } from './rich-text.ts'
-import { fit } from './visible.ts'
+import { fitInto } from './visible.ts'
 
 const MAX_FIELD = 300
 /** How many items of a list are shown. */
@@ -7,14 +7,14 @@ export const MAX_LISTED = 10
 
 /** One line of text from outside, cut where it is long: for what a decision does not hang on. */
 export function clean(text: string, maxLength = MAX_FIELD): string {
-  const fitting = fit(text, maxLength)
+  const fitting = fitInto(text, maxLength)
   return fitting.isCut ? `${fitting.text}…` : fitting.text
 }
 
 /** Writes lines of text from outside that have to be complete for Approve to be offered; notes in `missing` if one is not. */
 export function createField(missing: string[], complaint: string): (text: string) => Inline {
   return (text) => {
-    if (fit(text, MAX_FIELD).isCut) missing.push(complaint)
+    if (fitInto(text, MAX_FIELD).isCut) missing.push(complaint)
     return code(clean(text))
   }
 }

@@ -3,7 +3,7 @@ import type { CardDetail } from '../../domain/channel.ts'
 import { clean, createField, list, MAX_LISTED } from './foreign.ts'
 import type { CardView } from './parts.ts'
 import { bold, code, type Inline, lines, plain, preformatted, type richText } from './rich-text.ts'
-import { fit } from './visible.ts'
+import { fitInto } from './visible.ts'
 
 const MAX_ACTIONS = 20
 const MAX_ACTION = 600
@@ -47,7 +47,7 @@ export function showDerived(view: CardView, missing: string[], maxPayload: numbe
 
 function listActions(actions: Card['derived']['actions'], missing: string[]): string {
   const rows = actions.slice(0, MAX_ACTIONS).map(({ verb, resource }) => {
-    const row = fit(`${verb} ${resource}`, MAX_ACTION)
+    const row = fitInto(`${verb} ${resource}`, MAX_ACTION)
     if (!row.isCut) return row.text
     missing.push('Part of an action was cut.')
     return `${row.text}… (cut)`
@@ -99,7 +99,7 @@ function showPayload(payload: Payload | null, { detail, maxPayload, missing }: P
     missing.push('The payload is not text.')
     return [lines([[...title, plain(': not text')]])]
   }
-  const shown = fit(payload.text, maxPayload, { isMultiline: true })
+  const shown = fitInto(payload.text, maxPayload, { isMultiline: true })
   if (!payload.isCut && !shown.isCut) return [lines([title]), preformatted(shown.text)]
   missing.push('The payload was cut.')
   return [lines([title]), preformatted(`${shown.text}\n… (cut)`)]
@@ -119,7 +119,7 @@ export function showClaimed(claims: Claimed, maxLength: number): Elements {
   for (const [name, title] of CLAIMS) {
     const value = claims[name]
     if (value === undefined) continue
-    const shown = fit(value, maxLength, { isMultiline: true })
+    const shown = fitInto(value, maxLength, { isMultiline: true })
     const text = shown.isCut ? `${shown.text}\n… (cut)` : shown.text
     elements.push(lines([[plain(`${title}:`)]]), preformatted(text))
   }

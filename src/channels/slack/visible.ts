@@ -37,7 +37,7 @@ export function cut(text: string, maxLength: number): string {
  * At most `maxLength` units of visible text, and whether that is less than all of it. What is far beyond is not even
  * looked at: writing out never makes a text shorter. (Two units more than the limit, as a pair may be cut from the end.)
  */
-export function fit(
+export function fitInto(
   text: string,
   maxLength: number,
   how: { readonly isMultiline?: boolean } = {},
