@@ -1,5 +1,4 @@
 import type { FactSchema } from '../domain/action.ts'
-import { nearestName } from '../domain/nearest.ts'
 import { parseSelector, type Selector } from '../domain/selector.ts'
 import { parseDuration } from '../domain/units.ts'
 import type { Limit, Requirement, RuleRef } from '../domain/verdict.ts'
@@ -10,6 +9,7 @@ import { createLookup } from './lookup.ts'
 import type { Rule } from './schema.ts'
 import type { CompiledRule, PolicySet } from './set.ts'
 import type { PolicySource } from './source.ts'
+import { suggest } from './suggest.ts'
 
 /** What of a configuration the policies are checked against. */
 export interface CompileContext {
@@ -160,9 +160,4 @@ function toLimit(rule: RuleRef, text: string, requirement: Requirement | null): 
 
 function toSelectors(texts: readonly string[]): readonly Selector[] {
   return texts.map(parseSelector).filter((selector) => selector !== null)
-}
-
-function suggest(name: string, known: Iterable<string>): string {
-  const nearest = nearestName(name, known)
-  return nearest === null ? '' : `; did you mean "${nearest}"?`
 }

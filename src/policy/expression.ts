@@ -1,10 +1,10 @@
 import { type ASTNode, Environment } from '@marcbachmann/cel-js'
 import { RE2JS } from 're2js'
 import type { FactSchema, Needs } from '../domain/action.ts'
-import { nearestName } from '../domain/nearest.ts'
 import { exponentOf, isAffordable, STEEPEST } from './cost.ts'
 import { type FactNames, factsRead, needsOf } from './needs.ts'
 import type { Scope } from './scope.ts'
+import { suggest } from './suggest.ts'
 import { asComprehension, childrenOf, type Read, readsOf, variableOf } from './syntax.ts'
 
 /** A condition that was checked against the facts of one protocol. */
@@ -215,11 +215,6 @@ function learnPattern(node: ASTNode, patterns: Map<string, RE2JS>): readonly Fau
       },
     ]
   }
-}
-
-function suggest(name: string, known: Iterable<string>): string {
-  const nearest = nearestName(name, known)
-  return nearest === null ? `; known are ${[...known].join(', ')}` : `; did you mean "${nearest}"?`
 }
 
 /** What the language says of a fault, without the picture of the source that its message carries. */

@@ -1,0 +1,146 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { checkPolicies } from '../../src/commands/policy-check.ts'
+import { explainCall } from '../../src/commands/policy-explain.ts'
+import { publishPolicies } from '../../src/commands/policy-publish.ts'
+import { testPolicies } from '../../src/commands/policy-test.ts'
+import { CONTEXT } from './world.ts'
+
+const POLICY = `name: p
+rules:
+  - { name: reads, upstreams: [billing], verbs: [GET], effect: allow }
+  - { name: writes, upstreams: [billing], verbs: [POST], effect: deny }
+`
+const CASES = (effect: string) => `principals:
+  bot: { is: "https://idp.example.com|bot" }
+cases:
+  - name: a read
+    principal: bot
+    upstream: billing
+    verb: GET
+    resource: /a
+    expect: { effect: ${effect} }
+`
+
+let directory: string
+let lines: string[]
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'countersign-policies-'))
+  lines = []
+})
+afterEach(() => rm(directory, { recursive: true, force: true }))
+
+const command = (isJson = false) => ({
+  directory,
+  context: CONTEXT,
+  isJson,
+  print: (line: string) => void lines.push(line),
+})
+const write = (name: string, text: string) => writeFile(join(directory, name), text)
+
+describe('policy check', () => {
+  it('says that all is in order', async () => {
+    await write('p.yaml', POLICY)
+    expect(await checkPolicies(command())).toBe(0)
+    expect(lines).toEqual([expect.stringMatching(/^1 policies with 2 rules are in order \([0-9a-f]{12}\)$/)])
+  })
+
+  it('says what is not, one line each, and as JSON', async () => {
+    await write('p.yaml', POLICY.replace('[GET]', '[GETT]'))
+    expect(await checkPolicies(command())).toBe(1)
+    expect(lines).toEqual([`${directory}/p.yaml:3: rule "reads": unknown verb "GETT"; did you mean "GET"?`])
+    lines = []
+    expect(await checkPolicies(command(true))).toBe(1)
+    expect(JSON.parse(lines.join())).toMatchObject({ ok: false, problems: [{ line: 3 }] })
+  })
+})
+
+describe('policy test', () => {
+  it('counts cases and the rules that they reach', async () => {
+    await write('p.yaml', POLICY)
+    await write('p.test.yaml', CASES('allow'))
+    expect(await testPolicies(command())).toBe(0)
+    expect(lines).toEqual(['no case reaches p/writes', '1 of 1 cases pass; 1 of 2 rules are reached'])
+  })
+
+  it('fails with the case that fails, and where it is', async () => {
+    await write('p.yaml', POLICY)
+    await write('p.test.yaml', CASES('hold'))
+    expect(await testPolicies(command())).toBe(1)
+    expect(lines[0]).toBe(`${directory}/p.test.yaml:4: a read: expected hold, got allow (rule) by p/reads`)
+  })
+
+  it('fails without cases, and with cases that cannot be read', async () => {
+    await write('p.yaml', POLICY)
+    expect(await testPolicies(command())).toBe(1)
+    expect(lines).toEqual([expect.stringMatching(/holds no cases/)])
+    lines = []
+    await write('p.test.yaml', CASES('allow').replace('verb: GET', 'verbs: GET'))
+    expect(await testPolicies(command())).toBe(1)
+    expect(lines).toEqual([expect.stringMatching(/p\.test\.yaml:7: .*did you mean verb\?/)])
+    lines = []
+    await write('p.test.yaml', CASES('allow').replace('upstream: billing', 'upstream: nowhere'))
+    expect(await testPolicies(command())).toBe(1)
+    expect(lines).toEqual([expect.stringMatching(/case "a read": no upstream is called "nowhere"/)])
+    lines = []
+    await write('p.test.yaml', CASES('allow').replace('principal: bot', 'principal: constructor'))
+    expect(await testPolicies(command())).toBe(1)
+    expect(lines).toEqual([expect.stringMatching(/no principal is called "constructor"/)])
+    lines = []
+    await write('p.test.yaml', CASES('allow').replace('resource: /a', 'resource: /a\n    facts: { bodi: 1 }'))
+    expect(await testPolicies(command())).toBe(1)
+    expect(lines).toEqual([expect.stringMatching(/http has no fact "bodi"/)])
+  })
+})
+
+describe('policy explain', () => {
+  const call = (verb: string) =>
+    `principal: { is: "https://idp.example.com|bot" }\nupstream: billing\nverb: ${verb}\nresource: /a\n`
+
+  it('says which rule decides', async () => {
+    await write('p.yaml', POLICY)
+    expect(await explainCall(command(), { file: 'call.yaml', text: call('POST') })).toBe(0)
+    expect(lines).toEqual([
+      'deny: by rule p/writes',
+      '',
+      'POST /a',
+      '  p/writes: decides: deny',
+      '  p/reads: is about another verb',
+    ])
+    lines = []
+    expect(await explainCall(command(true), { file: 'call.yaml', text: call('GET') })).toBe(0)
+    expect(JSON.parse(lines.join())).toMatchObject({
+      verdict: { effect: 'allow' },
+      actions: [{ rules: [{ result: 'matches' }, {}] }],
+    })
+  })
+
+  it('refuses a description it cannot read', async () => {
+    await write('p.yaml', POLICY)
+    expect(await explainCall(command(), { file: 'call.yaml', text: 'upstream: billing' })).toBe(1)
+    expect(lines).toEqual([expect.stringMatching(/^call\.yaml:1: principal: /)])
+  })
+})
+
+describe('policy publish', () => {
+  const publish = (result: Awaited<ReturnType<Parameters<typeof publishPolicies>[0]['store']['publish']>>) =>
+    publishPolicies({
+      store: { publish: async () => result },
+      by: 'alice',
+      isJson: false,
+      print: (line) => void lines.push(line),
+    })
+
+  it('says what became of it', async () => {
+    expect(await publish({ result: 'published', version: 7 })).toBe(0)
+    expect(await publish({ result: 'known', version: 7, isActive: true })).toBe(0)
+    expect(await publish({ result: 'refused', problems: [{ file: 'p.yaml', line: 3, message: 'is wrong' }] })).toBe(1)
+    expect(lines).toEqual([
+      'published as version 7',
+      'version 7 is the same and is active: nothing to publish',
+      'p.yaml:3: is wrong',
+    ])
+  })
+})
