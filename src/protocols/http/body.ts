@@ -53,9 +53,11 @@ export function parseBody(
   if (bytes.length === 0) return { value: null }
   const kind = kindOf(type)
   if (kind === 'opaque') return {}
-  if (type.charset !== null && !/^utf-?8$/i.test(type.charset)) return unreadable('the only charset understood is UTF-8')
+  if (type.charset !== null && !/^utf-?8$/i.test(type.charset))
+    return unreadable('the only charset understood is UTF-8')
   const parsed = kind === 'json' ? parseStrictJson(bytes) : kind === 'form' ? parseForm(bytes) : parseText(bytes)
-  if ('fault' in parsed) return refuse('malformed', `Not executed. Two servers could read this call differently: ${parsed.fault}.`)
+  if ('fault' in parsed)
+    return refuse('malformed', `Not executed. Two servers could read this call differently: ${parsed.fault}.`)
   return parsed
 }
 

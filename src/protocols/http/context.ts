@@ -12,10 +12,7 @@ export function readContext(own: ReadonlyMap<string, string>, isPromptKept: bool
     ...claim('reason', decodeText(own.get('countersign-reason'))),
     ...claim('model', decodeText(own.get('countersign-model')) ?? baggage.get('gen_ai.request.model')),
     ...claim('prompt', isPromptKept ? decodeText(own.get('countersign-prompt')) : undefined),
-    ...claim(
-      'conversation',
-      decodeText(own.get('countersign-conversation')) ?? baggage.get('gen_ai.conversation.id'),
-    ),
+    ...claim('conversation', decodeText(own.get('countersign-conversation')) ?? baggage.get('gen_ai.conversation.id')),
     ...claim('trace', traceId(own.get('traceparent'))),
   }
 }

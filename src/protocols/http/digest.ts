@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { lengthPrefixed } from '../../domain/bytes.ts'
-import { principalKey, type Principal } from '../../domain/principal.ts'
+import { type Principal, principalKey } from '../../domain/principal.ts'
 import { parseMediaType } from './body.ts'
 import type { RequestModel } from './model.ts'
 
@@ -62,7 +62,8 @@ export function matchKeyOf(model: RequestModel, body: Uint8Array, binding: Bindi
 }
 
 const VOLATILE = new Set(['idempotency-key', 'user-agent', 'accept-encoding', 'sec-websocket-key', 'pragma'])
-const VOLATILE_PARTS = /(?:^|-)(?:date|timestamp|trace|traceparent|retry|attempt|request-id|invocation-id|idempotency|nonce)/
+const VOLATILE_PARTS =
+  /(?:^|-)(?:date|timestamp|trace|traceparent|retry|attempt|request-id|invocation-id|idempotency|nonce)/
 
 function isVolatile(name: string): boolean {
   return VOLATILE.has(name) || VOLATILE_PARTS.test(name)

@@ -1,4 +1,4 @@
-import { refuse, type Refusal } from '../../domain/refusal.ts'
+import { type Refusal, refuse } from '../../domain/refusal.ts'
 
 // Request headers that mean something to any HTTP API and name nobody.
 const ALLOWED = new Set([

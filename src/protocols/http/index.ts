@@ -151,12 +151,13 @@ async function mount(server: GatewayServer, options: HttpOptions, door: Door): P
     upstream: options.url.origin,
     websocket: false,
     httpMethods: [...server.methods],
+    routes: ['/'],
     handler(request, reply) {
       reply.hijack()
       door.enter(request.raw, reply.raw)
     },
   })
-  server.mountUpgrades(prefix, door.enterUpgrade)
+  server.mount(prefix, door.enterUpgrade)
   if (options.host !== undefined) server.mountHost(options.host, prefix)
 }
 
@@ -197,7 +198,7 @@ function createDoor({ service, rules, parts }: { service: Service; rules: Header
     upgrade: string | null = null,
   ): Arrival | null {
     const id = newCallId()
-    const { target, hostPrefix } = routeOf(request)
+    const { target, isByHost } = routeOf(request)
     const fields = sortHeaders(request.rawHeaders, rules, upgrade !== null)
     const added = ['countersign-call', id]
     const line = open(() => added)
@@ -213,7 +214,7 @@ function createDoor({ service, rules, parts }: { service: Service; rules: Header
       return null
     }
     if (fields.dropped.length > 0) added.push('countersign-dropped', fields.dropped.join(', '))
-    const skipped = hostPrefix === '' ? prefixLength : 0
+    const skipped = isByHost ? 0 : prefixLength
     const prefer = parsePrefer(fields.own.get('prefer'))
     const model = modelOf(request, fields, {
       path: target.path.slice(skipped) || '/',

@@ -1,5 +1,5 @@
-import type { JsonObject } from '../../domain/json.ts'
 import type { Stored } from '../../domain/call.ts'
+import type { JsonObject } from '../../domain/json.ts'
 
 /** A request as the gateway understood it. Everything that is judged, shown, bound and sent comes from it. */
 export interface RequestModel {

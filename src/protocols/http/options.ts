@@ -53,7 +53,9 @@ export const httpOptions = z.strictObject({
   headers: z
     .strictObject({
       allow: z
-        .array(z.string().refine(isHeaderPattern, 'must be a header name, with at most one * at its end; never * alone'))
+        .array(
+          z.string().refine(isHeaderPattern, 'must be a header name, with at most one * at its end; never * alone'),
+        )
         .max(64)
         .default([])
         .describe('Request headers to pass besides the usual ones, such as X-GitHub-*'),

@@ -1,5 +1,5 @@
-import type { Json } from '../../domain/json.ts'
 import type { Payload } from '../../domain/card.ts'
+import type { Json } from '../../domain/json.ts'
 import { parseQuery } from '../../transports/http/request-target.ts'
 import { parseBody, parseMediaType } from './body.ts'
 import type { RequestModel } from './model.ts'
@@ -32,19 +32,25 @@ export function presentRequest(model: RequestModel, body: Buffer, shownHeaders: 
   const redacted: string[] = []
   const lines: string[] = []
   for (const [name, value] of parseQuery(model.query) ?? []) {
-    lines.push(`query ${JSON.stringify(name)}: ${JSON.stringify(redactField(`/query/${pointer(name)}`, name, value, redacted))}`)
+    lines.push(
+      `query ${JSON.stringify(name)}: ${JSON.stringify(redactField(`/query/${pointer(name)}`, name, value, redacted))}`,
+    )
   }
   for (let index = 0; index + 1 < model.headers.length; index += 2) {
     const name = model.headers[index] ?? ''
     if (!shownHeaders.has(name)) continue
-    lines.push(`header ${name}: ${redactField(`/headers/${pointer(name)}`, name, model.headers[index + 1] ?? '', redacted)}`)
+    lines.push(
+      `header ${name}: ${redactField(`/headers/${pointer(name)}`, name, model.headers[index + 1] ?? '', redacted)}`,
+    )
   }
   const type = parseMediaType(model.contentType ?? undefined)
   const shown = presentBody(body, model, redacted)
   if (shown !== null && shown !== '') lines.push(...(lines.length > 0 ? [''] : []), shown)
   const whole = lines.length === 0 && shown === null ? null : makeVisible(lines.join('\n'))
   const isTooLong = whole !== null && whole.length > MAX_CHARACTERS
-  const text = isTooLong ? `${whole.slice(0, MAX_CHARACTERS).toWellFormed()}\n[cut: ${whole.length - MAX_CHARACTERS} more characters]` : whole
+  const text = isTooLong
+    ? `${whole.slice(0, MAX_CHARACTERS).toWellFormed()}\n[cut: ${whole.length - MAX_CHARACTERS} more characters]`
+    : whole
   return {
     mediaType: type.essence === '' ? null : type.essence,
     bytes: body.length,

@@ -27,7 +27,8 @@ export function parseStrictJson(bytes: Uint8Array): { readonly value: Json } | J
 
 /** UTF-8 without a byte order mark and without NUL. */
 export function decodeUtf8(bytes: Uint8Array): string | JsonFault {
-  if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) return { fault: 'the body begins with a byte order mark' }
+  if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf)
+    return { fault: 'the body begins with a byte order mark' }
   try {
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
     return text.includes('\0') ? { fault: 'the body holds a NUL' } : text

@@ -237,7 +237,8 @@ class Relay implements Dispatcher.DispatchHandler {
     this.isSettled = true
     this.release()
     const { body } = this.call
-    const requestHash = body === null ? null : Buffer.isBuffer(body) ? sha256Hex(body) : body.bytes ? body.digest() : null
+    const requestHash =
+      body === null ? null : Buffer.isBuffer(body) ? sha256Hex(body) : body.bytes ? body.digest() : null
     const responseHash = this.hash ? this.hash.digest('hex') : this.first ? sha256Hex(this.first) : null
     this.resolve({
       ...forwarded,
@@ -261,7 +262,10 @@ function describeFailure(error: unknown): readonly ['upstream_failed' | 'upstrea
     return ['upstream_timeout', 'Not executed. The upstream could not be reached in time.']
   }
   if (TIMEOUTS.has(code)) {
-    return ['upstream_timeout', 'Perhaps executed. The upstream did not answer in time; look before repeating the call.']
+    return [
+      'upstream_timeout',
+      'Perhaps executed. The upstream did not answer in time; look before repeating the call.',
+    ]
   }
   if (NEVER_SENT.has(code)) return ['upstream_failed', 'Not executed. The upstream could not be reached.']
   if (isCertificateFault(code)) {

@@ -34,7 +34,8 @@ export function passResponseHeaders(headers: IncomingHttpHeaders, rewrite: Rewri
   const passed: string[] = []
   for (const name in headers) {
     const value = headers[name]
-    if (value === undefined || REMOVED.has(name) || name.startsWith('countersign-') || nominated?.includes(name)) continue
+    if (value === undefined || REMOVED.has(name) || name.startsWith('countersign-') || nominated?.includes(name))
+      continue
     if (typeof value === 'string') passed.push(name, isAddress(name) ? rewriteField(name, value, rewrite) : value)
     else for (const each of value) passed.push(name, isAddress(name) ? rewriteField(name, each, rewrite) : each)
   }
@@ -43,9 +44,7 @@ export function passResponseHeaders(headers: IncomingHttpHeaders, rewrite: Rewri
 
 function nominatedBy(connection: string | string[]): string[] | null {
   const text = Array.isArray(connection) ? connection.join(',') : connection
-  return text === 'keep-alive' || text === 'close'
-    ? null
-    : text.split(',').map((token) => token.trim().toLowerCase())
+  return text === 'keep-alive' || text === 'close' ? null : text.split(',').map((token) => token.trim().toLowerCase())
 }
 
 function isAddress(name: string): boolean {

@@ -35,9 +35,13 @@ export interface GatewayServer {
   readonly app: FastifyInstance
   /** Every method that is routed. */
   readonly methods: readonly string[]
-  /** Sends requests for a host to what is mounted under a prefix (`/billing`), reserved paths aside. */
+  /**
+   * Reserves a prefix (`/billing`) for an upstream whose routes are added to `app`. They are found by the prefix alone:
+   * the router, which has rules of its own for escapes and dots, sees nothing of the rest.
+   */
+  mount(prefix: string, upgrade: UpgradeHandler): void
+  /** Sends requests for a host to what is mounted under a prefix, reserved paths aside. */
   mountHost(host: string, prefix: string): void
-  mountUpgrades(prefix: string, handler: UpgradeHandler): void
   sourceOf(request: IncomingMessage): string
   /** Counts a request that turned out not to be a call only where it was read further. */
   noteMalformed(request: IncomingMessage, reason: MalformedReason): void
@@ -50,10 +54,11 @@ const ROUTE = Symbol('where a request was found to go')
 const EXPECTS_CONTINUE = Symbol('whether the client waits for 100 Continue')
 const CURRENT = Symbol("the response that a connection's current request waits for")
 
-interface Route {
+export interface Route {
   readonly target: Target
-  /** The prefix that the Host header stood for; empty if the path names the upstream itself. */
-  readonly hostPrefix: string
+  /** Where the request belongs: the path's first segment, or what the Host header stands for. */
+  readonly prefix: string
+  readonly isByHost: boolean
 }
 
 interface GatewayRequest extends IncomingMessage {
@@ -153,7 +158,7 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
     }
     request[ROUTE] = route
     const { path, query } = route.target
-    request.url = query === '' ? route.hostPrefix + path : `${route.hostPrefix}${path}?${query}`
+    request.url = upgrades.has(route.prefix) ? route.prefix : query === '' ? path : `${path}?${query}`
     handle(request as IncomingMessage & { socket: Socket }, response as Parameters<http.RequestListener>[1])
   }
 
@@ -161,8 +166,12 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
     const head = inspectHead(request)
     if ('reason' in head) return head
     const { target } = head
-    if (hosts.size === 0 || isReserved(target.path)) return { target, hostPrefix: '' }
-    return { target, hostPrefix: hosts.get(hostname(request.headers.host ?? '')) ?? '' }
+    if (hosts.size > 0 && !isReserved(target.path)) {
+      const prefix = hosts.get(hostname(request.headers.host ?? ''))
+      if (prefix !== undefined) return { target, prefix, isByHost: true }
+    }
+    const end = target.path.indexOf('/', 1)
+    return { target, prefix: end === -1 ? target.path : target.path.slice(0, end), isByHost: false }
   }
 
   function answer(response: ServerResponse, reason: MalformedReason, detail: string, source: string): void {
@@ -215,8 +224,7 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
       return
     }
     request[ROUTE] = route
-    const prefix = route.hostPrefix || `/${route.target.path.split('/', 2)[1]}`
-    const handler = upgrades.get(prefix)
+    const handler = upgrades.get(route.prefix)
     if (handler) handler(request, socket, head)
     else endRaw(socket, 404, JSON.stringify(problemOf(NO_UPSTREAM)))
   })
@@ -226,8 +234,8 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
     methods,
     sourceOf,
     noteMalformed: (request, reason) => onMalformed(sourceOf(request), reason),
+    mount: (prefix, upgrade) => upgrades.set(prefix, upgrade),
     mountHost: (host, prefix) => hosts.set(host.toLowerCase(), prefix),
-    mountUpgrades: (prefix, handler) => upgrades.set(prefix, handler),
     async listen() {
       await app.listen({ host: options.host, port: options.port })
       const address = server.address()
@@ -261,7 +269,7 @@ function settings(options: GatewayServerOptions): http.ServerOptions {
   }
 }
 
-/** The target of a request that `receive` let through, and the prefix its host stood for. */
+/** The target of a request that `receive` let through, and where it belongs. */
 export function routeOf(request: IncomingMessage): Route {
   const route = (request as GatewayRequest)[ROUTE]
   if (!route) throw new TypeError('the request did not come through the gateway server')

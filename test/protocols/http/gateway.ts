@@ -151,7 +151,6 @@ export async function startGateway(
     newCallId,
     clock: { now: () => Date.now(), monotonic: () => performance.now() },
     log,
-    track() {},
     server,
     publicUrl: 'https://gateway.test',
     holdWaitMs: 50_000,
