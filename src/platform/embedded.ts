@@ -2,7 +2,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { chmod, chown, mkdir, open, readdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { basename, dirname, join, resolve } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import pg from 'pg'
@@ -96,7 +96,8 @@ interface Place {
 export async function startEmbedded({ dataDir, log, settings = {} }: EmbeddedOptions): Promise<Embedded> {
   const lock = await claim(dataDir)
   try {
-    const place = await prepare(dataDir, log)
+    // One name for it, however it was given: a Postgres is recognised by the path it was started with.
+    const place = await prepare(await realpath(dataDir), log)
     // Where one was killed, a part of it may linger: starting may need more than one attempt.
     const wasKilled = (await readPostmaster(place.directory)) !== null
     const adopted = await adopt(place, log)
@@ -113,8 +114,9 @@ export async function startEmbedded({ dataDir, log, settings = {} }: EmbeddedOpt
 /** The URLs of the embedded Postgres that a gateway is running, for commands beside it; null if none is. */
 export async function findRunning(dataDir: string): Promise<{ url: string; adminUrl: string } | null> {
   const user = await findPostgresUser()
-  const passwords = await readPasswords(passwordsPath(dataDir, user))
-  for (const directory of [directoryIn(dataDir, user), await sharedDirectory(dataDir, user)]) {
+  const real = await realpath(dataDir)
+  const passwords = await readPasswords(passwordsPath(real, user))
+  for (const directory of [directoryIn(real, user), sharedDirectory(real, user)]) {
     const postmaster = await readPostmaster(directory).catch(() => null)
     if (!passwords || !postmaster?.isReady || !(await isPostmasterOf(directory, postmaster.pid))) continue
     const { port } = postmaster
@@ -175,18 +177,15 @@ async function prepare(dataDir: string, log: Logger): Promise<Place> {
 
 /** Each user that Postgres runs as has a cluster of its own: none could open another's. */
 function directoryIn(dataDir: string, user: OsUser): string {
-  return join(resolve(dataDir), `postgres-${user.uid}`)
+  return join(dataDir, `postgres-${user.uid}`)
 }
 
 function passwordsPath(dataDir: string, user: OsUser): string {
-  return join(resolve(dataDir), `postgres-${user.uid}.json`)
+  return join(dataDir, `postgres-${user.uid}.json`)
 }
 
-async function sharedDirectory(dataDir: string, user: OsUser): Promise<string> {
-  const name = createHash('sha256')
-    .update(await realpath(dataDir))
-    .digest('hex')
-    .slice(0, 16)
+function sharedDirectory(dataDir: string, user: OsUser): string {
+  const name = createHash('sha256').update(dataDir).digest('hex').slice(0, 16)
   return join(SHARED_DIRECTORY, `${name}-${user.uid}`)
 }
 
@@ -198,7 +197,7 @@ async function chooseDirectory(dataDir: string, { user, log }: { user: OsUser; l
   const { uid, mode } = await stat(dataDir)
   if (uid === own) await chmod(dataDir, (mode & 0o7777) | 0o011)
   if (await canEnter(user, dataDir)) return inside
-  const shared = await sharedDirectory(dataDir, user)
+  const shared = sharedDirectory(dataDir, user)
   await mkdir(SHARED_DIRECTORY, { recursive: true, mode: 0o755 })
   log.info(
     { directory: shared },
@@ -276,7 +275,7 @@ async function answers(url: string, directory: string): Promise<boolean> {
       const { rows } = await client.query<{ directory: string }>(
         "SELECT current_setting('data_directory') AS directory",
       )
-      return rows[0]?.directory === directory || rows[0]?.directory === (await realpath(directory))
+      return rows[0]?.directory === directory
     }).catch(() => null)
     if (isOurs !== null) return isOurs
   }
@@ -360,6 +359,8 @@ async function ensureDatabase(adminUrl: string, passwords: Passwords): Promise<v
     if (!rows[0]?.login) await client.query(`CREATE ROLE ${GATEWAY} LOGIN`)
     await client.query(`ALTER ROLE ${GATEWAY} PASSWORD ${client.escapeLiteral(passwords.gateway)}`)
     if (!rows[0]?.database) await client.query(`CREATE DATABASE ${DATABASE}`)
+    // Temporary tables are what a login would need to shadow one of ours; none is needed.
+    await client.query(`REVOKE TEMPORARY ON DATABASE ${DATABASE} FROM PUBLIC`)
   })
 }
 
@@ -387,9 +388,19 @@ async function readPasswords(path: string): Promise<Passwords | null> {
   const text = await readFileIfAny(path)
   if (text === null) return null
   await assertPrivate(path)
-  const { admin, gateway } = JSON.parse(text)
-  if (typeof admin === 'string' && typeof gateway === 'string') return { admin, gateway }
+  const passwords = parsePasswords(text)
+  if (passwords) return passwords
   throw new GatewayError('config', `${path} does not hold the passwords of the embedded Postgres`)
+}
+
+function parsePasswords(text: string): Passwords | null {
+  try {
+    const { admin, gateway } = JSON.parse(text)
+    return typeof admin === 'string' && typeof gateway === 'string' ? { admin, gateway } : null
+  } catch {
+    // Not passed on: the parser's message quotes what it read.
+    return null
+  }
 }
 
 function urlOf(passwords: Passwords, port: number, database = DATABASE): string {

@@ -1,5 +1,5 @@
 import pino from 'pino'
-import { redact, redactText } from './redact.ts'
+import { mayHoldSecret, redact, redactText } from './redact.ts'
 
 export type Logger = pino.Logger
 
@@ -59,6 +59,7 @@ function plainFields(fields: object): Record<string, unknown> {
 }
 
 function redactLine(line: string): string {
+  if (!mayHoldSecret(line)) return line
   try {
     return `${JSON.stringify(redact(JSON.parse(line)))}\n`
   } catch {

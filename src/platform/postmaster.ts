@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { readFile, realpath } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -30,7 +30,7 @@ export async function readPostmaster(directory: string): Promise<Postmaster | nu
 export async function isPostmasterOf(directory: string, pid: number): Promise<boolean> {
   if (!isAlive(pid)) return false
   const command = await commandOf(pid)
-  return command.includes('postgres') && (command.includes(directory) || command.includes(await realpath(directory)))
+  return command.includes('postgres') && command.includes(directory)
 }
 
 async function commandOf(pid: number): Promise<string> {

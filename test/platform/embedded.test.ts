@@ -180,7 +180,10 @@ describe('startEmbedded', () => {
     await query(urlOf(first), 'CREATE TABLE kept AS SELECT 1 AS id')
     const pid = await postmasterPid()
     await kill(first.process)
-    const second = await startGateway()
+    // Under another name of the same directory.
+    const other = join(parent, 'link')
+    await symlink(dataDir, other)
+    const second = await startGateway({ in: other })
     expect(await postmasterPid()).toBe(pid)
     expect(await query(urlOf(second), 'SELECT id FROM kept')).toEqual([{ id: 1 }])
     await stop(second)
@@ -263,6 +266,10 @@ describe('startEmbedded', () => {
     const path = `${await clusterDirectory(dataDir)}.json`
     await chmod(path, 0o644)
     await expect(startEmbedded({ dataDir, log, settings })).rejects.toMatchObject({ code: 'config' })
+    await writeFile(path, 'not-a-password', { mode: 0o600 })
+    await chmod(path, 0o600)
+    const unreadable = await startEmbedded({ dataDir, log, settings }).catch((error: unknown) => error)
+    expect(unreadable).toMatchObject({ code: 'config', message: expect.not.stringContaining('not-a-password') })
     await rm(path)
     await expect(startEmbedded({ dataDir, log, settings })).rejects.toMatchObject({
       code: 'config',
