@@ -1,4 +1,5 @@
 import type { Approval, WithdrawalReason } from '../domain/approval.ts'
+import type { Entry } from '../domain/entry.ts'
 import type { Tx } from '../platform/database.ts'
 import { decidedEntry } from './entries.ts'
 import type { Ground } from './ground.ts'
@@ -68,17 +69,34 @@ export async function withdrawAll(
   }
 }
 
+/**
+ * Ends every open approval in a caller's transaction, with reason `store_failover`, and gives the entries that say so:
+ * the caller chains them, last.
+ */
+export async function withdrawAllWithin(tx: Tx): Promise<readonly Entry[]> {
+  const { rows } = await tx.query<ApprovalRow>(
+    `UPDATE approval SET state = 'withdrawn', decided_at = date_trunc('milliseconds', clock_timestamp()),
+       reason = 'store_failover'
+     WHERE state IN ('pending', 'approved') RETURNING ${APPROVAL_COLUMNS}`,
+  )
+  const ids = rows.map((row) => row.id)
+  await oweResult(tx, ids)
+  await notify(tx, ids)
+  return rows.map(entryOfEnd)
+}
+
 /** What follows the end of approvals, in the same transaction: results owed, replicas told, entries chained last. */
 async function conclude(ground: Ground, tx: Tx, rows: readonly ApprovalRow[]): Promise<void> {
   if (rows.length === 0) return
   const ids = rows.map((row) => row.id)
   await oweResult(tx, ids)
   await notify(tx, ids)
-  await ground.within(
-    tx,
-    rows.map((row) => decidedEntry(row, { state: row.state, ...(row.reason !== null && { cause: row.reason }) })),
-  )
+  await ground.within(tx, rows.map(entryOfEnd))
   for (const row of rows) observeEnd(ground, row)
+}
+
+function entryOfEnd(row: ApprovalRow): Entry {
+  return decidedEntry(row, { state: row.state, ...(row.reason !== null && { cause: row.reason }) })
 }
 
 /** Counts how long an approval was open. */

@@ -1,18 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import {
-  agent,
-  ballot,
-  codeOf,
-  granted,
-  hold,
-  judged,
-  makeCall,
-  openWorld,
-  person,
-  requirement,
-  verdict,
-  type World,
-} from './world.ts'
+import { agent, ballot, codeOf, granted, judged, makeCall, person, requirement, verdict } from './parts.ts'
+import { hold, openWorld, type World } from './world.ts'
 
 describe('holding a call', () => {
   let world: World

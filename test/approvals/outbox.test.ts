@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Delivery, DeliveryResult, RunningChannel } from '../../src/domain/channel.ts'
-import { agent, ballot, hold, makeCall, openWorld, person, verdict, type World } from './world.ts'
+import { agent, ballot, makeCall, person, verdict } from './parts.ts'
+import { hold, openWorld, type World } from './world.ts'
 
 const POSTED: DeliveryResult = { result: 'delivered', posted: { ts: '1' }, conversation: { thread: 't' } }
 

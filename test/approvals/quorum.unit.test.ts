@@ -4,7 +4,7 @@ import { meetsAll } from '../../src/approvals/quorum.ts'
 import type { Group, Person } from '../../src/domain/principal.ts'
 import { matchesSelector } from '../../src/domain/selector.ts'
 import type { Requirement } from '../../src/domain/verdict.ts'
-import { person, requirement } from './world.ts'
+import { person, requirement } from './parts.ts'
 
 const inGroups = (subject: string, ...names: string[]): Person =>
   person(

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Queue } from '../../src/approvals/queue.ts'
 import type { Approval } from '../../src/domain/approval.ts'
 import type { Person } from '../../src/domain/principal.ts'
-import { agent, ballot, hold, makeCall, openWorld, party, person, requirement, verdict, type World } from './world.ts'
+import { agent, ballot, makeCall, party, person, requirement, verdict } from './parts.ts'
+import { hold, openWorld, type World } from './world.ts'
 
 const SALES = { issuerName: 'corp', name: 'sales' }
 

@@ -2,21 +2,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Approval } from '../../src/domain/approval.ts'
 import type { Exchange, Outcome, Stored } from '../../src/domain/call.ts'
 import { isRefusal } from '../../src/domain/refusal.ts'
-import {
-  agent,
-  ballot,
-  granted,
-  hold,
-  judged,
-  makeCall,
-  openWorld,
-  person,
-  type Replica,
-  requirement,
-  type TestCall,
-  verdict,
-  type World,
-} from './world.ts'
+import { agent, ballot, granted, judged, makeCall, person, requirement, type TestCall, verdict } from './parts.ts'
+import { hold, openWorld, type Replica, type World } from './world.ts'
 
 const NEVER = new AbortController().signal
 

@@ -1,18 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Database } from '../../src/platform/database.ts'
-import {
-  agent,
-  ballot,
-  codeOf,
-  granted,
-  hold,
-  judged,
-  makeCall,
-  openWorld,
-  person,
-  verdict,
-  type World,
-} from './world.ts'
+import { agent, ballot, codeOf, granted, judged, makeCall, person, verdict } from './parts.ts'
+import { hold, openWorld, type World } from './world.ts'
 
 describe('waiting for a decision', () => {
   let world: World

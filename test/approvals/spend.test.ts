@@ -8,18 +8,16 @@ import {
   ballot,
   codeOf,
   granted,
-  hold,
   judged,
   makeCall,
-  openWorld,
   person,
   requirement,
   secretKeys,
   sha256,
   type TestCall,
   verdict,
-  type World,
-} from './world.ts'
+} from './parts.ts'
+import { hold, openWorld, type World } from './world.ts'
 
 function detailOf(entry: { body: Record<string, unknown> } | undefined): Record<string, unknown> {
   return Object(entry?.body['detail'])

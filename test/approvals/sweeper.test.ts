@@ -5,7 +5,8 @@ import type { Entry } from '../../src/domain/entry.ts'
 import { systemClock } from '../../src/platform/clock.ts'
 import { newCallId } from '../../src/platform/id.ts'
 import { createMetrics } from '../../src/platform/metrics.ts'
-import { agent, ballot, granted, hold, log, makeCall, openWorld, person, verdict, type World } from './world.ts'
+import { agent, ballot, granted, log, makeCall, person, verdict } from './parts.ts'
+import { hold, openWorld, type World } from './world.ts'
 
 const HOUR_MS = 3_600_000
 

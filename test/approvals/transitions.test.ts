@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { STATES, TRANSITIONS } from '../../src/domain/approval.ts'
-import { agent, hold, makeCall, openWorld, type World } from './world.ts'
+import { agent, makeCall } from './parts.ts'
+import { hold, openWorld, type World } from './world.ts'
 
 describe('the states of an approval in the database', () => {
   let world: World

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Queue } from '../../src/approvals/queue.ts'
-import { agent, ballot, hold, makeCall, openWorld, party, person, requirement, verdict, type World } from './world.ts'
+import { agent, ballot, makeCall, party, person, requirement, verdict } from './parts.ts'
+import { hold, openWorld, type World } from './world.ts'
 
 describe('voting', () => {
   let world: World

@@ -1,0 +1,94 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { canonicalJson } from '../../src/approvals/canonical.ts'
+import { buildCard, type CardParts, encodeCard } from '../../src/approvals/card.ts'
+import { ACTIONS, agent, requirement, verdict } from './parts.ts'
+
+const PARTS: CardParts = {
+  approval: '7Q3F000000',
+  requester: agent('agent-7', { groups: [{ issuerName: 'corp', name: 'support' }] }),
+  upstream: { name: 'billing', labels: { environment: 'production' } },
+  actions: ACTIONS,
+  verdict: verdict([requirement({ isReasonRequired: true })], { message: 'Refunds need finance.' }),
+  digest: 'ab'.repeat(32),
+  payload: { mediaType: 'application/json', bytes: 17, text: '{ "amount": 120 }', isCut: false, redacted: [] },
+  notes: [],
+  claimed: { reason: 'a customer asked' },
+  createdAt: 1_700_000_000_000,
+  expiresAt: 1_700_000_900_000,
+}
+
+describe('a card', () => {
+  it('keeps what is verified, derived and claimed apart', () => {
+    expect(buildCard(PARTS)).toEqual({
+      approval: '7Q3F000000',
+      verified: {
+        agent: 'agent-7',
+        issuer: 'https://idp.example.com',
+        onBehalfOf: null,
+        owner: 'https://idp.example.com|olga',
+        groups: ['corp/support'],
+      },
+      derived: {
+        upstream: 'billing',
+        labels: { environment: 'production' },
+        actions: [{ verb: 'POST', resource: '/refunds' }],
+        payload: PARTS.payload,
+        digest: PARTS.digest,
+        rules: [{ name: 'billing/refunds', message: 'Refunds need finance.' }],
+        notes: [],
+      },
+      claimed: { reason: 'a customer asked' },
+      createdAt: 1_700_000_000_000,
+      expiresAt: 1_700_000_900_000,
+      needed: [{ reviewers: ['group:finance'], quorum: 1, isReasonRequired: true }],
+    })
+  })
+
+  it('has the hash of its bytes, which any change of it changes', () => {
+    const hash = (more: Partial<CardParts>) => encodeCard(buildCard({ ...PARTS, ...more })).hash.toString('hex')
+    const changes: Partial<CardParts>[] = [
+      {},
+      { digest: 'cd'.repeat(32) },
+      { claimed: {} },
+      { claimed: { model: 'a customer asked' } },
+      { expiresAt: 1_700_000_900_001 },
+      { payload: null },
+      { notes: ['done before'] },
+      { upstream: { name: 'billing', labels: {} } },
+      { verdict: verdict([requirement({ quorum: 2 })]) },
+    ]
+    expect(new Set(changes.map(hash)).size).toBe(changes.length)
+    expect(hash({})).toBe(hash({}))
+  })
+
+  it('can be made of whatever an agent claims', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (reason) => {
+        const { bytes } = encodeCard(buildCard({ ...PARTS, claimed: { reason: `${reason}\ud800\0` } }))
+        expect(JSON.parse(bytes.toString('utf8')).claimed.reason).toBe(`${reason}\ud800\0`.toWellFormed())
+      }),
+    )
+  })
+})
+
+describe('canonical JSON', () => {
+  it.each([
+    [{ b: 1, a: { d: undefined, c: [undefined, null] } }, '{"a":{"c":[null,null]},"b":1}'],
+    [{ 10: 1, 9: 2 }, '{"10":1,"9":2}'],
+    ['\u20ac\ud800', '"€\ufffd"'],
+    [[1e21, 0.1, -0], '[1e+21,0.1,0]'],
+  ])('of %o', (value, text) => {
+    expect(canonicalJson(value)).toBe(text)
+  })
+
+  it('is read back as the same value, and does not depend on the order of keys', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => {
+        const text = canonicalJson(value)
+        expect(canonicalJson(JSON.parse(text))).toBe(text)
+        expect(JSON.parse(text)).toEqual(JSON.parse(JSON.stringify(value)))
+      }),
+    )
+  })
+})
