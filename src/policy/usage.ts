@@ -205,7 +205,7 @@ export function createUsage(parts: { database: Database; clock: Pick<Clock, 'now
 }
 
 /** The allow as a hold: what each exceeded limit's rule asks for, once per rule. */
-export function holdFor(verdict: Verdict, exceeded: readonly Limit[]): Verdict {
+function holdFor(verdict: Verdict, exceeded: readonly Limit[]): Verdict {
   const byRule = new Map<string, Requirement>(exceeded.map((limit) => [formatRule(limit.rule), limit.requirement]))
   const requirements = [...byRule.values()]
   const limits = exceeded.map(formatLimit).join(', ')

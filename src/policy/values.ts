@@ -49,21 +49,11 @@ function measured(data: unknown): CelValue {
   function copy(from: unknown, depth: number): unknown {
     if (depth > DEEPEST) throw new RangeError('is nested too deeply')
     size += typeof from === 'string' ? sizeOf(from) : 1
-    switch (typeof from) {
-      case 'string':
-      case 'number':
-      case 'boolean':
-      case 'bigint':
-        return from
-      case 'object':
-        if (from === null) return null
-        if (Array.isArray(from)) return from.map((item) => copy(item, depth + 1))
-        return new Map(
-          (from instanceof Map ? [...from] : Object.entries(from)).map(([key, value]) => [key, copy(value, depth + 1)]),
-        )
-      default:
-        throw new TypeError('is not data')
-    }
+    if (from === null || ['string', 'number', 'boolean', 'bigint'].includes(typeof from)) return from
+    if (typeof from !== 'object') throw new TypeError('is not data')
+    if (Array.isArray(from)) return from.map((item) => copy(item, depth + 1))
+    const entries = from instanceof Map ? [...from] : Object.entries(from)
+    return new Map(entries.map(([key, value]) => [key, copy(value, depth + 1)]))
   }
 
   const value = copy(data, 0)
