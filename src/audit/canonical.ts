@@ -13,17 +13,12 @@ const NOTHING_TO_ESCAPE = /^[ !#-[\]-~]*$/
  * that is not finite.
  */
 export function canonicalJson(value: Json): string {
-  switch (typeof value) {
-    case 'string':
-      return quote(value)
-    case 'number':
-      if (!Number.isFinite(value)) throw new GatewayError('audit', 'a number that is not finite has no canonical form')
-      return JSON.stringify(value)
-    case 'boolean':
-      return value ? 'true' : 'false'
-    default:
-      return value === null ? 'null' : writeComposite(value)
+  if (typeof value === 'string') return quote(value)
+  if (typeof value === 'object' && value !== null) return writeComposite(value)
+  if (typeof value === 'number' && !Number.isFinite(value)) {
+    throw new GatewayError('audit', 'a number that is not finite has no canonical form')
   }
+  return JSON.stringify(value)
 }
 
 function writeComposite(value: object): string {

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { Entry } from '../domain/entry.ts'
 import type { Party } from '../domain/principal.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Database, Tx } from '../platform/database.ts'
@@ -18,8 +19,8 @@ interface Options {
   /** Who says so, if that is known, and why. */
   readonly operator?: Party
   readonly reason?: string
-  /** Withdraws every open approval, with reason `store_failover`, in the transaction it is given. */
-  withdrawAll(tx: Tx): Promise<void>
+  /** Withdraws every open approval in the transaction it is given, and gives the entries that say so. */
+  withdrawAll(tx: Tx): Promise<readonly Entry[]>
 }
 
 export interface Recovered {
@@ -40,10 +41,10 @@ export async function recover(options: Options): Promise<Recovered> {
   const known = await readHeadFile(path, keys.checkpoint).catch(() => null)
   const atMs = clock.now()
   const { found, head } = await database.transaction(async (tx) => {
-    await withdrawAll(tx)
+    const withdrawn = await withdrawAll(tx)
     const found = await readState(tx, known?.seq ?? 0)
     const { systemIdentifier, timeline } = found
-    const link = await append(tx, describe(options, { known, found, atMs }), null)
+    const link = await append(tx, encode([...withdrawn, describe(options, { known, found })], atMs), null)
     const head: SeenHead = { systemIdentifier, timeline, seq: link.seq, hash: link.hash, atMs }
     // After the append, though that locks the chain: it names the entry. Nobody is being served at this moment.
     await writeAcknowledgement(tx, sealAcknowledgement(head, keys.mac))
@@ -53,23 +54,26 @@ export async function recover(options: Options): Promise<Recovered> {
   return { known, found, seq: head.seq }
 }
 
-function describe({ operator, reason }: Options, what: { known: SeenHead | null; found: StoreState; atMs: number }) {
-  const { known, found, atMs } = what
-  const stamp = { writer: randomBytes(16).toString('base64url'), n: 1, at: atMs, isRetry: false }
-  const detail = {
-    found: { seq: found.seq, hash: found.hash.toString('hex'), timeline: found.timeline },
-    known: known && { seq: known.seq, hash: known.hash.toString('hex'), timeline: known.timeline },
-    system_identifier: found.systemIdentifier,
-  }
-  const { text, fresh } = writeBody(
-    {
-      kind: 'store_recovered',
-      ...(operator && { reviewer: operator }),
-      ...(reason !== undefined && { reason }),
-      detail,
+function describe({ operator, reason }: Options, what: { known: SeenHead | null; found: StoreState }): Entry {
+  const { known, found } = what
+  return {
+    kind: 'store_recovered',
+    ...(operator && { reviewer: operator }),
+    ...(reason !== undefined && { reason }),
+    detail: {
+      found: { seq: found.seq, hash: found.hash.toString('hex'), timeline: found.timeline },
+      known: known && { seq: known.seq, hash: known.hash.toString('hex'), timeline: known.timeline },
+      system_identifier: found.systemIdentifier,
     },
-    stamp,
-    createCommitments(randomBytes),
+  }
+}
+
+/** A batch by a writer of its own, which writes nothing else. */
+function encode(entries: readonly Entry[], atMs: number) {
+  const writer = randomBytes(16).toString('base64url')
+  const commitments = createCommitments(randomBytes)
+  const bodies = entries.map((entry, index) =>
+    writeBody(entry, { writer, n: index + 1, at: atMs, isRetry: false }, commitments),
   )
-  return { bodies: text, fresh }
+  return { bodies: bodies.map(({ text }) => text).join('\n'), fresh: bodies.flatMap(({ fresh }) => fresh) }
 }

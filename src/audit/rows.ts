@@ -61,24 +61,37 @@ interface PageRow extends Readonly<Record<string, unknown>> {
   readonly hash: Buffer
 }
 
+interface Page {
+  readonly rows: readonly PageRow[]
+  readonly personal: readonly PersonalRow[]
+}
+
 /**
  * Reads the log from the store, page by page, up to where it ends when the last page is read. Throws
  * `GatewayError('store')` if the store fails; a caller that must notice a hole looks at `seq`.
  */
 export async function* readRows(tx: Tx, afterSeq = 0): AsyncGenerator<LogRow> {
   const known = new Set<string>()
-  for (let last = afterSeq; ; ) {
-    const { rows } = await tx.query<PageRow>(SELECT_PAGE, [last, PAGE_ROWS])
-    const personal = await readPersonal(tx, rows, known)
+  let next: Promise<Page> | null = readPage(tx, afterSeq, known)
+  while (next) {
+    const { rows, personal }: Page = await next
+    const last = rows.at(-1)
+    // The store reads the next page while this one is looked at.
+    next = last && rows.length === PAGE_ROWS ? readPage(tx, last.seq, known) : null
+    // It may fail after the caller has stopped asking; who goes on asking gets to know by the await above.
+    next?.catch(() => undefined)
     for (const [index, row] of rows.entries()) {
       const { seq, body, hash, ...columns } = row
       // The query gives text or null in every other column.
       const texts = columns as Readonly<Record<string, string | null>>
       yield { seq, body, hash, columns: texts, ...(index === 0 && personal.length > 0 && { personal }) }
-      last = seq
     }
-    if (rows.length < PAGE_ROWS) return
   }
+}
+
+async function readPage(tx: Tx, afterSeq: number, known: Set<string>): Promise<Page> {
+  const { rows } = await tx.query<PageRow>(SELECT_PAGE, [afterSeq, PAGE_ROWS])
+  return { rows, personal: await readPersonal(tx, rows, known) }
 }
 
 async function readPersonal(tx: Tx, rows: readonly PageRow[], known: Set<string>): Promise<readonly PersonalRow[]> {

@@ -60,7 +60,8 @@ interface Options {
 /** Reads the head file and compares it with the store. Throws `GatewayError('store')` if the store does not answer. */
 export async function openStoreGuard(options: Options): Promise<StoreGuard> {
   const { database, path, keys, clock, log, pollMs = 1_000 } = options
-  const stop = new AbortController()
+  let isClosed = false
+  let wake = () => {}
   let head: SeenHead | null = null
   let savedSeq = -1
   let doubt: Doubt | null = null
@@ -70,12 +71,8 @@ export async function openStoreGuard(options: Options): Promise<StoreGuard> {
   let saving: Promise<void> | null = null
   let following: Promise<void> = Promise.resolve()
 
-  async function compare(): Promise<void> {
-    if (doubt === null) await look()
-    if (doubt !== null) await reconsider(doubt)
-  }
-
   async function look(): Promise<void> {
+    if (doubt !== null) return
     // Entries may be committed while the store answers: it is compared with what was known when it was asked.
     const asked = head
     const found = await readState(database, asked?.seq ?? 0)
@@ -88,14 +85,15 @@ export async function openStoreGuard(options: Options): Promise<StoreGuard> {
     doubt = why
     isHandled = false
     log.error({ doubt, known_seq: asked?.seq, found_seq: found.seq }, `calls are refused: ${DOUBTS[why]}`)
+    wake()
   }
 
   /** In doubt: has it been dealt with, and has an operator acknowledged what the store is now? */
   async function reconsider(why: Doubt): Promise<void> {
+    if (!handle) return
     const found = await readState(database, head?.seq ?? 0)
     const acknowledgedAtMs = await findAcknowledgement(found)
     if (!isHandled) {
-      if (!handle) return
       await handle({ doubt: why, known: head, found, olderThanMs: acknowledgedAtMs ?? clock.now() })
       isHandled = true
     }
@@ -144,19 +142,23 @@ export async function openStoreGuard(options: Options): Promise<StoreGuard> {
 
   /** One at a time; each begins after it was asked for. */
   function checkAfresh(): Promise<void> {
-    checking = checking.catch(() => undefined).then(compare)
+    checking = checking.catch(() => undefined).then(look)
     return checking
   }
 
+  /** Dealing with a doubt appends an entry, and an append may be what waits for a check: they are kept apart. */
   async function run(): Promise<void> {
-    while (!stop.signal.aborted) {
+    while (!isClosed) {
+      const rest = new AbortController()
+      wake = () => rest.abort()
       try {
         await checkAfresh()
-        if (doubt === null) await save()
+        await (doubt === null ? save() : reconsider(doubt))
       } catch (error) {
         log.warn({ err: error }, 'the store could not be compared with what was seen of it')
       }
-      await sleep(pollMs, undefined, { signal: stop.signal, ref: false }).catch(() => undefined)
+      // Woken early by an abort, which is no fault.
+      if (!isClosed) await sleep(pollMs, undefined, { signal: rest.signal, ref: false }).catch(() => undefined)
     }
   }
 
@@ -187,7 +189,8 @@ export async function openStoreGuard(options: Options): Promise<StoreGuard> {
       following = run()
     },
     async close() {
-      stop.abort()
+      isClosed = true
+      wake()
       await following
       if (doubt === null)
         await save().catch((err: unknown) => log.warn({ err }, 'the last entry seen was not recorded'))

@@ -238,7 +238,7 @@ describe('what goes wrong', () => {
       await client.query('ROLLBACK')
       return kept
     })
-    expect((await outcome).seq).toBeGreaterThan(0)
+    expect(outcome.seq).toBeGreaterThan(0)
     expect((await readChain()).filter((body) => body['kind'] === 'outcome')).toHaveLength(1)
   })
 

@@ -4,7 +4,16 @@ import { signHead } from '../../src/audit/head.ts'
 import { recover } from '../../src/audit/recover.ts'
 import { systemClock } from '../../src/platform/clock.ts'
 import { createTestDatabase, type TestDatabase } from '../postgres.ts'
-import { asSuperuser, intentOf, keys, makeKeys, openGateway, outcomeOf, temporaryDirectory } from './world.ts'
+import {
+  asSuperuser,
+  copyDatabase,
+  intentOf,
+  keys,
+  makeKeys,
+  openGateway,
+  outcomeOf,
+  temporaryDirectory,
+} from './world.ts'
 
 type Gateway = Awaited<ReturnType<typeof openGateway>>
 
@@ -67,7 +76,7 @@ const recoverIn = (dataDir: string) =>
     path: `${dataDir}/head.json`,
     clock: systemClock,
     reason: 'restored last night’s copy',
-    withdrawAll: async () => {},
+    withdrawAll: async () => [],
   })
 
 describe('a store that is the one it was', () => {
@@ -145,7 +154,7 @@ describe('a store that is another or an earlier one', () => {
     await restoreTo(1)
     await expect(gateway.audit.intent(intentOf())).rejects.toMatchObject({ code: 'audit' })
     await expectRefused(gateway)
-    expect(await kinds()).toEqual(['intent', 'store_failover'])
+    await vi.waitFor(async () => expect(await kinds()).toEqual(['intent', 'store_failover']))
   })
 
   it('notices it in a caller’s transaction too', async () => {
@@ -234,6 +243,17 @@ describe('a store that is another or an earlier one', () => {
     await expectRefused(await open({ keys: makeKeys() }))
   })
 
+  it('refuses calls on a copy of the database that was made before the last entries', async () => {
+    await fill(2)
+    await store.database.close()
+    const copy = await copyDatabase(store)
+    await fill(1)
+    const gateway = await open({ url: copy.url })
+    await expectRefused(gateway)
+    await close(gateway)
+    await copy.close()
+  })
+
   it('refuses calls where the store came back empty', async () => {
     await fill(2)
     await restoreTo(0)
@@ -272,7 +292,7 @@ describe('an operator’s acknowledgement', () => {
 
   it('withdraws what was open in the transaction that records it', async () => {
     await open()
-    const withdrawAll = vi.fn(async () => {})
+    const withdrawAll = vi.fn(async () => [])
     await recover({
       database: store.database,
       keys,
@@ -304,7 +324,7 @@ describe('an operator’s acknowledgement', () => {
       keys: makeKeys(),
       path: `${dirs[1]?.path}/other.json`,
       clock: systemClock,
-      withdrawAll: async () => {},
+      withdrawAll: async () => [],
     })
     await a.guard.check()
     await a.guard.check()

@@ -1,16 +1,18 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { entryHash, GENESIS, leafHash } from '../../src/audit/chain.ts'
 import { readExport, writeExport } from '../../src/audit/export.ts'
 import { readHeadFile } from '../../src/audit/head.ts'
 import { readRows, readStoreHead } from '../../src/audit/rows.ts'
 import { type Report, verifyLog } from '../../src/audit/verify.ts'
+import type { Entry } from '../../src/domain/entry.ts'
 import { newCallId } from '../../src/platform/id.ts'
 import { createTestDatabase, type TestDatabase } from '../postgres.ts'
 import {
   AGENT,
   asSuperuser,
+  copyDatabase,
   intentOf,
   keys,
   openGateway,
@@ -19,7 +21,8 @@ import {
   withoutTriggers,
 } from './world.ts'
 
-let store: TestDatabase
+let original: { database: TestDatabase; path: string; remove(): Promise<void> }
+let store: Awaited<ReturnType<typeof copyDatabase>>
 let dir: { path: string; remove(): Promise<void> }
 let heldCall: string
 
@@ -28,36 +31,44 @@ const APPROVAL = 'ABCDEFGH12'
 const ENTRY = 'countersign.audit_entry'
 
 /** Eighteen entries: six calls that were allowed, and one that two people approved. */
-beforeEach(async () => {
-  store = await createTestDatabase()
-  dir = await temporaryDirectory()
+beforeAll(async () => {
+  const database = await createTestDatabase()
+  original = { database, ...(await temporaryDirectory()) }
   heldCall = newCallId()
-  const gateway = await openGateway({ url: store.url, dataDir: dir.path })
-  const { audit, database } = gateway
+  const gateway = await openGateway({ url: database.url, dataDir: original.path })
+  const { audit } = gateway
   for (let call = 0; call < 6; call++) {
     const { callId } = await audit.intent(intentOf())
     await audit.append(outcomeOf(callId))
   }
-  const approvalId = APPROVAL
+  const about = { approvalId: APPROVAL, callId: heldCall, principal: AGENT }
+  const voteOf = (subject: string): Entry => ({
+    kind: 'vote',
+    approvalId: APPROVAL,
+    reviewer: { issuer: PEOPLE, subject },
+    detail: { decision: 'approve' },
+  })
   await audit.intent(intentOf({ callId: heldCall, verb: 'POST', effect: 'hold' }))
-  await database.transaction((tx) =>
-    audit.within(tx, [{ kind: 'held', approvalId, callId: heldCall, principal: AGENT }]),
-  )
-  await vote('rita')
-  await vote('raul')
-  await database.transaction((tx) =>
-    audit.within(tx, [{ kind: 'spent', approvalId, callId: heldCall, principal: AGENT, detail: { quorum: 2 } }]),
-  )
-  await audit.append(outcomeOf(heldCall, { approvalId }))
+  for (const entries of [
+    [{ ...about, kind: 'held' } as const],
+    [voteOf('rita')],
+    [voteOf('raul')],
+    [{ ...about, kind: 'spent', detail: { quorum: 2 } } as const],
+  ]) {
+    await gateway.database.transaction((tx) => audit.within(tx, entries))
+  }
+  await audit.append(outcomeOf(heldCall, { approvalId: APPROVAL }))
   await gateway.guard.persist()
   await gateway.close()
-
-  async function vote(subject: string) {
-    const reviewer = { issuer: PEOPLE, subject }
-    await database.transaction((tx) =>
-      audit.within(tx, [{ kind: 'vote', approvalId, reviewer, detail: { decision: 'approve' } }]),
-    )
-  }
+})
+afterAll(async () => {
+  await original.database.close()
+  await original.remove()
+})
+beforeEach(async () => {
+  store = await copyDatabase(original.database)
+  dir = await temporaryDirectory()
+  await copyFile(join(original.path, 'head.json'), join(dir.path, 'head.json'))
 })
 afterEach(async () => {
   await store.close()

@@ -122,3 +122,22 @@ export async function withoutTriggers(adminUrl: string, ...statements: readonly 
     }
   })
 }
+
+/** A copy of a database that nobody is connected to. */
+export async function copyDatabase(original: { readonly url: string; readonly adminUrl: string }) {
+  const name = new URL(original.url).pathname.slice(1)
+  const copy = `copy_${randomBytes(8).toString('hex')}`
+  const inDatabase = (url: string, database: string) => Object.assign(new URL(url), { pathname: `/${database}` }).href
+  const maintenanceUrl = inDatabase(original.adminUrl, 'postgres')
+  await asSuperuser(maintenanceUrl, (client) => client.query(`CREATE DATABASE ${copy} TEMPLATE ${name}`))
+  const database = openDatabase({ url: inDatabase(original.url, copy), log })
+  return {
+    url: inDatabase(original.url, copy),
+    adminUrl: inDatabase(original.adminUrl, copy),
+    database,
+    async close() {
+      await database.close()
+      await asSuperuser(maintenanceUrl, (client) => client.query(`DROP DATABASE ${copy} WITH (FORCE)`))
+    },
+  }
+}
