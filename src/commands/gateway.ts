@@ -10,6 +10,7 @@ import { openAudit } from '../audit/open.ts'
 import { createRecorder } from '../audit/record.ts'
 import type { Config } from '../config.ts'
 import { createControlServer } from '../control/server.ts'
+import type { SignInWire } from '../control/wire.ts'
 import { createAssertionSigner } from '../credentials/assertion.ts'
 import { createInjector } from '../credentials/inject.ts'
 import type { Approval } from '../domain/approval.ts'
@@ -21,6 +22,7 @@ import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts'
 import type { Effect } from '../domain/verdict.ts'
 import { createGate } from '../gate.ts'
 import { createAgents } from '../identity/agents.ts'
+import { issuerName } from '../identity/issuer-name.ts'
 import { createPeople } from '../identity/people.ts'
 import { createRefusalTally } from '../identity/refused-tokens.ts'
 import { createSuspensions } from '../identity/suspensions.ts'
@@ -161,9 +163,7 @@ export async function startGateway(
     decide(call, known) {
       const set = policies.active()
       if (!set)
-        return refuse('unavailable', `Not executed. There is no policy to decide by: ${policies.whyNone()}`, {
-          retryAfterS: 5,
-        })
+        return NO_POLICY
       return decide(set, {
         ...known,
         principal: call.principal,
@@ -372,6 +372,10 @@ function refusing(log: Logger) {
     }
 }
 
+const NO_POLICY = refuse('unavailable', 'Not executed. The gateway has no policy to decide by; try again.', {
+  retryAfterS: 5,
+})
+
 const STORE_IN_DOUBT =
   'Not executed. The store is not the one it was; an operator has to look, and run `countersign store recover`.'
 
@@ -383,4 +387,17 @@ function readRequestCredential(request: IncomingMessage): Credential {
   const url = request.url ?? ''
   const mark = url.indexOf('?')
   return readCredential(new Map(given), mark === -1 ? '' : url.slice(mark + 1))
+}
+
+/** What the command line of a reviewer needs to know of the identity providers. */
+function signInOf({ people }: Config): SignInWire {
+  return {
+    issuers: people.map((issuer) => ({
+      name: issuerName(issuer),
+      issuer: issuer.issuer,
+      client_id: issuer.client_id,
+      read_client_id: issuer.read_client_id ?? null,
+      ...issuer.sign_in,
+    })),
+  }
 }

@@ -2,7 +2,7 @@ import { resolve } from 'node:path'
 import type { Config } from '../config.ts'
 import { GatewayError } from '../domain/error.ts'
 import { type Database, openDatabase } from '../platform/database.ts'
-import { type Embedded, startEmbedded } from '../platform/embedded.ts'
+import { type Embedded, findRunning, startEmbedded } from '../platform/embedded.ts'
 import { assertNotWorldWritable } from '../platform/files.ts'
 import type { Keys } from '../platform/keys.ts'
 import { loadOrGenerateKeys, readKeys } from '../platform/load-keys.ts'
@@ -30,6 +30,24 @@ export function dataDirOf(config: Pick<Config, 'directory' | 'data_dir'>): strin
 export async function openStore(config: Config, log: Logger): Promise<OpenStore> {
   const dataDir = dataDirOf(config)
   const embedded = config.store ? null : await startEmbedded({ dataDir, log })
+  return open({ config, dataDir, embedded, log })
+}
+
+/** The same for a command that may run beside a gateway: the embedded Postgres may be that one's. */
+export async function openStoreBeside(config: Config, log: Logger): Promise<OpenStore> {
+  const dataDir = dataDirOf(config)
+  const running = config.store ? null : await findRunning(dataDir)
+  if (!running) return openStore(config, log)
+  return open({ config, dataDir, embedded: { ...running, stop: async () => undefined }, log })
+}
+
+async function open(how: {
+  config: Config
+  dataDir: string
+  embedded: Embedded | null
+  log: Logger
+}): Promise<OpenStore> {
+  const { config, dataDir, embedded, log } = how
   try {
     if (embedded) await migrate({ adminUrl: embedded.adminUrl, gatewayUrl: embedded.url, log })
     const keys = await keysOf(config, dataDir)
@@ -57,7 +75,7 @@ export async function openStore(config: Config, log: Logger): Promise<OpenStore>
   }
 }
 
-async function keysOf(config: Config, dataDir: string): Promise<Keys> {
+export async function keysOf(config: Config, dataDir: string): Promise<Keys> {
   await assertNotWorldWritable(dataDir)
   return config.keys ? readKeys(config.keys) : loadOrGenerateKeys(dataDir)
 }

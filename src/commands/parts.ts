@@ -2,8 +2,10 @@ import type { z } from 'zod'
 import type { SlackParts } from '../channels/slack/index.ts'
 import type { FactSchema } from '../domain/action.ts'
 import type { RunningChannel } from '../domain/channel.ts'
+import type { Logger } from '../platform/logger.ts'
 import type { HttpParts } from '../protocols/http/index.ts'
 import type { RunningProtocol } from '../transports/protocol.ts'
+import type { Printer } from './cli.ts'
 
 /** Everything a protocol may be given; each takes what it needs. */
 export type ProtocolParts = Omit<HttpParts, 'upstreams'> & { readonly upstreams: readonly object[] }
@@ -30,4 +32,14 @@ export interface ChannelKind {
 export interface Kinds {
   readonly protocols: readonly ProtocolKind[]
   readonly channels: readonly ChannelKind[]
+}
+
+/** What every command is run with. */
+export interface Context extends Printer {
+  readonly kinds: Kinds
+  /** Whether people read along, so that progress may be shown. */
+  readonly isTerminal: boolean
+  /** Logs of a gateway go to the output; those of other commands, `warn` and worse, to the error output. */
+  openLog(level: string): Logger
+  readonly quietLog: Logger
 }

@@ -1,13 +1,28 @@
 import { loadConfig } from '../config.ts'
 import type { Logger } from '../platform/logger.ts'
+import { defineCommand } from './cli.ts'
 import { type RunningGateway, startGateway } from './gateway.ts'
-import type { Kinds } from './parts.ts'
+import { configOption, DEFAULT_CONFIG } from './options.ts'
+import type { Context, Kinds } from './parts.ts'
+
+export const serveCommand = defineCommand({
+  summary: 'Run a gateway',
+  details:
+    'It ends in order on SIGTERM, and reads policies and credentials anew on SIGHUP. It logs JSON lines on its output.',
+  options: {
+    config: configOption,
+    'log-level': { type: 'string', value: 'level', doc: 'trace, debug, info (the default), warn or error' },
+  },
+  async run({ options }, { kinds, openLog }: Context) {
+    await serve({ configFile: options.config ?? DEFAULT_CONFIG, kinds, log: openLog(options['log-level'] ?? 'info') })
+  },
+})
 
 /**
- * `serve`: runs a gateway until SIGTERM or SIGINT, which let calls under way finish; a second one ends it at once.
+ * Runs a gateway until SIGTERM or SIGINT, which let calls under way finish; a second one ends it at once.
  * SIGHUP brings in policies and upstreams' credentials anew.
  */
-export async function serve(how: { configFile: string; kinds: Kinds; log: Logger }): Promise<void> {
+async function serve(how: { configFile: string; kinds: Kinds; log: Logger }): Promise<void> {
   const { configFile, kinds, log } = how
   const gateway = await startGateway(loadConfig(configFile, kinds), { kinds, log })
   log.info(

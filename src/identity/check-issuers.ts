@@ -74,12 +74,15 @@ function findSharedNames(issuers: readonly IssuerOptions[]): string[] {
 }
 
 function findAudienceFaults(options: PeopleIssuer, agents: readonly AgentIssuer[]): string[] {
-  const { issuer, audience, client_id: client, authorized_parties: parties } = options
+  const { issuer, audience, client_id: client, authorized_parties: parties, read_client_id: reader } = options
   const ofAgents = new Set(agents.flatMap(({ audiences }) => audiences))
   const faults: string[] = []
   if (ofAgents.has(audience)) faults.push(`people: ${issuer}: the audience ${audience} is one of an agents’ issuer`)
   if (client !== audience && ofAgents.has(client)) {
     faults.push(`people: ${issuer}: the client_id ${client} is an audience of an agents’ issuer`)
+  }
+  if (reader !== undefined && (parties.includes(reader) || reader === client)) {
+    faults.push(`people: ${issuer}: read_client_id ${reader} must not be one that may vote`)
   }
   if (!parties.includes(client)) {
     faults.push(`people: ${issuer}: authorized_parties must hold the client_id ${client}, or nobody can sign in`)

@@ -145,6 +145,19 @@ export const peopleIssuerOptions = z.strictObject({
     .min(1)
     .max(20)
     .describe('The OAuth clients (`azp` or `client_id`) through which people may sign in'),
+  read_client_id: text
+    .optional()
+    .describe('Another OAuth client, whose tokens list and show only: what `countersign login` keeps cannot vote'),
+  sign_in: z
+    .strictObject({
+      scope: text.default('openid').describe('The scope that the command line asks for'),
+      parameters: z
+        .record(z.string(), z.string())
+        .default({})
+        .describe('What else it sends, for example `resource` or `audience`, so that the token has the audience above'),
+    })
+    .prefault({})
+    .describe('How the command line signs people in (device flow, RFC 8628)'),
   roles: z
     .strictObject({
       admin: narrowSelectors.default([]),

@@ -13,8 +13,11 @@ import { type TrustTiming, trustIssuers } from './trust.ts'
 import { type Verified, verifyToken } from './verify.ts'
 
 export interface People {
-  /** Who presents this token, if it is a person’s own. Never throws. */
-  identify(token: string): Promise<Person | Refusal>
+  /**
+   * Who presents this token, if it is a person’s own. One of the client for reading is accepted for `read` alone. Never
+   * throws.
+   */
+  identify(token: string, use: TokenUse): Promise<Person | Refusal>
   /**
    * Who is behind a verified chat account: `key` as the chat service names it ("T024/U061"), `accounts` from such keys
    * to "issuer|subject". Groups come from the configuration alone, as nobody asserted any. Null for a stranger.
@@ -24,6 +27,9 @@ export interface People {
   probe(): Promise<readonly string[]>
   close(): Promise<void>
 }
+
+/** What a token may be used for: to list and show, or also to vote. */
+export type TokenUse = 'read' | 'vote'
 
 type Roles = readonly (readonly [Role, readonly Selector[]])[]
 
@@ -38,11 +44,11 @@ export function createPeople(options: {
   const trust = trustIssuers(issuers, { clock, log, timing })
   const roles = new Map(issuers.map((issuer) => [issuer.issuer, readRoles(issuer)]))
 
-  async function identify(token: string): Promise<Person | Refusal> {
+  async function identify(token: string, use: TokenUse): Promise<Person | Refusal> {
     // The audience of an ID token is the client it was issued to (OpenID Connect Core, section 2).
     const audiencesOf = ({ audience, client_id: client }: PeopleIssuer) => [audience, client]
     const verified = await verifyToken(token, { trust, audiencesOf, nowS: clock.now() / 1000 })
-    const person = typeof verified === 'string' ? verified : personOf(verified, roles)
+    const person = typeof verified === 'string' ? verified : personOf(verified, { roles, use })
     return typeof person === 'string' ? refuseToken(person) : person
   }
 
@@ -57,9 +63,12 @@ export function createPeople(options: {
   return { identify, mapChatAccount, probe: trust.probe, close: trust.close }
 }
 
-function personOf(token: Verified<PeopleIssuer>, roles: ReadonlyMap<string, Roles>): Person | TokenFault {
+function personOf(
+  token: Verified<PeopleIssuer>,
+  { roles, use }: { roles: ReadonlyMap<string, Roles>; use: TokenUse },
+): Person | TokenFault {
   const { claims, issuer } = token
-  const fault = findAgentFault(token)
+  const fault = findAgentFault(token, use)
   if (fault) return fault
   const subject = subjectOf(claims, issuer.options.subject)
   if (subject === null) return 'bad_subject'
@@ -78,7 +87,7 @@ function personOf(token: Verified<PeopleIssuer>, roles: ReadonlyMap<string, Role
 }
 
 /** What shows that a token is not one that a person got by signing in at a client of the list. */
-function findAgentFault({ claims, issuer, typ }: Verified<PeopleIssuer>): TokenFault | null {
+function findAgentFault({ claims, issuer, typ }: Verified<PeopleIssuer>, use: TokenUse): TokenFault | null {
   const { sub } = claims
   if (!isCleanText(sub, 512)) return 'bad_subject'
   if (Array.isArray(claims['aud']) && claims['aud'].length > 1) return 'mixed_audience'
@@ -86,7 +95,8 @@ function findAgentFault({ claims, issuer, typ }: Verified<PeopleIssuer>): TokenF
   if (typeof clients === 'string') return clients
   if (claims['act'] !== undefined || isClientsOwn(claims, clients)) return 'agent'
 
-  const { authorized_parties: accepted, client_id: client } = issuer.options
+  const { authorized_parties: parties, client_id: client, read_client_id: reader } = issuer.options
+  const accepted = use === 'read' && reader !== undefined ? [...parties, reader] : parties
   if (clients.some((party) => !accepted.includes(party))) return 'wrong_party'
   if (clients.length > 0) return null
   // Without any of the claims that name the client only an ID token says whom it is for, by its audience.

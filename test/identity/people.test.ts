@@ -46,7 +46,7 @@ function claims(change: Record<string, unknown> = {}): Record<string, unknown> {
 }
 
 const identify = async (change: Record<string, unknown> = {}, header = {}) => {
-  return await people.identify(await sign(key, claims(change), header))
+  return await people.identify(await sign(key, claims(change), header), 'vote')
 }
 
 describe('a person’s own token', () => {
@@ -139,7 +139,7 @@ describe('what is not a person’s own token is refused:', () => {
   })
 
   it('nothing at all', async () => {
-    expect(await people.identify('')).toMatchObject({ challenge: { error: null } })
+    expect(await people.identify('', 'vote')).toMatchObject({ challenge: { error: null } })
   })
 
   it('an access token for the client that says so by its typ only', async () => {
@@ -152,9 +152,9 @@ describe('an issuer with requirements', () => {
   it('has only tokens that meet them', async () => {
     const strict = makePeople({ require: { hd: 'acme.example', email_verified: true } })
     const good = { hd: 'acme.example', email_verified: true }
-    expect(await strict.identify(await sign(key, claims(good)))).toMatchObject({ subject: 'finn' })
+    expect(await strict.identify(await sign(key, claims(good)), 'vote')).toMatchObject({ subject: 'finn' })
     for (const change of [{}, { ...good, hd: 'evil.example' }, { ...good, email_verified: 'true' }]) {
-      const refusal = await strict.identify(await sign(key, claims(change)))
+      const refusal = await strict.identify(await sign(key, claims(change)), 'vote')
       expect(refusal).toMatchObject({ challenge: { description: expect.stringMatching(/required/) } })
     }
     await strict.close()
@@ -187,5 +187,26 @@ describe('a chat account', () => {
   ])('that %s is a stranger', (_, account) => {
     const accounts = { 'T024/U001': 'https://idp.example.com|finn', 'T024/U002': 'finn@example.com' }
     expect(people.mapChatAccount(account, accounts)).toBeNull()
+  })
+})
+
+describe('the client for reading', () => {
+  it('lists and shows, and never votes', async () => {
+    const people = makePeople({ read_client_id: 'countersign-reader' })
+    const token = await sign(key, claims({ azp: 'countersign-reader' }))
+    expect(await people.identify(token, 'read')).toMatchObject({ subject: 'finn' })
+    expect(await people.identify(token, 'vote')).toMatchObject({ refused: true })
+    await people.close()
+  })
+
+  it('cannot be one that may vote', () => {
+    const options = peopleIssuerOptions.parse({
+      issuer: issuer.url,
+      audience: 'https://approvals.example.com',
+      client_id: CONSOLE,
+      authorized_parties: [CONSOLE],
+      read_client_id: CONSOLE,
+    })
+    expect(checkIssuers([], [options])).toEqual([expect.stringMatching(/read_client_id/)])
   })
 })

@@ -1,0 +1,98 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { GatewayError } from '../domain/error.ts'
+import { isErrno } from '../platform/files.ts'
+import { defineCommand } from './cli.ts'
+import { jsonOption } from './options.ts'
+import type { Context } from './parts.ts'
+
+const CONFIG = `# What agents, people and upstreams there are. \`countersign config check\` reads it; docs/configuration.md has every key.
+gateway:
+  listen: 127.0.0.1:8080
+  public_url: http://127.0.0.1:8080
+control:
+  listen: 127.0.0.1:8081
+  public_url: http://127.0.0.1:8081
+# No store: an embedded Postgres is kept under .countersign/
+agent_issuers:
+  - issuer: https://idp.example.com        # whose tokens are agents
+    audiences: [http://127.0.0.1:8080]     # agents ask for tokens with this audience
+    owner: { claim: owner }                # who answers for an agent: "issuer|subject"
+people:
+  - issuer: https://idp.example.com        # whose tokens are reviewers
+    audience: countersign-console          # never an audience of agents
+    client_id: countersign-console
+    authorized_parties: [countersign-console]
+    groups: { claim: groups }
+upstreams:
+  - name: billing                          # agents call http://127.0.0.1:8080/billing/…
+    protocol: http
+    url: https://billing.example.com
+policies: policies/
+`
+
+const POLICY = `# What no rule allows is denied. deny beats hold beats allow.
+name: first
+rules:
+  - name: reads-pass
+    verbs: [GET, HEAD]
+    effect: allow
+  - name: changes-wait
+    verbs: [POST, PUT, PATCH]
+    effect: hold
+    approval: { reviewers: ["group:platform"] }
+  - name: never-delete
+    verbs: [DELETE]
+    effect: deny
+    message: Deleting is for people.
+`
+
+const CASES = `principals:
+  agent: { is: "https://idp.example.com|agent-1" }
+cases:
+  - name: an agent reads
+    principal: agent
+    upstream: billing
+    verb: GET
+    resource: /customers
+    expect: { effect: allow, rules: [first/reads-pass] }
+  - name: a change waits for a person
+    principal: agent
+    upstream: billing
+    verb: POST
+    resource: /refunds
+    expect: { effect: hold, rules: [first/changes-wait] }
+  - name: nothing is deleted
+    principal: agent
+    upstream: billing
+    verb: DELETE
+    resource: /customers/1
+    expect: { effect: deny, rules: [first/never-delete] }
+`
+
+const FILES = { 'countersign.yaml': CONFIG, 'policies/first.yaml': POLICY, 'policies/first.test.yaml': CASES }
+
+export const initCommand = defineCommand({
+  summary: 'Write a first countersign.yaml and policies into this directory',
+  details:
+    'Never overwrites a file. Put your identity provider and your upstream in, then run `countersign config check`.',
+  options: { json: jsonOption },
+  async run({ options }, { out }: Context) {
+    for (const [file, text] of Object.entries(FILES)) await create(file, text)
+    if (options.json) out(JSON.stringify({ written: Object.keys(FILES) }))
+    else {
+      for (const file of Object.keys(FILES)) out(`wrote ${file}`)
+      out('next: put in your issuer and upstream, then run countersign config check, policy test, serve')
+    }
+  },
+})
+
+async function create(file: string, text: string): Promise<void> {
+  await mkdir(dirname(file), { recursive: true })
+  try {
+    await writeFile(file, text, { flag: 'wx', mode: 0o644 })
+  } catch (error) {
+    if (isErrno(error, 'EEXIST')) throw new GatewayError('config', `${file} is there already; nothing is overwritten`)
+    throw error
+  }
+}

@@ -1,0 +1,55 @@
+#!/usr/bin/env node
+import { slack } from './channels/slack/index.ts'
+import { auditExportCommand } from './commands/audit-export.ts'
+import { auditVerifyCommand } from './commands/audit-verify.ts'
+import { dispatch, type Group } from './commands/cli.ts'
+import { configCheckCommand } from './commands/config-check.ts'
+import { configSchemaCommand } from './commands/config-schema.ts'
+import { initCommand } from './commands/init.ts'
+import { migrateCommand } from './commands/migrate.ts'
+import type { Context, Kinds } from './commands/parts.ts'
+import { policyCheckCommand, policyExplainCommand, policyPublishCommand, policyTestCommand } from './commands/policy.ts'
+import { serveCommand } from './commands/serve.ts'
+import { storeRecoverCommand } from './commands/store-recover.ts'
+import { createLogger } from './platform/logger.ts'
+import { http } from './protocols/http/index.ts'
+
+/** Every protocol and every channel. To add one is to add its folder, and its name here. */
+const kinds: Kinds = {
+  protocols: [http],
+  channels: [slack],
+}
+
+const group = <Commands extends Group<Context>['commands']>(summary: string, commands: Commands): Group<Context> => ({
+  kind: 'group',
+  summary,
+  commands,
+})
+
+const commands = group('An identity-aware gateway for AI agents', {
+  init: initCommand,
+  serve: serveCommand,
+  migrate: migrateCommand,
+  config: group('The configuration', { check: configCheckCommand, schema: configSchemaCommand }),
+  policy: group('The policies', {
+    check: policyCheckCommand,
+    test: policyTestCommand,
+    explain: policyExplainCommand,
+    publish: policyPublishCommand,
+  }),
+  audit: group('The audit log', { verify: auditVerifyCommand, export: auditExportCommand }),
+  store: group('The store', { recover: storeRecoverCommand }),
+})
+
+const context: Context = {
+  kinds,
+  isTerminal: process.stderr.isTTY === true,
+  out: (line) => void process.stdout.write(`${line}\n`),
+  err: (line) => void process.stderr.write(`${line}\n`),
+  openLog: (level) => createLogger({ level }),
+  get quietLog() {
+    return createLogger({ level: 'warn', destination: process.stderr })
+  },
+}
+
+process.exitCode = await dispatch({ name: 'countersign', group: commands }, process.argv.slice(2), context)
