@@ -7,22 +7,23 @@ import { readHeadFile } from '../../src/audit/head.ts'
 import { readRows, readStoreHead } from '../../src/audit/rows.ts'
 import { type Report, verifyLog } from '../../src/audit/verify.ts'
 import type { Entry } from '../../src/domain/entry.ts'
+import type { Tx } from '../../src/platform/database.ts'
 import { newCallId } from '../../src/platform/id.ts'
 import { createTestDatabase, type TestDatabase } from '../postgres.ts'
 import {
   AGENT,
-  asSuperuser,
   copyDatabase,
+  damage,
   intentOf,
   keys,
   openGateway,
+  openScratch,
   outcomeOf,
   temporaryDirectory,
-  withoutTriggers,
 } from './world.ts'
 
 let original: { database: TestDatabase; path: string; remove(): Promise<void> }
-let store: Awaited<ReturnType<typeof copyDatabase>>
+let tx: Tx
 let dir: { path: string; remove(): Promise<void> }
 let heldCall: string
 
@@ -66,23 +67,42 @@ afterAll(async () => {
   await original.remove()
 })
 beforeEach(async () => {
-  store = await copyDatabase(original.database)
   dir = await temporaryDirectory()
   await copyFile(join(original.path, 'head.json'), join(dir.path, 'head.json'))
 })
 afterEach(async () => {
-  await store.close()
   await dir.remove()
 })
 
+/** Each test damages the log in a transaction that is rolled back. */
+function inScratch(): void {
+  let scratch: Awaited<ReturnType<typeof openScratch>>
+  beforeEach(async () => {
+    scratch = await openScratch(original.database.adminUrl)
+    tx = scratch.tx
+  })
+  afterEach(() => scratch.close())
+}
+
+/** Each test has a database of its own, to which gateways can append. */
+function inCopy(): { readonly url: () => string } {
+  let copy: Awaited<ReturnType<typeof copyDatabase>>
+  beforeEach(async () => {
+    copy = await copyDatabase(original.database)
+    tx = copy.database
+  })
+  afterEach(() => copy.close())
+  return { url: () => copy.url }
+}
+
 async function verify(options: { withHead?: boolean } = {}): Promise<Report> {
   const head = options.withHead === false ? null : await readHeadFile(join(dir.path, 'head.json'), keys.checkpoint)
-  return await verifyLog(readRows(store.database), { head, storeHead: () => readStoreHead(store.database) })
+  return await verifyLog(readRows(tx), { head, storeHead: () => readStoreHead(tx) })
 }
 
 /** Gives every entry from `fromSeq` on the hash that follows from its body: what hides an edit from a mere chain. */
 async function rechain(fromSeq: number): Promise<void> {
-  const { rows } = await store.database.query<{ seq: number; body: Buffer; hash: Buffer }>(
+  const { rows } = await tx.query<{ seq: number; body: Buffer; hash: Buffer }>(
     `SELECT seq, body, hash FROM ${ENTRY} ORDER BY seq`,
   )
   let link = GENESIS
@@ -93,14 +113,14 @@ async function rechain(fromSeq: number): Promise<void> {
   }
   const last = rows.at(-1)?.seq ?? 0
   statements.push(`UPDATE countersign.audit_head SET seq = ${last}, hash = '\\x${link.toString('hex')}'`)
-  await damage(...statements)
+  await damage(tx, ...statements)
 }
-
-const damage = (...statements: readonly string[]) => withoutTriggers(store.adminUrl, ...statements)
 
 const EDIT_BODY = `UPDATE ${ENTRY} SET body = convert_to(replace(convert_from(body, 'UTF8'), 'GET', 'PUT'), 'UTF8')`
 
 describe('a log as it was written', () => {
+  inScratch()
+
   it('is intact, up to the head that was signed', async () => {
     expect(await verify()).toMatchObject({ verdict: 'intact', exitCode: 0, entries: 18, anchoredSeq: 18, findings: [] })
   })
@@ -110,20 +130,20 @@ describe('a log as it was written', () => {
   })
 
   it('is intact after somebody was erased', async () => {
-    await asSuperuser(store.adminUrl, (client) =>
-      client.query(`SELECT countersign.erase_personal('https://idp.example.com|agent-7')`),
-    )
+    await tx.query(`SELECT countersign.erase_personal('https://idp.example.com|agent-7')`)
     expect(await verify()).toMatchObject({ verdict: 'intact' })
   })
 
   it('tells how far it is', async () => {
     const seen: number[] = []
-    await verifyLog(readRows(store.database), { head: null, onProgress: ({ entries }) => seen.push(entries) })
+    await verifyLog(readRows(tx), { head: null, onProgress: ({ entries }) => seen.push(entries) })
     expect(seen).toEqual([18])
   })
 })
 
 describe('a log that an administrator damaged', () => {
+  inScratch()
+
   it.each<[string, readonly string[], string, number]>([
     ['a body', [`${EDIT_BODY} WHERE seq = 5`], 'altered', 5],
     [
@@ -160,7 +180,7 @@ describe('a log that an administrator damaged', () => {
       19,
     ],
   ])('shows %s', async (_, statements, verdict, seq) => {
-    await damage(...statements)
+    await damage(tx, ...statements)
     const report = await verify()
     expect(report.verdict).toBe(verdict)
     expect(report.exitCode).toBeGreaterThan(0)
@@ -169,12 +189,12 @@ describe('a log that an administrator damaged', () => {
   })
 
   it('shows only the one row whose hash was replaced, not all that follow', async () => {
-    await damage(`UPDATE ${ENTRY} SET hash = sha256('x') WHERE seq = 5`)
+    await damage(tx, `UPDATE ${ENTRY} SET hash = sha256('x') WHERE seq = 5`)
     expect((await verify()).findings).toHaveLength(1)
   })
 
   it('shows an edit whose chain was recomputed to the end', async () => {
-    await damage(`${EDIT_BODY} WHERE seq = 5`, `UPDATE ${ENTRY} SET verb = 'PUT' WHERE seq = 5`)
+    await damage(tx, `${EDIT_BODY} WHERE seq = 5`, `UPDATE ${ENTRY} SET verb = 'PUT' WHERE seq = 5`)
     await rechain(5)
     expect(await verify()).toMatchObject({ verdict: 'forked', exitCode: 13, findings: [{ seq: 18 }] })
     expect(await verify({ withHead: false })).toMatchObject({ verdict: 'unanchored' })
@@ -182,6 +202,7 @@ describe('a log that an administrator damaged', () => {
 
   it('shows a cut-off end whose head was set back too', async () => {
     await damage(
+      tx,
       `DELETE FROM ${ENTRY} WHERE seq > 16`,
       `UPDATE countersign.audit_head SET seq = 16, hash = (SELECT hash FROM ${ENTRY} WHERE seq = 16)`,
     )
@@ -190,6 +211,7 @@ describe('a log that an administrator damaged', () => {
 
   it('shows a value that was exchanged beside the chain', async () => {
     await damage(
+      tx,
       `UPDATE countersign.audit_personal SET value = 'https://people.example.com|mallory' WHERE value LIKE '%rita'`,
     )
     const report = await verify()
@@ -204,6 +226,7 @@ describe('a log that an administrator damaged', () => {
     ['an intent', 'seq = 3', 'without an intent'],
   ])('shows that %s is gone, even where numbers and hashes were made anew', async (_, which, what) => {
     await damage(
+      tx,
       `DELETE FROM ${ENTRY} WHERE ${which}`,
       `UPDATE ${ENTRY} e SET seq = 100 + n.nth FROM (SELECT seq, row_number() OVER (ORDER BY seq) AS nth FROM ${ENTRY}) n
        WHERE n.seq = e.seq`,
@@ -218,8 +241,10 @@ describe('a log that an administrator damaged', () => {
 })
 
 describe('a log that shows a broken promise', () => {
+  const at = inCopy()
+
   async function append(...entries: Parameters<typeof outcomeOf>[1][]) {
-    const gateway = await openGateway({ url: store.url, dataDir: dir.path })
+    const gateway = await openGateway({ url: at.url(), dataDir: dir.path })
     // Each has a kind; the type of the helper's second argument leaves it optional.
     for (const entry of entries) await gateway.audit.append(entry as never)
     await gateway.close()
@@ -250,17 +275,17 @@ describe('a log that shows a broken promise', () => {
   })
 
   it('counts one person once, though two gateways made two commitments of the name', async () => {
-    const { guard, close, audit, database } = await openGateway({ url: store.url, dataDir: dir.path })
+    const { guard, close, audit, database } = await openGateway({ url: at.url(), dataDir: dir.path })
     await guard.persist()
     // A second gateway that starts before the first one has named anybody new does not know of that name.
-    const second = await openGateway({ url: store.url, dataDir: dir.path })
+    const second = await openGateway({ url: at.url(), dataDir: dir.path })
     await audit.append(opened())
     await audit.append(votedBy(PEOPLE, 'newcomer'))
     await second.audit.append(votedBy(PEOPLE, 'newcomer'))
     await audit.append({ ...spend(), detail: { quorum: 2 } })
     await second.close()
     await close()
-    const { rows } = await store.database.query(`SELECT FROM countersign.audit_personal WHERE value LIKE '%newcomer'`)
+    const { rows } = await tx.query(`SELECT FROM countersign.audit_personal WHERE value LIKE '%newcomer'`)
     expect(rows).toHaveLength(2)
     expect(database).toBeDefined()
     expect(await verify()).toMatchObject({
@@ -280,11 +305,10 @@ describe('a log that shows a broken promise', () => {
   })
 
   it('finds an entry that repeats another one, unless it is marked as written again', async () => {
-    const { rows } = await store.database.query<{ body: Buffer }>(`SELECT body FROM ${ENTRY} WHERE seq = 12`)
+    const { rows } = await tx.query<{ body: Buffer }>(`SELECT body FROM ${ENTRY} WHERE seq = 12`)
     const body = rows[0]?.body.toString('utf8') ?? ''
     const marked = body.replace('"upstream"', '"retry":true,"upstream"')
-    const append = (text: string) =>
-      store.database.query('SELECT countersign.append($1, null, null, null, null)', [text])
+    const append = (text: string) => tx.query('SELECT countersign.append($1, null, null, null, null)', [text])
     await append(marked)
     expect(await verify()).toMatchObject({ verdict: 'intact' })
     await append(body)
@@ -293,11 +317,13 @@ describe('a log that shows a broken promise', () => {
 })
 
 describe('an export', () => {
+  const at = inCopy()
+
   it('verifies without the store, with and without the personal values', async () => {
     const head = await readHeadFile(join(dir.path, 'head.json'), keys.checkpoint)
     for (const withPersonal of [true, false]) {
       const path = join(dir.path, `entries-${withPersonal}.jsonl`)
-      expect(await writeExport(readRows(store.database), path, { withPersonal })).toBe(18)
+      expect(await writeExport(readRows(tx), path, { withPersonal })).toBe(18)
       expect((await readFile(path, 'utf8')).includes('rita')).toBe(withPersonal)
       expect(await verifyLog(readExport(path), { head })).toMatchObject({ verdict: 'intact', entries: 18 })
     }
@@ -305,7 +331,7 @@ describe('an export', () => {
 
   it('shows an edited line, and a line that is none', async () => {
     const path = join(dir.path, 'entries.jsonl')
-    await writeExport(readRows(store.database), path, { withPersonal: true })
+    await writeExport(readRows(tx), path, { withPersonal: true })
     const text = await readFile(path, 'utf8')
     await writeFile(path, text.replace('\\"verb\\":\\"GET\\"', '\\"verb\\":\\"PUT\\"'))
     expect(await verifyLog(readExport(path), { head: null })).toMatchObject({
@@ -317,11 +343,11 @@ describe('an export', () => {
   })
 
   it('keeps a body that holds separators of lines', async () => {
-    const gateway = await openGateway({ url: store.url, dataDir: dir.path })
+    const gateway = await openGateway({ url: at.url(), dataDir: dir.path })
     await gateway.audit.append(intentOf({ resource: '/a\u2028b\u2029c\n\r' }))
     await gateway.close()
     const path = join(dir.path, 'entries.jsonl')
-    await writeExport(readRows(store.database), path, { withPersonal: true })
+    await writeExport(readRows(tx), path, { withPersonal: true })
     const head = await readHeadFile(join(dir.path, 'head.json'), keys.checkpoint)
     expect(await verifyLog(readExport(path), { head })).toMatchObject({ verdict: 'intact', entries: 19 })
   })

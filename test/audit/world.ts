@@ -8,7 +8,7 @@ import { headPath, openAudit } from '../../src/audit/open.ts'
 import type { Entry } from '../../src/domain/entry.ts'
 import type { Principal } from '../../src/domain/principal.ts'
 import { systemClock } from '../../src/platform/clock.ts'
-import { type Database, openDatabase } from '../../src/platform/database.ts'
+import { type Database, openDatabase, type Tx } from '../../src/platform/database.ts'
 import { newCallId } from '../../src/platform/id.ts'
 import type { Keys } from '../../src/platform/keys.ts'
 import { createLogger } from '../../src/platform/logger.ts'
@@ -108,19 +108,36 @@ export async function asSuperuser<T>(adminUrl: string, work: (client: pg.Client)
   }
 }
 
+/** A superuser's transaction, in which a log can be damaged and looked at; it is rolled back in the end. */
+export async function openScratch(adminUrl: string): Promise<{ tx: Tx; close(): Promise<void> }> {
+  const client = new pg.Client({ connectionString: adminUrl })
+  await client.connect()
+  await client.query('BEGIN')
+  return {
+    tx: {
+      async query<Row extends object>(text: string, params: readonly unknown[] = []) {
+        const { rows, rowCount } = await client.query<Row>({ text, values: [...params], types: INT8_AS_NUMBER })
+        return { rows, rowCount: rowCount ?? 0 }
+      },
+    },
+    async close() {
+      await client.query('ROLLBACK')
+      await client.end()
+    },
+  }
+}
+
+const INT8_AS_NUMBER = {
+  getTypeParser: (oid: number, format?: 'text' | 'binary') =>
+    oid === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(oid, format),
+}
+
 /** What an administrator bent on harm does first: takes the triggers away. */
-export async function withoutTriggers(adminUrl: string, ...statements: readonly string[]): Promise<void> {
-  await asSuperuser(adminUrl, async (client) => {
-    const { rows } = await client.query<{ name: string }>(
-      `SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'countersign.audit_entry'::regclass`,
-    )
-    const tables = [...rows.map(({ name }) => name), 'countersign.audit_entry', 'countersign.audit_personal']
-    for (const table of tables) await client.query(`ALTER TABLE ${table} DISABLE TRIGGER ALL`)
-    for (const statement of statements) await client.query(statement)
-    for (const table of tables) {
-      await client.query(`ALTER TABLE ${table} ENABLE TRIGGER ALL`).catch(() => undefined)
-    }
-  })
+export async function damage(tx: Tx, ...statements: readonly string[]): Promise<void> {
+  for (const table of ['audit_entry', 'audit_entry_000000', 'audit_personal']) {
+    await tx.query(`ALTER TABLE countersign.${table} DISABLE TRIGGER ALL`)
+  }
+  for (const statement of statements) await tx.query(statement)
 }
 
 /** A copy of a database that nobody is connected to. */
