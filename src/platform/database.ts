@@ -42,12 +42,13 @@ export interface Database extends Tx {
 export function openDatabase(options: { url: string; log: Logger; maxConnections?: number }): Database {
   const { log } = options
   const settings = connectionSettings(options.url)
+  // The pool awaits it, though its types say that nothing is returned: nobody gets a connection that is not set up.
+  const setUp = { onConnect: prepareSession }
   const pool = new pg.Pool({
     ...settings,
     max: options.maxConnections ?? 10,
     idleTimeoutMillis: 60_000,
-    // The pool awaits it, though its types do not say so: nobody gets a connection that is not set up.
-    onConnect: prepareSession,
+    ...setUp,
   })
   pool.on('error', (error) => log.warn({ err: error }, 'an idle connection to the store was lost'))
 

@@ -11,7 +11,7 @@ import { type Binaries, findBinaries } from './binaries.ts'
 import { assertNotWorldWritable, assertPrivate, isErrno, readFileIfAny, writeFileAtomically } from './files.ts'
 import { type Lock, takeLock } from './lock.ts'
 import type { Logger } from './logger.ts'
-import { canEnter, findPostgresUser, type OsUser } from './os-user.ts'
+import { canEnter, ensurePostgresUser, findPostgresUser, type OsUser } from './os-user.ts'
 import { endPostmaster, isPostmasterOf, type Postmaster, readPostmaster } from './postmaster.ts'
 
 /** A Postgres of the gateway's own, on this machine. */
@@ -114,7 +114,8 @@ export async function startEmbedded({ dataDir, log, settings = {} }: EmbeddedOpt
 /** The URLs of the embedded Postgres that a gateway is running, for commands beside it; null if none is. */
 export async function findRunning(dataDir: string): Promise<{ url: string; adminUrl: string } | null> {
   const user = await findPostgresUser()
-  const real = await realpath(dataDir)
+  const real = await realpath(dataDir).catch(() => null)
+  if (!user || real === null) return null
   const passwords = await readPasswords(passwordsPath(real, user))
   for (const directory of [directoryIn(real, user), sharedDirectory(real, user)]) {
     const postmaster = await readPostmaster(directory).catch(() => null)
@@ -160,7 +161,7 @@ async function claim(dataDir: string): Promise<Lock> {
 }
 
 async function prepare(dataDir: string, log: Logger): Promise<Place> {
-  const user = await findPostgresUser()
+  const user = await ensurePostgresUser()
   const binaries = await findBinaries(user, { elsewhere: SHARED_DIRECTORY, log })
   const directory = await chooseDirectory(dataDir, { user, log })
   const isNew = (await readFileIfAny(join(directory, 'PG_VERSION'))) === null

@@ -38,7 +38,9 @@ export function startEars({ settings, log }: { settings: pg.ClientConfig; log: L
     }
     current = client
     // Nothing else is sent on this connection, and only a statement shows that the server is gone.
-    ping = setInterval(() => client.query('SELECT 1').catch((error: unknown) => lose(client, error)), PING_MS)
+    ping = setInterval(() => {
+      client.query('SELECT 1').catch((error: unknown) => lose(client, error))
+    }, PING_MS)
     ping.unref()
     return client
   }

@@ -13,30 +13,28 @@ export interface OsUser {
 const NAME = 'postgres'
 const TIMEOUT_MS = 10_000
 
-/** Postgres refuses to run as root: then it runs as the user `postgres`, which is created if there is none. */
-export async function findPostgresUser(): Promise<OsUser> {
+/** Whom Postgres runs as: this user, or, since it refuses to run as root, the user `postgres`. Null if there is none. */
+export async function findPostgresUser(): Promise<OsUser | null> {
   const [uid, gid] = [process.getuid?.() ?? -1, process.getgid?.() ?? -1]
-  if (uid !== 0) return { uid, gid }
-  const found = await lookUp()
+  return uid === 0 ? await lookUp() : { uid, gid }
+}
+
+/** The same, creating the user `postgres` if there is none. */
+export async function ensurePostgresUser(): Promise<OsUser> {
+  const found = await findPostgresUser()
   if (found) return found
-  try {
-    await promisify(execFile)(
-      'useradd',
-      ['--system', '--user-group', '--no-create-home', '--shell', '/bin/false', NAME],
-      {
-        timeout: TIMEOUT_MS,
-      },
-    )
-  } catch (cause) {
-    // Another process may have created it in the meantime.
-    const created = await lookUp()
-    if (created) return created
-    const message = 'as root, the embedded Postgres needs a user named postgres, and none could be created:'
-    throw new GatewayError('config', `${message} add one, or run as an ordinary user, or set store.url`, { cause })
-  }
+  const args = ['--system', '--user-group', '--no-create-home', '--shell', '/bin/false', NAME]
+  const failed: unknown = await promisify(execFile)('useradd', args, { timeout: TIMEOUT_MS }).then(
+    () => null,
+    (error: unknown) => error,
+  )
+  // Also if that failed: another process may have created it at the same moment.
   const created = await lookUp()
   if (created) return created
-  throw new GatewayError('config', 'the user postgres was created, but is not in /etc/passwd: set store.url')
+  const message = 'as root, the embedded Postgres needs a user named postgres, and none could be created:'
+  throw new GatewayError('config', `${message} add one, or run as an ordinary user, or set store.url`, {
+    cause: failed,
+  })
 }
 
 async function lookUp(): Promise<OsUser | null> {

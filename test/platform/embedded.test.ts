@@ -115,6 +115,7 @@ const log = createLogger({ level: 'silent' })
 
 describe('startEmbedded', () => {
   it('starts a Postgres that only this user and this machine can reach, and starts it again with its data', async () => {
+    expect(await findRunning(dataDir)).toBeNull()
     // With the settings it has outside of tests.
     const first: Embedded = await startEmbedded({ dataDir, log })
     const [now] = await query(
