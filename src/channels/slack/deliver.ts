@@ -1,14 +1,16 @@
 import type { CardDetail, Delivery, DeliveryResult } from '../../domain/channel.ts'
+import { GatewayError } from '../../domain/error.ts'
 import type { Clock } from '../../platform/clock.ts'
 import type { Logger } from '../../platform/logger.ts'
 import { renderCard, renderLeast } from './card.ts'
 import type { SlackAnswer, SlackFailure } from './client.ts'
-import { type MessageRef, type Messages, readRef } from './messages.ts'
+import { type FoundMessage, type MessageRef, type Messages, readRef } from './messages.ts'
 import type { CardView } from './parts.ts'
 import type { Workspace } from './workspace.ts'
 
 /** Younger than this, nobody can have tried to post a card before and not known how it ended. */
 const FRESH_MS = 5000
+const MAX_UNSURE = 1000
 /** Longer than what makes a card fresh, so that a repetition looks for a message that was posted after all. */
 const RETRY_MS = FRESH_MS + 1000
 /** For what only an operator can mend: a token, a channel. */
@@ -42,7 +44,10 @@ const NO_HISTORY = new Set(['missing_scope', 'method_not_supported_for_channel_t
 
 const LOST = 'The first message about this approval could not be found or changed; this one stands in its place.'
 
-/** Says what a delivery owes its reviewers, and says so at most once where Slack lets it be known. */
+/**
+ * Posts and changes messages, each card once as far as Slack lets that be known. It rejects where a card may have been
+ * posted and that cannot be found out; everything else that goes wrong is a result.
+ */
 export function createDeliver(parts: {
   readonly messages: Messages
   readonly workspace: (signal: AbortSignal) => Promise<SlackAnswer<Workspace>>
@@ -52,29 +57,44 @@ export function createDeliver(parts: {
   readonly log: Logger
 }): (delivery: Delivery, signal: AbortSignal) => Promise<DeliveryResult> {
   const { messages, workspace, detail, publicUrl, clock, log } = parts
+  /** Approvals whose card this process posted without an answer. */
+  const unsure = new Set<string>()
 
   async function deliver(delivery: Delivery, signal: AbortSignal): Promise<DeliveryResult> {
     const posted = readRef(delivery.posted)
     if (posted) return change(delivery, posted, signal)
+    if (!mayHaveBeenPosted(delivery)) return post(delivery, signal)
 
-    const mayHaveBeenPosted = delivery.kind === 'result' || clock.now() - delivery.approval.createdAt > FRESH_MS
-    if (!mayHaveBeenPosted) return post(delivery, signal)
     const lost = await findLost(delivery, signal)
-    if (!lost.ok) return giveBack(delivery, lost)
-    if (lost.data) return change(delivery, lost.data, signal)
-    return post(delivery, signal, delivery.kind === 'result' ? { note: LOST } : {})
+    if (!lost.ok) return delivery.kind === 'card' ? failUnsure(delivery, lost) : giveBack(delivery, lost)
+    if (lost.data === 'unreadable' || lost.data === null) {
+      return post(delivery, signal, delivery.kind === 'result' ? { note: LOST } : {})
+    }
+    return delivery.kind === 'card' ? delivered(lost.data, lost.data.root) : change(delivery, lost.data, signal)
   }
 
-  async function findLost(delivery: Delivery, signal: AbortSignal) {
+  function mayHaveBeenPosted({ kind, approval }: Delivery): boolean {
+    return kind === 'result' || unsure.has(approval.id) || clock.now() - approval.createdAt > FRESH_MS
+  }
+
+  /** Null if the channel has no such message, `unreadable` if it cannot be looked at. */
+  async function findLost(
+    { approval }: Delivery,
+    signal: AbortSignal,
+  ): Promise<SlackAnswer<FoundMessage | null | 'unreadable'>> {
     const own = await workspace(signal)
     if (!own.ok) return own
-    const found = await messages.find(delivery.approval, own.data, signal)
-    if (found.ok || found.kind !== 'refused' || !NO_HISTORY.has(found.error)) return found
+    const found = await messages.find(approval, own.data, signal)
+    if (!isRefused(found, NO_HISTORY)) return found
     log.warn({ error: found.error }, 'Slack does not let the channel be read: a card may appear twice after a crash')
-    return { ok: true as const, data: null }
+    return { ok: true, data: 'unreadable' }
   }
 
-  async function change(delivery: Delivery, ref: MessageRef & { root?: string }, signal: AbortSignal) {
+  async function change(
+    delivery: Delivery,
+    ref: MessageRef & { readonly root?: string },
+    signal: AbortSignal,
+  ): Promise<DeliveryResult> {
     const { approval } = delivery
     const view = viewOf(delivery)
     let answer = await messages.update(approval, renderCard(view), { ref, signal })
@@ -104,8 +124,28 @@ export function createDeliver(parts: {
       )
       answer = await messages.post(approval, renderLeast(view), { threadTs, signal })
     }
-    if (!answer.ok) return giveBack(delivery, answer)
+    if (!answer.ok)
+      return answer.kind === 'unreachable' ? lookAfter(delivery, answer, signal) : giveBack(delivery, answer)
     return delivered(answer.data, threadTs)
+  }
+
+  /** There was no answer to a post: is the message there? */
+  async function lookAfter(delivery: Delivery, failure: SlackFailure, signal: AbortSignal): Promise<DeliveryResult> {
+    const found = await findLost(delivery, signal)
+    if (found.ok && found.data === null) return giveBack(delivery, failure)
+    if (found.ok && found.data !== 'unreadable' && found.data !== null) return delivered(found.data, found.data.root)
+    return delivery.kind === 'card' ? failUnsure(delivery, failure) : giveBack(delivery, failure)
+  }
+
+  /**
+   * A card may be in the channel, and it cannot be found out now. That is a fault and not a `retry`, which would say that
+   * nothing was posted: then nobody would take the buttons away, were it decided before the next attempt.
+   */
+  function failUnsure({ approval }: Delivery, failure: SlackFailure): never {
+    unsure.add(approval.id)
+    const [oldest] = unsure
+    if (unsure.size > MAX_UNSURE && oldest !== undefined) unsure.delete(oldest)
+    throw new GatewayError('upstream', `Slack: a card may or may not have been posted (${describe(failure)})`)
   }
 
   function threadOf({ conversation }: Delivery): string | null {
@@ -145,6 +185,11 @@ export function createDeliver(parts: {
   }
 
   return deliver
+}
+
+function describe(failure: SlackFailure): string {
+  if (failure.kind === 'unreachable') return failure.cause
+  return failure.kind === 'refused' ? failure.error : 'rate limited'
 }
 
 function isRefused<T>(

@@ -26,15 +26,15 @@ export function createHttpReceiver(parts: {
   readonly onRefused: () => void
 }): { readonly receiver: Receiver; readonly plugin: FastifyPluginAsync } {
   const { signingSecret, clock, log, onRefused } = parts
-  let process: Process | null = null
+  let handle: Process | null = null
 
   const receiver: Receiver = {
     init(app) {
-      process = (event) => app.processEvent(event)
+      handle = (event) => app.processEvent(event)
     },
     start: async () => {},
     stop: async () => {
-      process = null
+      handle = null
     },
   }
 
@@ -53,8 +53,8 @@ export function createHttpReceiver(parts: {
       }
       const payload = readPayload(body)
       if (!payload) return reply.code(400).send()
-      if (!process) return reply.code(503).send()
-      const answer = await acknowledge(process, payload, log)
+      if (!handle) return reply.code(503).send()
+      const answer = await acknowledge(handle, payload, log)
       return answer === null ? reply.code(200).send() : reply.code(200).type('application/json').send(answer)
     })
   }
@@ -62,12 +62,12 @@ export function createHttpReceiver(parts: {
 }
 
 /** What the app acknowledges with, as JSON; null for a bare acknowledgement. */
-function acknowledge(process: Process, body: Record<string, unknown>, log: Logger): Promise<string | null> {
+function acknowledge(handle: Process, body: Record<string, unknown>, log: Logger): Promise<string | null> {
   return new Promise((resolve) => {
     const ack = async (answer?: unknown) => {
       resolve(typeof answer === 'object' && answer !== null ? JSON.stringify(answer) : null)
     }
-    process({ body, ack })
+    handle({ body, ack })
       .catch((error: unknown) => log.error({ err: error }, 'a callback of Slack could not be handled'))
       // Whatever happened, Slack is not left waiting.
       .finally(() => resolve(null))

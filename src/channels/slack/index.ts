@@ -3,7 +3,6 @@ import type { FastifyPluginAsync } from 'fastify'
 import { z } from 'zod'
 import type { Desk, RunningChannel } from '../../domain/channel.ts'
 import { GatewayError } from '../../domain/error.ts'
-import type { Person } from '../../domain/principal.ts'
 import type { Clock } from '../../platform/clock.ts'
 import type { Logger } from '../../platform/logger.ts'
 import type { Metrics } from '../../platform/metrics.ts'
@@ -18,7 +17,7 @@ import { createMembers } from './members.ts'
 import { createMessages } from './messages.ts'
 import { type SlackOptions, slackOptions } from './options.ts'
 import { createPresses, type ModalAnswer } from './presses.ts'
-import { createRecognise } from './recognise.ts'
+import { createRecognise, type FindPerson } from './recognise.ts'
 import { createRefresh } from './refresh.ts'
 import { createSocket } from './socket.ts'
 import { createWorkspace } from './workspace.ts'
@@ -68,7 +67,13 @@ async function start(parts: SlackParts): Promise<RunningChannel> {
   const messages = createMessages(client, options.channel)
   const presses = createPresses({
     desk,
-    recognise: createRecognise({ workspace, members: createMembers(client, clock), findPerson, log }),
+    recognise: createRecognise({
+      workspace,
+      members: createMembers(client, clock),
+      findPerson,
+      accounts: options.people,
+      log,
+    }),
     tell: createTell({
       client,
       apiUrl,

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { type Party, parseParty } from '../../domain/principal.ts'
+import { parseParty } from '../../domain/principal.ts'
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/
 
@@ -58,9 +58,3 @@ export const slackOptions = z
   })
 
 export type SlackOptions = z.output<typeof slackOptions>
-
-/** Whom the configuration says a Slack account belongs to; null if nobody. `teamUserKey` is `T024BE7LD/U061F7AUR`. */
-export function linkedParty(options: Pick<SlackOptions, 'people'>, teamUserKey: string): Party | null {
-  const text = Object.hasOwn(options.people, teamUserKey) ? options.people[teamUserKey] : undefined
-  return text === undefined ? null : parseParty(text)
-}

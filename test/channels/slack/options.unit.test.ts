@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { linkedParty, slackOptions } from '../../../src/channels/slack/options.ts'
+import { slackOptions } from '../../../src/channels/slack/options.ts'
 
 const valid = { bot_token: 'xoxb-1-2-three', app_token: 'xapp-1-A0-2-three', channel: 'C0123456789' }
 
@@ -48,16 +48,5 @@ describe('channels.slack', () => {
     const schema = z.object({ properties: z.record(z.string(), z.object({ description: z.string() })) })
     const { properties } = schema.parse(z.toJSONSchema(slackOptions, { io: 'input' }))
     expect(Object.keys(properties)).toHaveLength(7)
-  })
-})
-
-describe('linkedParty', () => {
-  const options = slackOptions.parse({ ...valid, people: { 'T024/U061': 'https://idp.example.com|alice' } })
-
-  it('finds whom an account belongs to, and nobody else', () => {
-    expect(linkedParty(options, 'T024/U061')).toEqual({ issuer: 'https://idp.example.com', subject: 'alice' })
-    for (const key of ['T024/U062', 'T025/U061', 'constructor', '__proto__', 'toString']) {
-      expect(linkedParty(options, key)).toBeNull()
-    }
   })
 })

@@ -5,7 +5,7 @@ import { fastify } from 'fastify'
 import { slack, type Timing } from '../../../src/channels/slack/index.ts'
 import { slackOptions } from '../../../src/channels/slack/options.ts'
 import type { Delivery, DeliveryResult, RunningChannel } from '../../../src/domain/channel.ts'
-import type { Person } from '../../../src/domain/principal.ts'
+import { type Person, parseParty } from '../../../src/domain/principal.ts'
 import { type Clock, systemClock } from '../../../src/platform/clock.ts'
 import { createLogger } from '../../../src/platform/logger.ts'
 import { createMetrics } from '../../../src/platform/metrics.ts'
@@ -56,10 +56,7 @@ export async function startRig({
   const fake = await startFakeSlack({ clock })
   for (const id of ['U0ALICE', 'U0BOB', 'U0ERIN']) fake.addUser({ id })
   before(fake)
-  const people = new Map([
-    [`${fake.state.teamId}/U0ALICE`, makePerson('alice')],
-    [`${fake.state.teamId}/U0BOB`, makePerson('bob')],
-  ])
+  const people = new Map([makePerson('alice'), makePerson('bob')].map((person) => [person.subject, person]))
   const written: string[] = []
   const destination = new PassThrough()
   destination.on('data', (line: Buffer) => written.push(String(line)))
@@ -72,10 +69,14 @@ export async function startRig({
       ...secrets,
       channel: 'C024FAKE',
       detail,
+      people: {
+        [`${fake.state.teamId}/U0ALICE`]: 'https://idp.example.com|alice',
+        [`${fake.state.teamId}/U0BOB`]: 'https://idp.example.com|bob',
+      },
       api_url: fake.apiUrl,
     }),
     desk,
-    findPerson: (key) => people.get(key) ?? null,
+    findPerson: (key, accounts) => people.get(parseParty(accounts[key] ?? '')?.subject ?? '') ?? null,
     publicUrl: 'https://approvals.example.com',
     registerRoute: (plugin) => void listener.register(plugin),
     log: createLogger({ level: 'debug', destination }),

@@ -145,8 +145,6 @@ export function createFakeDesk(approval = makeApproval(), card = makeCard()): Fa
   return desk
 }
 
-export type Blocks = readonly Record<string, unknown>[]
-
 /** Every string in blocks, with the kind of element it stands in. */
 export function textsOf(value: unknown, kind = ''): { kind: string; key: string; text: string }[] {
   if (Array.isArray(value)) return value.flatMap((item) => textsOf(item, kind))
