@@ -3,6 +3,7 @@ import type { FastifyPluginAsync } from 'fastify'
 import { z } from 'zod'
 import type { Desk, RunningChannel } from '../../domain/channel.ts'
 import { GatewayError } from '../../domain/error.ts'
+import type { Person } from '../../domain/principal.ts'
 import type { Clock } from '../../platform/clock.ts'
 import type { Logger } from '../../platform/logger.ts'
 import type { Metrics } from '../../platform/metrics.ts'
@@ -17,7 +18,7 @@ import { createMembers } from './members.ts'
 import { createMessages } from './messages.ts'
 import { type SlackOptions, slackOptions } from './options.ts'
 import { createPresses, type ModalAnswer } from './presses.ts'
-import { createRecognise, type FindPerson } from './recognise.ts'
+import { createRecognise } from './recognise.ts'
 import { createRefresh } from './refresh.ts'
 import { createSocket } from './socket.ts'
 import { createWorkspace } from './workspace.ts'
@@ -71,7 +72,6 @@ async function start(parts: SlackParts): Promise<RunningChannel> {
       workspace,
       members: createMembers(client, clock),
       findPerson,
-      accounts: options.people,
       log,
     }),
     tell: createTell({

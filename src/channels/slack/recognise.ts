@@ -10,11 +10,6 @@ export type Recognised =
   | { readonly fault: null; readonly key: string; readonly person: Person }
   | { readonly fault: Fault; readonly key: string }
 
-export type FindPerson = (
-  teamUserKey: string,
-  accounts: Readonly<Record<string, string>>,
-) => Person | null | Promise<Person | null>
-
 export type Recognise = (payload: Press | Submission, signal: AbortSignal) => Promise<Recognised>
 
 /**
@@ -24,12 +19,10 @@ export type Recognise = (payload: Press | Submission, signal: AbortSignal) => Pr
 export function createRecognise(parts: {
   readonly workspace: (signal: AbortSignal) => Promise<SlackAnswer<Workspace>>
   readonly members: Members
-  readonly findPerson: FindPerson
-  /** Of the configuration: from `team id/user id` to `issuer|subject`. */
-  readonly accounts: Readonly<Record<string, string>>
+  readonly findPerson: (teamUserKey: string) => Person | null | Promise<Person | null>
   readonly log: Logger
 }): Recognise {
-  const { workspace, members, findPerson, accounts, log } = parts
+  const { workspace, members, findPerson, log } = parts
 
   return async (payload, signal) => {
     const key = `${payload.user.team_id ?? payload.team.id}/${payload.user.id}`
@@ -40,7 +33,7 @@ export function createRecognise(parts: {
     const fault = await members.check(payload.user.id, teamId, signal)
     if (fault) return { fault, key }
     try {
-      const person = await findPerson(key, accounts)
+      const person = await findPerson(key)
       return person ? { fault: null, key, person } : { fault: 'unlinked', key }
     } catch (error) {
       log.error({ err: error }, 'the person behind a Slack account could not be looked up')
