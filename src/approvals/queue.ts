@@ -9,6 +9,7 @@ import { expireOverdue, withdraw, withdrawAll } from './end.ts'
 import { finish, readCall } from './finish.ts'
 import type { Ground } from './ground.ts'
 import { createHolding } from './hold.ts'
+import { openLane } from './lane.ts'
 import type { HoldOptions } from './options.ts'
 import { createOutbox, type Outbox, type OutboxTiming } from './outbox.ts'
 import { findOwnCall, type OwnCall } from './own.ts'
@@ -90,14 +91,25 @@ export interface QueueTiming {
 
 const TIMING: QueueTiming = { pollMs: 1000, sweepMs: 5000, outbox: {}, runner: {} }
 
-export function createQueue(ground: Ground, parts: Parts): Queue {
-  const { database, keys, log } = ground
+/** Approvals that one transaction expires because somebody waits for them; the rest is seen again at the next look. */
+const MOST_EXPIRED = 200
+
+/**
+ * Connections of the pool that approvals use at once. Opening them has a lane of its own: when thousands of calls are held
+ * in one moment, votes and spends do not queue behind them.
+ */
+const LANES = { holding: 3, rest: 5 }
+
+export function createQueue(given: Ground, parts: Parts): Queue {
+  const { database, keys, log } = given
+  const ground: Ground = { ...given, database: openLane(database, { atOnce: LANES.rest }) }
+  const holding: Ground = { ...given, database: openLane(database, { atOnce: LANES.holding }) }
   const { options, clock, draining, replicaId } = parts
   const timing: QueueTiming = { ...TIMING, ...parts.timing }
   const standing: Standing = parts.standing ?? (async (voter) => voter)
   const waiter = createWaiter({
     look: (ids) => glimpse(ground, ids),
-    expire: (ids) => expireOverdue(ground, { ids, most: ids.length }),
+    expire: (ids) => expireOverdue(ground, { ids, most: MOST_EXPIRED }),
     clock,
     log,
     pollMs: timing.pollMs,
@@ -105,7 +117,7 @@ export function createQueue(ground: Ground, parts: Parts): Queue {
   let running: { outbox: Outbox; runner: Runner; stopSweeper(): Promise<void> } | null = null
 
   return {
-    hold: createHolding(ground, parts),
+    hold: createHolding(holding, parts),
     settle: createSettling(ground, { waiter, draining }),
     spend: createSpending(ground, { clock, replicaId, standing, persistHead: parts.persistHead }),
     vote: createVoting(ground),
@@ -161,7 +173,7 @@ export function createQueue(ground: Ground, parts: Parts): Queue {
 
   /** Why an approval that was open a moment ago cannot be used. */
   async function explain(id: string): Promise<Refusal> {
-    const held = await readHeld(database, keys, { id })
+    const held = await readHeld(ground.database, keys, { id })
     return held ? refuseFor(approvalOf(held)) : refuse('withdrawn', `Not executed. There is no approval ${id}.`)
   }
 }
