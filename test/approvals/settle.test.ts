@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { withdrawAllWithin } from '../../src/approvals/end.ts'
 import type { Database } from '../../src/platform/database.ts'
 import { agent, ballot, codeOf, granted, judged, makeCall, person, verdict } from './parts.ts'
 import { hold, openWorld, type World } from './world.ts'
@@ -142,6 +143,16 @@ describe('waiting for a decision', () => {
     await queue.withdrawAll({ reason: 'store_failover', openedBefore: rows[0]?.now ?? new Date() })
     expect(await world.stateOf(before.id)).toBe('withdrawn')
     expect(await world.stateOf(after.id)).toBe('pending')
+  })
+
+  it("withdraws all that is open in an operator's transaction, with an entry for each", async () => {
+    const { queue } = world.openReplica()
+    const approval = await hold(queue, makeCall({ principal: agent('w15') }))
+    await world.store.database.transaction(async (tx) => {
+      await world.audit.within(tx, await withdrawAllWithin(tx))
+    })
+    expect(await queue.find(approval.id)).toMatchObject({ approval: { state: 'withdrawn', reason: 'store_failover' } })
+    expect((await world.entriesOf(approval.id)).map((entry) => entry.kind)).toEqual(['held', 'decided'])
   })
 
   it('holds no call that no rule holds', async () => {
