@@ -83,10 +83,11 @@ export function isBehind(error: unknown): boolean {
 
 /**
  * Whether the server said that it did nothing, for a reason that lies with it and not with the entries: no resources,
- * a wait cut short, a deadlock. Anything else that is a `GatewayError('store')` leaves open whether it took effect.
+ * a wait cut short, a deadlock, a missing function or right. Any other `GatewayError('store')` leaves open whether the
+ * append took effect.
  */
 export function isRolledBack(error: unknown): boolean {
-  return /^(40|53|55P03|57014|25006|CS)/.test(sqlState(error) ?? '')
+  return /^(40|42|53|55P03|57014|25006|CS)/.test(sqlState(error) ?? '')
 }
 
 export async function readState(tx: Tx, knownSeq: number): Promise<StoreState> {
