@@ -75,7 +75,11 @@ export function describeApi(server: { publicUrl: string | null }): Schema {
 function describeNamed(): Schema {
   const registry = z.registry<{ id: string }>()
   for (const [id, schema] of Object.entries(NAMED)) registry.add(schema, { id })
-  const { schemas } = z.toJSONSchema(registry, { uri: reference, override: ({ jsonSchema }) => simplify(jsonSchema) })
+  const { schemas } = z.toJSONSchema(registry, {
+    uri: reference,
+    io: 'input',
+    override: ({ jsonSchema }) => simplify(jsonSchema),
+  })
   return Object.fromEntries(Object.entries(schemas).map(([id, { $schema, $id, ...schema }]) => [id, schema]))
 }
 

@@ -4,8 +4,8 @@ import { ASSURANCES, ROLES } from '../domain/principal.ts'
 import { APPROVAL_ID, readCursor } from './cursor.ts'
 
 /*
- * What travels between people's programs and the control listener. Requests are checked against these schemas, and the
- * OpenAPI document is made of them.
+ * What travels between people's programs and the control listener. Requests are checked against these schemas, strictly;
+ * who reads an answer by them ignores what a later release adds. The OpenAPI document is made of them.
  */
 
 const time = z.iso.datetime().describe('UTC, RFC 3339')
@@ -15,12 +15,12 @@ const sha256 = z
   .describe('Hexadecimal SHA-256')
 const count = z.int().min(0)
 
-export const partySchema = z.strictObject({
+export const partySchema = z.object({
   issuer: z.string().describe('The issuer, as the token’s `iss`'),
   subject: z.string(),
 })
 
-export const requesterSchema = z.strictObject({
+export const requesterSchema = z.object({
   issuer: z.string(),
   subject: z.string(),
   on_behalf_of: partySchema.nullable().describe('Whom the agent acts for, if a token said so'),
@@ -30,7 +30,7 @@ export const requesterSchema = z.strictObject({
   client: z.string().nullable().describe('The OAuth client its token was issued to'),
 })
 
-export const voteSchema = z.strictObject({
+export const voteSchema = z.object({
   reviewer: partySchema.extend({ name: z.string().nullable() }),
   decision: z.enum(['approve', 'deny']),
   reason: z.string().nullable(),
@@ -39,7 +39,7 @@ export const voteSchema = z.strictObject({
   at: time,
 })
 
-export const approvalSchema = z.strictObject({
+export const approvalSchema = z.object({
   id: z.string(),
   state: z.enum(STATES),
   call_id: z.string().describe('The call that opened it'),
@@ -50,7 +50,7 @@ export const approvalSchema = z.strictObject({
   rules: z.array(z.string()).describe('The rules that hold it, as `policy/rule`'),
   requirements: z
     .array(
-      z.strictObject({
+      z.object({
         rule: z.string(),
         reviewers: z.array(z.string()).describe('`group:finance`, `group:okta/finance`, `issuer|subject` or `*`'),
         quorum: z.int().min(1),
@@ -70,21 +70,21 @@ export const approvalSchema = z.strictObject({
 })
 
 export const cardSchema = z
-  .strictObject({
+  .object({
     approval: z.string(),
-    verified: z.strictObject({
+    verified: z.object({
       agent: z.string(),
       issuer: z.string(),
       onBehalfOf: z.string().nullable(),
       owner: z.string().nullable(),
       groups: z.array(z.string()),
     }),
-    derived: z.strictObject({
+    derived: z.object({
       upstream: z.string(),
       labels: z.record(z.string(), z.string()),
-      actions: z.array(z.strictObject({ verb: z.string(), resource: z.string() })),
+      actions: z.array(z.object({ verb: z.string(), resource: z.string() })),
       payload: z
-        .strictObject({
+        .object({
           mediaType: z.string().nullable(),
           bytes: count,
           text: z.string().nullable(),
@@ -93,11 +93,11 @@ export const cardSchema = z
         })
         .nullable(),
       digest: sha256,
-      rules: z.array(z.strictObject({ name: z.string(), message: z.string().nullable() })),
+      rules: z.array(z.object({ name: z.string(), message: z.string().nullable() })),
       notes: z.array(z.string()),
     }),
     claimed: z
-      .strictObject({
+      .object({
         reason: z.string().optional(),
         model: z.string().optional(),
         prompt: z.string().optional(),
@@ -108,15 +108,15 @@ export const cardSchema = z
     createdAt: count,
     expiresAt: count,
     needed: z.array(
-      z.strictObject({ reviewers: z.array(z.string()), quorum: z.int().min(1), isReasonRequired: z.boolean() }),
+      z.object({ reviewers: z.array(z.string()), quorum: z.int().min(1), isReasonRequired: z.boolean() }),
     ),
   })
   .describe('The card exactly as it is hashed: the SHA-256 of its canonical JSON (RFC 8785) is `card_hash`')
 
 export const exactCallSchema = z
-  .strictObject({
+  .object({
     head: z.record(z.string(), z.unknown()).describe('What stands around the body, in the protocol’s own terms'),
-    body: z.strictObject({
+    body: z.object({
       bytes: count,
       encoding: z.enum(['utf8', 'base64']).describe('How `content` writes the bytes'),
       content: z.string(),
@@ -124,30 +124,30 @@ export const exactCallSchema = z
   })
   .describe('The call exactly as it would be forwarded: nothing cut, nothing redacted')
 
-export const noticeSchema = z.strictObject({
-  code: z.enum(['observe_mode']),
+export const noticeSchema = z.object({
+  code: z.string().describe('`observe_mode`'),
   upstreams: z.array(z.string()),
   message: z.string(),
 })
 
 const notices = z.array(noticeSchema).describe('What everybody who looks has to know')
 
-export const shownSchema = z.strictObject({
+export const shownSchema = z.object({
   approval: approvalSchema,
   card: cardSchema.nullable().describe('Null once it was erased'),
   call: exactCallSchema.nullable().describe('Null once it can no longer be forwarded'),
   notices,
 })
 
-export const listedSchema = z.strictObject({
+export const listedSchema = z.object({
   approvals: z.array(approvalSchema).describe('Newest first'),
   next: z.string().nullable().describe('The `after` of the next page; null on the last'),
   notices,
 })
 
-export const votedSchema = z.strictObject({ approval: approvalSchema, notices })
+export const votedSchema = z.object({ approval: approvalSchema, notices })
 
-export const whoamiSchema = z.strictObject({
+export const whoamiSchema = z.object({
   issuer: z.string(),
   subject: z.string(),
   name: z.string().nullable(),
@@ -159,9 +159,9 @@ export const whoamiSchema = z.strictObject({
   notices,
 })
 
-export const signInSchema = z.strictObject({
+export const signInSchema = z.object({
   issuers: z.array(
-    z.strictObject({
+    z.object({
       name: z.string(),
       issuer: z.string(),
       client_id: z.string().describe('The OAuth client for votes, signed in to afresh each time'),
@@ -174,7 +174,7 @@ export const signInSchema = z.strictObject({
 
 export const openapiSchema = z.record(z.string(), z.unknown())
 
-export const problemSchema = z.strictObject({
+export const problemSchema = z.object({
   type: z.string(),
   title: z.string(),
   status: z.int(),

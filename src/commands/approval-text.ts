@@ -1,0 +1,141 @@
+import { makeVisible } from '../channels/slack/visible.ts'
+import type { ApprovalWire, NoticeWire, ShownWire } from '../control/wire.ts'
+
+/*
+ * An approval as text for a terminal. Everything in it that an agent could have chosen is made visible, and stays on
+ * lines of its own: it can neither move the cursor nor pretend to be a line of ours.
+ */
+
+const LABEL_WIDTH = 16
+
+/** One line an approval, under a heading. */
+export function formatList(approvals: readonly ApprovalWire[], now: number): readonly string[] {
+  if (approvals.length === 0) return ['There are none.']
+  const rows = approvals.map((approval) => [
+    approval.id,
+    approval.state,
+    makeVisible(approval.upstream),
+    makeVisible(`${approval.verb} ${approval.resource}`),
+    makeVisible(approval.requester.subject),
+    deadlineOf(approval, now),
+  ])
+  const table = [['ID', 'STATE', 'UPSTREAM', 'ACTION', 'AGENT', 'LEFT'], ...rows]
+  const widths = table.reduce<number[]>((most, row) => row.map((cell, at) => Math.max(most[at] ?? 0, cell.length)), [])
+  return table.map((row) =>
+    row
+      .map((cell, at) => cell.padEnd(widths[at] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  )
+}
+
+/** All that is known of an approval: the card, and the call exactly as it would be forwarded. */
+export function formatShown(shown: ShownWire, now: number): readonly string[] {
+  const { approval } = shown
+  return [
+    `Approval ${approval.id} is ${approval.state}${deadlineText(approval, now)}`,
+    ...(approval.reason === null ? [] : field('reason', approval.reason)),
+    '',
+    ...formatVerified(approval),
+    '',
+    ...formatDerived(shown),
+    '',
+    ...formatClaimed(shown),
+    '',
+    ...formatNeeds(approval),
+    ...field('card hash', approval.card_hash),
+  ]
+}
+
+export function formatNotices(notices: readonly NoticeWire[]): readonly string[] {
+  return notices.map(({ message }) => `! ${makeVisible(message)}`)
+}
+
+function formatVerified({ requester }: ApprovalWire): readonly string[] {
+  const { on_behalf_of: onBehalfOf, owner } = requester
+  return [
+    'Verified: who calls',
+    ...field('agent', requester.subject),
+    ...field('issuer', requester.issuer),
+    ...field('on behalf of', onBehalfOf ? partyText(onBehalfOf) : 'nobody'),
+    ...field('owner', owner ? partyText(owner) : 'none'),
+    ...requester.actors.flatMap((actor) => field('through', partyText(actor))),
+    ...field('groups', requester.groups.join(', ') || 'none'),
+  ]
+}
+
+function formatDerived({ approval, card, call }: ShownWire): readonly string[] {
+  const actions = card?.derived.actions ?? [approval]
+  const labels = Object.entries(card?.derived.labels ?? {}).map(([name, value]) => ` ${name}=${value}`)
+  return [
+    'Derived from the call: what it would do',
+    ...field('upstream', approval.upstream + labels.join('')),
+    ...actions.flatMap(({ verb, resource }) => field('action', `${verb} ${resource}`)),
+    ...approval.rules.flatMap((rule) => field('held by', rule)),
+    ...(card?.derived.notes ?? []).flatMap((note) => field('note', note)),
+    ...field('digest', approval.digest),
+    ...(call ? formatCall(call) : field('call', 'no longer kept')),
+  ]
+}
+
+function formatCall({ head, body }: NonNullable<ShownWire['call']>): readonly string[] {
+  const text = body.encoding === 'utf8'
+  const how = text ? 'bytes, whole' : 'bytes that are not text, whole, in base64'
+  return [
+    ...field('call', 'exactly as it would be forwarded'),
+    ...quote(JSON.stringify(head, null, 2)),
+    ...field('body', `${body.bytes} ${how}`),
+    ...quote(text ? body.content : body.content.replace(/.{76}/g, '$&\n')),
+  ]
+}
+
+function formatClaimed({ card }: ShownWire): readonly string[] {
+  const claims = Object.entries(card?.claimed ?? {}).filter(([, value]) => value !== undefined)
+  return [
+    'Claimed by the agent: nobody checked it',
+    ...(claims.length === 0 ? ['  nothing'] : claims.flatMap(([name, value]) => field(name, String(value)))),
+  ]
+}
+
+function formatNeeds({ requirements, votes }: ApprovalWire): readonly string[] {
+  return [
+    'Needs',
+    ...requirements.map(({ rule, reviewers, quorum, reason_required: needsReason }) => {
+      const who = `${quorum} of ${reviewers.join(', ')}`
+      return `  ${makeVisible(`${who}, for ${rule}${needsReason ? '; with a reason' : ''}`)}`
+    }),
+    ...votes.map(({ reviewer, decision, reason, via, at }) => {
+      const who = `${reviewer.name ?? reviewer.subject} (${partyText(reviewer)})`
+      return `  ${makeVisible(`${decision} by ${who} through ${via} at ${at}${reason === null ? '' : `: ${reason}`}`)}`
+    }),
+  ]
+}
+
+function field(label: string, value: string): readonly string[] {
+  return [`  ${label.padEnd(LABEL_WIDTH)}${makeVisible(value)}`]
+}
+
+/** Lines that are not ours, marked as such. */
+function quote(text: string): readonly string[] {
+  if (text === '') return ['  | (empty)']
+  return makeVisible(text, { isMultiline: true })
+    .split('\n')
+    .map((line) => `  | ${line}`)
+}
+
+function partyText({ issuer, subject }: { readonly issuer: string; readonly subject: string }): string {
+  return `${issuer}|${subject}`
+}
+
+function deadlineText(approval: ApprovalWire, now: number): string {
+  const left = deadlineOf(approval, now)
+  if (left === '') return ''
+  return approval.state === 'pending' ? `; ${left} left to decide` : `; ${left} left to use it`
+}
+
+function deadlineOf({ state, expires_at: expiresAt, use_by: useBy }: ApprovalWire, now: number): string {
+  const end = state === 'pending' ? expiresAt : state === 'approved' ? useBy : null
+  if (end === null) return ''
+  const seconds = Math.max(0, Math.round((Date.parse(end) - now) / 1000))
+  return seconds >= 120 ? `${Math.floor(seconds / 60)} min` : `${seconds} s`
+}

@@ -1,0 +1,34 @@
+import { listedSchema } from '../control/wire.ts'
+import { STATES } from '../domain/approval.ts'
+import { formatList, formatNotices } from './approval-text.ts'
+import { defineCommand } from './cli.ts'
+import { writeJson } from './json.ts'
+import { ISSUER_OPTION, JSON_OPTION, type PersonContext, URL_OPTION } from './person-context.ts'
+import { signInToRead } from './sign-in-as.ts'
+
+export const approvalsList = defineCommand({
+  summary: 'Lists the approvals you may see',
+  options: {
+    state: { type: 'string', multiple: true, doc: `Only these: ${STATES.join(', ')}; those still open if left out` },
+    upstream: { type: 'string', value: 'name', doc: 'Only those of this upstream' },
+    limit: { type: 'string', value: 'count', doc: 'At most so many, up to 100; 50 if left out' },
+    after: { type: 'string', value: 'next', doc: 'The page after the one that said this' },
+    url: URL_OPTION,
+    issuer: ISSUER_OPTION,
+    json: JSON_OPTION,
+  },
+  async run({ options }, context: PersonContext) {
+    const client = await signInToRead({ url: options.url, issuer: options.issuer }, context)
+    const query = new URLSearchParams()
+    if (options.state.length > 0) query.set('state', options.state.join(','))
+    for (const name of ['upstream', 'limit', 'after'] as const) {
+      const value = options[name]
+      if (value !== undefined) query.set(name, value)
+    }
+    const page = await client.get(`/v1/approvals?${query}`, listedSchema)
+    if (options.json) return context.out(writeJson(page))
+    for (const line of formatNotices(page.notices)) context.err(line)
+    for (const line of formatList(page.approvals, context.clock.now())) context.out(line)
+    if (page.next !== null) context.err(`There are more: --after ${page.next}`)
+  },
+})
