@@ -1,7 +1,7 @@
 import { GatewayError } from '../domain/error.ts'
 import type { Json } from '../domain/json.ts'
 
-// Printable ASCII but the quotation mark and the backslash: nearly every text of an entry. Saves a sixth of its cost.
+// Printable ASCII but the quotation mark and the backslash: nearly every text of an entry.
 const NOTHING_TO_ESCAPE = /^[ !#-[\]-~]*$/
 
 /**
@@ -36,7 +36,7 @@ function writeComposite(value: object): string {
 
 function sortedNames(value: object): readonly string[] {
   const names = Object.keys(value)
-  // Bodies are written in order already, and to see that costs a tenth of sorting them.
+  // Bodies are written in order already, and need no sorting.
   return names.every((name, index) => index === 0 || (names[index - 1] ?? '') < name) ? names : names.sort()
 }
 
