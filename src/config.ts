@@ -218,3 +218,8 @@ function checkConfig(config: Config): { path: PropertyKey[]; message: string }[]
   for (const message of checkIssuers(config.agent_issuers, config.people)) problems.push({ path: ['people'], message })
   return problems
 }
+
+/** What the command line takes from the environment. Nothing else of the program reads it, but for substitutions. */
+export function readEnvironment(): { configHome: string | undefined; controlUrl: string | null } {
+  return { configHome: process.env['XDG_CONFIG_HOME'], controlUrl: process.env['COUNTERSIGN_URL'] ?? null }
+}

@@ -1,16 +1,24 @@
 #!/usr/bin/env node
+import { homedir } from 'node:os'
 import { slack } from './channels/slack/index.ts'
+import { approvals } from './commands/approvals.ts'
 import { auditExportCommand } from './commands/audit-export.ts'
 import { auditVerifyCommand } from './commands/audit-verify.ts'
 import { dispatch, type Group } from './commands/cli.ts'
 import { configCheckCommand } from './commands/config-check.ts'
 import { configSchemaCommand } from './commands/config-schema.ts'
 import { initCommand } from './commands/init.ts'
+import { login } from './commands/login.ts'
+import { logout } from './commands/logout.ts'
 import { migrateCommand } from './commands/migrate.ts'
 import type { Context, Kinds } from './commands/parts.ts'
+import { settingsFolder } from './commands/person-context.ts'
 import { policyCheckCommand, policyExplainCommand, policyPublishCommand, policyTestCommand } from './commands/policy.ts'
 import { serveCommand } from './commands/serve.ts'
 import { storeRecoverCommand } from './commands/store-recover.ts'
+import { openTerminal } from './commands/terminal.ts'
+import { readEnvironment } from './config.ts'
+import { systemClock } from './platform/clock.ts'
 import { createLogger } from './platform/logger.ts'
 import { http } from './protocols/http/index.ts'
 
@@ -31,6 +39,9 @@ const commands = group('An identity-aware gateway for AI agents', {
   serve: serveCommand,
   migrate: migrateCommand,
   config: group('The configuration', { check: configCheckCommand, schema: configSchemaCommand }),
+  login,
+  logout,
+  approvals,
   policy: group('The policies', {
     check: policyCheckCommand,
     test: policyTestCommand,
@@ -41,15 +52,20 @@ const commands = group('An identity-aware gateway for AI agents', {
   store: group('The store', { recover: storeRecoverCommand }),
 })
 
+const interrupted = new AbortController()
+process.once('SIGINT', () => interrupted.abort())
+const { configHome, controlUrl } = readEnvironment()
+
 const context: Context = {
   kinds,
+  ...openTerminal({ input: process.stdin, output: process.stdout, error: process.stderr }, interrupted.signal),
   isTerminal: process.stderr.isTTY === true,
-  out: (line) => void process.stdout.write(`${line}\n`),
-  err: (line) => void process.stderr.write(`${line}\n`),
+  signal: interrupted.signal,
+  clock: systemClock,
+  configDir: settingsFolder(configHome, homedir()),
+  defaultUrl: controlUrl,
   openLog: (level) => createLogger({ level }),
-  get quietLog() {
-    return createLogger({ level: 'warn', destination: process.stderr })
-  },
+  quietLog: createLogger({ level: 'warn', destination: process.stderr }),
 }
 
 process.exitCode = await dispatch({ name: 'countersign', group: commands }, process.argv.slice(2), context)

@@ -5,7 +5,7 @@ import type { RunningChannel } from '../domain/channel.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { HttpParts } from '../protocols/http/index.ts'
 import type { RunningProtocol } from '../transports/protocol.ts'
-import type { Printer } from './cli.ts'
+import type { PersonContext } from './person-context.ts'
 
 /** Everything a protocol may be given; each takes what it needs. */
 export type ProtocolParts = Omit<HttpParts, 'upstreams'> & { readonly upstreams: readonly object[] }
@@ -35,7 +35,7 @@ export interface Kinds {
 }
 
 /** What every command is run with. */
-export interface Context extends Printer {
+export interface Context extends PersonContext {
   readonly kinds: Kinds
   /** Whether people read along, so that progress may be shown. */
   readonly isTerminal: boolean
