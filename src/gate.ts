@@ -1,4 +1,4 @@
-import type { Approval } from './domain/approval.ts'
+import type { Approval, Spent } from './domain/approval.ts'
 import type { Arrival, Credential, Exchange, Intent, Outcome, Sealed, Stored } from './domain/call.ts'
 import type { Principal } from './domain/principal.ts'
 import { isRefusal, type Refusal } from './domain/refusal.ts'
@@ -24,14 +24,13 @@ export interface Parts {
     /** The bytes that were approved. */
     recall(approval: Approval): Promise<Stored | Refusal>
     /** Uses the approval up, if it still meets the verdict of this moment and is bound to this digest. */
-    spend(approval: Approval, call: Exchange, terms: { verdict: Verdict; digest: Buffer }): Promise<Approval | Refusal>
+    spend(approval: Approval, call: Exchange, terms: { verdict: Verdict; digest: Buffer }): Promise<Spent | Refusal>
     withdraw(approval: Approval, judged: Judged): Promise<Refusal>
   }
-  /** Runs the work while the principal may go on, and aborts its signal when it may not. */
+  /** Begins the work if the principal may go on, before `startBy`, and aborts its signal when it may not any more. */
   underWatch(
     call: Exchange,
-    intent: Intent,
-    verdict: Verdict,
+    terms: { intent: Intent; verdict: Verdict; startBy: number | null },
     work: (watch: { signal: AbortSignal; spendBytes(count: number): boolean }) => Promise<Outcome>,
   ): Promise<Outcome | Refusal>
 }
@@ -97,14 +96,9 @@ export function createGate({ identify, admit, judge, recorder, approvals, underW
     return release(call, again.verdict, intent, spent)
   }
 
-  async function release(
-    call: Exchange,
-    verdict: Verdict,
-    intent: Intent,
-    approval: Approval | null,
-  ): Promise<Outcome> {
-    const outcome = await underWatch(call, intent, verdict, (watch) =>
-      call.forward({ intent, verdict, approval, ...watch }),
+  async function release(call: Exchange, verdict: Verdict, intent: Intent, spent: Spent | null): Promise<Outcome> {
+    const outcome = await underWatch(call, { intent, verdict, startBy: spent?.startBy ?? null }, (watch) =>
+      call.forward({ intent, verdict, approval: spent, ...watch }),
     )
     return isRefusal(outcome) ? call.refuse(outcome) : outcome
   }

@@ -1,4 +1,4 @@
-import type { Approval } from '../domain/approval.ts'
+import type { Approval, Spent } from '../domain/approval.ts'
 import type { Exchange } from '../domain/call.ts'
 import { GatewayError } from '../domain/error.ts'
 import { type Person, principalKey, suspendable } from '../domain/principal.ts'
@@ -14,12 +14,6 @@ import { refuseFor } from './refusals.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow } from './row.ts'
 import { approvalOf, type Held, isOverdue, notify, oweResult, readHeld, readNow } from './store.ts'
 import { supporters, toVote, type VoteRow } from './votes.ts'
-
-/** An approval that was just used up. */
-export interface Spent extends Approval {
-  /** Forwarding begins before this moment of the process's monotonic clock (milliseconds), or not at all. */
-  readonly startBy: number
-}
 
 /** A person as they stand now, with the groups they have now; null if they may not act any more. */
 export type Standing = (voter: Person) => Promise<Person | null>

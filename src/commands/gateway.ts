@@ -202,7 +202,7 @@ export async function startGateway(
       spend: orUnavailable(queue.spend),
       withdraw: orUnavailable(queue.withdraw),
     },
-    underWatch: createWatch({ suspensions, usage, sessionMaxMs: config.session_max }),
+    underWatch: createWatch({ suspensions, usage, clock, sessionMaxMs: config.session_max }),
   })
 
   async function noteOutcome(call: Exchange, approval: Approval, outcome: Outcome): Promise<void> {

@@ -55,6 +55,12 @@ export interface Approval {
   readonly votes: readonly Vote[]
 }
 
+/** An approval that was just used up. */
+export interface Spent extends Approval {
+  /** Forwarding begins before this moment of the process's monotonic clock (milliseconds), or not at all. */
+  readonly startBy: number
+}
+
 export type Decision = 'approve' | 'deny'
 
 /** One person's approve or deny. It counts only while its MAC is valid and its person is still entitled. */

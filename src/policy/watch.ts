@@ -2,6 +2,7 @@ import type { Exchange, Intent, Outcome } from '../domain/call.ts'
 import { type Principal, principalKey } from '../domain/principal.ts'
 import { type Refusal, refuse } from '../domain/refusal.ts'
 import type { Verdict } from '../domain/verdict.ts'
+import type { Clock } from '../platform/clock.ts'
 import type { Usage } from './usage.ts'
 
 /** How a call that is let through can be stopped, and told how many bytes it may still pass. */
@@ -18,6 +19,7 @@ interface Parts {
     watch(principal: Principal, onCut: (reason: 'suspended' | 'store_unreadable') => void): () => void
   }
   readonly usage: Pick<Usage, 'meter'>
+  readonly clock: Pick<Clock, 'monotonic'>
   /** The longest any stream or upgraded connection may last, in milliseconds. */
   readonly sessionMaxMs: number
 }
@@ -26,11 +28,10 @@ interface Parts {
  * Looks, after the intent is on record and before anything is forwarded, whether the agent was suspended meanwhile;
  * then keeps looking, and ends a call whose agent is suspended, whose time is over, or whose limit is used up.
  */
-export function createWatch({ suspensions, usage, sessionMaxMs }: Parts) {
+export function createWatch({ suspensions, usage, clock, sessionMaxMs }: Parts) {
   return async function underWatch(
     call: Exchange,
-    intent: Intent,
-    verdict: Verdict,
+    { intent, verdict, startBy }: { intent: Intent; verdict: Verdict; startBy: number | null },
     work: (watch: Watch) => Promise<Outcome>,
   ): Promise<Outcome | Refusal> {
     const { principal } = call
@@ -41,6 +42,11 @@ export function createWatch({ suspensions, usage, sessionMaxMs }: Parts) {
     }
     if (suspensions.isSuspended(principal)) {
       return refuse('suspended', 'Not executed. This agent is suspended; a person has to resume it.')
+    }
+
+    // Another replica may call the outcome unknown from that moment on.
+    if (startBy !== null && clock.monotonic() >= startBy) {
+      return refuse('unavailable', 'Not executed. It took too long to begin after the approval was used; ask again.')
     }
 
     const stop = new AbortController()

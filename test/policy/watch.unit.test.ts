@@ -1,0 +1,128 @@
+import { describe, expect, it, vi } from 'vitest'
+import type { Exchange, Intent, Outcome } from '../../src/domain/call.ts'
+import type { Principal } from '../../src/domain/principal.ts'
+import type { Limit, Verdict } from '../../src/domain/verdict.ts'
+import { createWatch } from '../../src/policy/watch.ts'
+
+const principal: Principal = {
+  issuer: 'https://idp.example.com',
+  subject: 'agent',
+  onBehalfOf: null,
+  actors: [],
+  owner: null,
+  groups: [],
+  client: null,
+  expiresAt: 0,
+}
+// The watch reads nothing else of a call, and of an intent only its epoch.
+const call = { principal } as Exchange
+const intent = { epoch: 7 } as Intent
+const limit = { unit: 'bytes', amount: 10, windowMs: null } as Limit
+
+function verdictWith(change: Partial<Verdict> = {}): Verdict {
+  return {
+    effect: 'allow',
+    basis: 'rule',
+    rules: [],
+    message: null,
+    requirements: [],
+    limits: [],
+    maxDurationMs: null,
+    policyVersion: 1,
+    decidingAction: 0,
+    ...change,
+  }
+}
+
+function world(change: { isCaughtUp?: boolean; isSuspended?: boolean; now?: number; sessionMaxMs?: number } = {}) {
+  let cut: (reason: 'suspended' | 'store_unreadable') => void = () => undefined
+  const unwatch = vi.fn()
+  const end = vi.fn()
+  const underWatch = createWatch({
+    suspensions: {
+      isSuspended: () => change.isSuspended ?? false,
+      caughtUpTo: async (epoch) => epoch === 7 && (change.isCaughtUp ?? true),
+      watch(_principal, onCut) {
+        cut = onCut
+        return unwatch
+      },
+    },
+    usage: { meter: () => ({ take: (bytes) => bytes <= 10, takeRows: () => true, end }) },
+    clock: { monotonic: () => change.now ?? 0 },
+    sessionMaxMs: change.sessionMaxMs ?? 60_000,
+  })
+  return { underWatch, unwatch, end, cut: (reason: Parameters<typeof cut>[0]) => cut(reason) }
+}
+
+const forwarded: Outcome = { name: 'forwarded' }
+const untilStopped = ({ signal }: { signal: AbortSignal }) =>
+  new Promise<Outcome>((resolve) => {
+    signal.addEventListener('abort', () => resolve({ name: 'cut', refusal: signal.reason }), { once: true })
+  })
+
+describe('underWatch', () => {
+  it('begins the work, and ends the watch with it', async () => {
+    const { underWatch, unwatch } = world()
+    expect(await underWatch(call, { intent, verdict: verdictWith(), startBy: null }, async () => forwarded)).toBe(
+      forwarded,
+    )
+    expect(unwatch).toHaveBeenCalledOnce()
+  })
+
+  it.each([
+    ['suspensions cannot be read up to the intent', { isCaughtUp: false }, null, 'unavailable'],
+    ['the agent was suspended after it was judged', { isSuspended: true }, null, 'suspended'],
+    ['too much time went by since the spend', { now: 2000 }, 2000, 'unavailable'],
+  ])('begins nothing where %s', async (_case, change, startBy, code) => {
+    const work = vi.fn(async () => forwarded)
+    const outcome = await world(change).underWatch(call, { intent, verdict: verdictWith(), startBy }, work)
+    expect(outcome).toMatchObject({ refused: true, code })
+    expect(work).not.toHaveBeenCalled()
+  })
+
+  it('begins just before the time after a spend is over', async () => {
+    const { underWatch } = world({ now: 1999 })
+    expect(await underWatch(call, { intent, verdict: verdictWith(), startBy: 2000 }, async () => forwarded)).toBe(
+      forwarded,
+    )
+  })
+
+  it.each([
+    ['suspended', 'suspended'],
+    ['store_unreadable', 'unavailable'],
+  ] as const)('cuts what is under way: %s', async (reason, code) => {
+    const { underWatch, cut } = world()
+    const outcome = underWatch(call, { intent, verdict: verdictWith(), startBy: null }, (watch) => {
+      queueMicrotask(() => cut(reason))
+      return untilStopped(watch)
+    })
+    expect(await outcome).toMatchObject({ name: 'cut', refusal: { code } })
+  })
+
+  it.each([
+    ['a rule', { maxDurationMs: 5 }, {}],
+    ['the configuration', {}, { sessionMaxMs: 5 }],
+    ['the configuration, where a rule allows longer', { maxDurationMs: 60_000 }, { sessionMaxMs: 5 }],
+  ])('cuts what lasts longer than %s allows', async (_case, verdict, change) => {
+    const outcome = world(change).underWatch(
+      call,
+      { intent, verdict: verdictWith(verdict), startBy: null },
+      untilStopped,
+    )
+    expect(await outcome).toMatchObject({ name: 'cut', refusal: { code: 'expired' } })
+  })
+
+  it('meters bytes only where a rule limits them, and hands the count over at the end', async () => {
+    const { underWatch, end } = world()
+    const taken: boolean[] = []
+    const work = async ({ spendBytes }: { spendBytes(count: number): boolean }) => {
+      taken.push(spendBytes(11))
+      return forwarded
+    }
+    await underWatch(call, { intent, verdict: verdictWith(), startBy: null }, work)
+    expect(end).not.toHaveBeenCalled()
+    await underWatch(call, { intent, verdict: verdictWith({ limits: [limit] }), startBy: null }, work)
+    expect(taken).toEqual([true, false])
+    expect(end).toHaveBeenCalledOnce()
+  })
+})
