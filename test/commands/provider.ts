@@ -77,12 +77,14 @@ export async function startProvider() {
       issuer,
       name: 'idp',
       audience: AUDIENCE,
-      client_id: AUDIENCE,
+      client_id: VOTE_CLIENT,
+      read_client_id: READ_CLIENT,
+      authorized_parties: [VOTE_CLIENT],
+      sign_in: { scope: 'openid', parameters: { resource } },
       algorithms: ['ES256' as const],
       groups: { claim: 'groups' },
     },
     voteClient: VOTE_CLIENT,
-    readClient: READ_CLIENT,
     /** What a person does in a browser with the page they were told to open. */
     visit: (page: string, who: { as: string } | 'abort') => visit(page, who),
     async close() {

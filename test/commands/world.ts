@@ -26,19 +26,12 @@ export const group: Group<PersonContext> = {
 export async function startWorld({ observed = [] as readonly string[] } = {}) {
   const provider = await startProvider()
   const log = pino({ level: 'silent' })
-  const createFor = (clients: string[]) =>
-    createPeople({
-      issuers: peopleOptions.parse([{ ...provider.people, authorized_parties: clients }]),
-      clock: systemClock,
-      log,
-    })
-  const voters = createFor([provider.voteClient])
-  const readers = createFor([provider.voteClient, provider.readClient])
+  const people = createPeople({ issuers: peopleOptions.parse([provider.people]), clock: systemClock, log })
   const { queue, tamper } = agentOf(provider.issuer)
   const signIn: { issuers: SignInWire['issuers'] } = { issuers: [provider.offer] }
   const app = await createControlServer({
     queue,
-    people: { identify: (token, use) => (use === 'vote' ? voters : readers).identify(token) },
+    people,
     signIn,
     observed: () => observed,
     callbacks: [],
@@ -100,7 +93,7 @@ export async function startWorld({ observed = [] as readonly string[] } = {}) {
     run,
     async close() {
       await app.close()
-      await Promise.all([voters.close(), readers.close(), provider.close(), rm(home, { recursive: true, force: true })])
+      await Promise.all([people.close(), provider.close(), rm(home, { recursive: true, force: true })])
     },
   }
 }
