@@ -22,9 +22,7 @@ export interface AssertionKey {
   readonly key: KeyObject | string
 }
 
-export interface AssertionSigner {
-  (asserted: Asserted): string
-}
+export type AssertionSigner = (asserted: Asserted) => string
 
 const LIFETIME_S = 60
 

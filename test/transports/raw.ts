@@ -61,7 +61,8 @@ export function connectRaw(port: number): RawClient {
 
 /** The status of the first response in what a raw client received; 0 if there is none. */
 export function statusOf(received: string): number {
-  return Number(/^HTTP\/1\.1 (\d{3})/.exec(received)?.[1] ?? 0)
+  const final = received.replace(/^HTTP\/1\.1 100 Continue\r\n\r\n/, '')
+  return Number(/^HTTP\/1\.1 (\d{3})/.exec(final)?.[1] ?? 0)
 }
 
 /** The members of a problem body, if the response has one. */

@@ -18,7 +18,7 @@ export function readContext(own: ReadonlyMap<string, string>, isPromptKept: bool
 }
 
 function claim(name: keyof Claimed & keyof typeof MAX_CHARACTERS, text: string | undefined): Claimed {
-  const clean = text?.replace(/[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/g, '').trim()
+  const clean = text?.replace(/(?![\t\n])\p{Cc}/gu, '').trim()
   if (!clean) return {}
   return { [name]: [...clean].slice(0, MAX_CHARACTERS[name]).join('') }
 }

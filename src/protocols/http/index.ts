@@ -145,17 +145,21 @@ interface Door {
 
 async function mount(server: GatewayServer, options: HttpOptions, door: Door): Promise<void> {
   const prefix = `/${options.name}`
-  await server.app.register(httpProxy, {
-    prefix,
-    // Never used: what is mounted here hands every request to `handler`, which goes its own way upstream.
-    upstream: options.url.origin,
-    websocket: false,
-    httpMethods: [...server.methods],
-    routes: ['/'],
-    handler(request, reply) {
-      reply.hijack()
-      door.enter(request.raw, reply.raw)
-    },
+  await server.app.register(async (scope) => {
+    // Fastify reads text/plain by itself; here nothing is read before it is judged.
+    scope.removeAllContentTypeParsers()
+    await scope.register(httpProxy, {
+      prefix,
+      // Never used: what is mounted here hands every request to `handler`, which goes its own way upstream.
+      upstream: options.url.origin,
+      websocket: false,
+      httpMethods: [...server.methods],
+      routes: ['/'],
+      handler(request, reply) {
+        reply.hijack()
+        door.enter(request.raw, reply.raw)
+      },
+    })
   })
   server.mount(prefix, door.enterUpgrade)
   if (options.host !== undefined) server.mountHost(options.host, prefix)

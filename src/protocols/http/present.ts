@@ -20,9 +20,8 @@ const SECRET_VALUES: readonly RegExp[] = [
   /([a-z][a-z0-9+.-]*:\/\/)[^\s"'<>@/:]*:[^\s"'<>@/]+@/gi,
 ]
 
-// Characters that reorder or hide what is around them.
-const INVISIBLE =
-  /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb]|[\u{e0000}-\u{e0fff}]/gu
+// Characters that reorder what is around them, or are not seen at all.
+const INVISIBLE = /(?![\t\n])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu
 
 /**
  * What reviewers are shown of a call's bytes: the query, the headers that a configuration lets pass, and the body, with
@@ -104,5 +103,7 @@ function pointer(name: string): string {
 
 /** Bidirectional controls, zero-width and other unseen characters as `\u{202e}`. */
 function makeVisible(text: string): string {
-  return text.replace(INVISIBLE, (character) => `\\u{${character.codePointAt(0)?.toString(16) ?? ''}}`)
+  return text
+    .replaceAll('\r\n', '\n')
+    .replace(INVISIBLE, (character) => `\\u{${character.codePointAt(0)?.toString(16) ?? ''}}`)
 }

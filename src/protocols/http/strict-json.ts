@@ -44,20 +44,18 @@ type Container = { readonly keys: Set<string>; awaits: 'key' | 'value' } | { rea
 /** Walks the text once, without recursion. It finds every ambiguity; plain errors it leaves to JSON.parse. */
 function scan(text: string): string | null {
   const open: Container[] = []
-  const string = /"((?:[^"\\\0-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*)"/y
   const number = /-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/y
   for (let at = 0; at < text.length; ) {
     const character = text[at]
     const inside = open.at(-1)
     if (character === '"') {
-      string.lastIndex = at
-      const raw = string.exec(text)?.[1]
-      if (raw === undefined) return NOT_JSON
+      const end = stringEnd(text, at)
+      if (end === -1) return NOT_JSON
       const isKey = inside?.keys != null && inside.awaits === 'key'
-      const fault = inspectString(raw, isKey ? inside.keys : null)
+      const fault = inspectString(text.slice(at, end), isKey ? inside.keys : null)
       if (fault !== null) return fault
       if (isKey) inside.awaits = 'value'
-      at = string.lastIndex
+      at = end
       continue
     }
     if (character === '-' || (character !== undefined && character >= '0' && character <= '9')) {
@@ -80,10 +78,27 @@ function scan(text: string): string | null {
   return null
 }
 
-function inspectString(raw: string, keys: Set<string> | null): string | null {
-  let value = raw
-  if (raw.includes('\\')) {
-    value = JSON.parse(`"${raw}"`)
+/** Where a string's literal ends, behind its quote; -1 if it does not. A pattern would need a stack as long as the string. */
+function stringEnd(text: string, start: number): number {
+  for (let at = start + 1; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (code === QUOTE) return at + 1
+    if (code === BACKSLASH) at++
+  }
+  return -1
+}
+
+const QUOTE = 34
+const BACKSLASH = 92
+
+function inspectString(literal: string, keys: Set<string> | null): string | null {
+  let value = literal.slice(1, -1)
+  if (literal.includes('\\')) {
+    try {
+      value = JSON.parse(literal)
+    } catch {
+      return NOT_JSON
+    }
     if (value.includes('\0')) return 'the body holds a NUL'
     if (!value.isWellFormed()) return 'the body holds half of a surrogate pair'
   }

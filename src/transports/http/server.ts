@@ -182,6 +182,8 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
   function answerClientError(error: Error & { code?: string }, socket: GatewaySocket): void {
     const current = socket[CURRENT]
     const hasLeft = error.code === 'ECONNRESET' || error.code === 'EPIPE' || error.code === 'HPE_INVALID_EOF_STATE'
+    // Its last response is on its way out: what comes behind it is of no interest.
+    if (current?.writableEnded && !current.shouldKeepAlive) return
     if (hasLeft || !socket.writable || (current && !current.writableEnded)) {
       // In the middle of a call nothing can be answered but its end.
       if (!hasLeft) onMalformed(socket.remoteAddress ?? 'unknown', 'syntax')
@@ -199,7 +201,9 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
   }
 
   server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
-    answer(response, 'expectation', 'the only expectation understood is 100-continue', sourceOf(request))
+    onMalformed(sourceOf(request), 'expectation')
+    const detail = 'the only expectation understood is 100-continue'
+    writeProblem(response, { reason: 'expectation', detail, status: 417 })
   })
   server.on('connect', (request: IncomingMessage, socket: Duplex) => {
     socket.on('error', () => socket.destroy())
@@ -307,6 +311,7 @@ function problemText(fault: Malformed): { status: number; text: string } {
 // A request that was not understood may have a body whose end is not understood either: the connection ends with it.
 function writeProblem(response: ServerResponse, fault: Malformed): void {
   const { status, text } = problemText(fault)
+  response.shouldKeepAlive = false
   response.writeHead(status, {
     'content-type': PROBLEM_MEDIA_TYPE,
     'content-length': Buffer.byteLength(text),

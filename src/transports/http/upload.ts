@@ -46,7 +46,8 @@ export function readBody(
       if (typeof result === 'string') request.pause()
       resolve(result)
     }
-    if (request.destroyed && !request.complete) return done('gone')
+    // Whoever else read it would leave nothing to wait for.
+    if (request.readableEnded || request.destroyed) return done('gone')
     request.on('data', take).on('end', end).on('close', leave).on('error', leave)
   })
 }
@@ -82,7 +83,7 @@ export function streamBody(request: IncomingMessage, response: ServerResponse, i
   function begin() {
     continueIfExpected(request, response)
     timer = setTimeout(() => stream.destroy(new Error('the client sent nothing more of its body')), idleMs)
-    if (request.destroyed && !request.complete) leave()
+    if (request.readableEnded || request.destroyed) leave()
     else request.on('data', take).on('end', end).on('close', leave).on('error', leave)
   }
   function take(chunk: Buffer) {
