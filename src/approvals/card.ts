@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import type { Actions } from '../domain/action.ts'
+import { canonicalJson } from '../domain/canonical.ts'
 import type { Card, Claimed, Payload } from '../domain/card.ts'
 import { formatParty, type Principal } from '../domain/principal.ts'
 import { formatSelector } from '../domain/selector.ts'
 import { formatRule, type Requirement, type Verdict } from '../domain/verdict.ts'
-import { canonicalJson } from './canonical.ts'
 
 /** What a card is made of. Times in milliseconds since the epoch. */
 export interface CardParts {
@@ -52,8 +52,16 @@ export function buildCard(parts: CardParts): Card {
 
 /** The bytes of a card as it is kept, and their SHA-256: what was seen is what was signed. */
 export function encodeCard(card: Card): { readonly bytes: Buffer; readonly hash: Buffer } {
-  const bytes = Buffer.from(canonicalJson(card), 'utf8')
+  const bytes = Buffer.from(canonicalJson(wellFormed(card)), 'utf8')
   return { bytes, hash: createHash('sha256').update(bytes).digest() }
+}
+
+/** What an agent claims may be any text; a lone surrogate in it becomes U+FFFD, as it would on any screen. */
+function wellFormed(value: unknown): unknown {
+  if (typeof value === 'string') return value.toWellFormed()
+  if (Array.isArray(value)) return value.map(wellFormed)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name.toWellFormed(), wellFormed(member)]))
 }
 
 function describeRequirement({ reviewers, quorum, isReasonRequired }: Requirement) {

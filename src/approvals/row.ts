@@ -1,8 +1,8 @@
 import type { Approval, State, Vote } from '../domain/approval.ts'
+import { canonicalJson } from '../domain/canonical.ts'
 import type { Principal } from '../domain/principal.ts'
 import type { Requirement, RuleRef } from '../domain/verdict.ts'
 import { computeMac, isValidMac, type KeyPair, type SecretKey } from '../platform/keys.ts'
-import { canonicalJson } from './canonical.ts'
 
 /** What an approval is about: never changes after it was opened. */
 export interface ApprovalFacts {

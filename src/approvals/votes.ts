@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import type { Decision, Vote } from '../domain/approval.ts'
+import { canonicalJson } from '../domain/canonical.ts'
 import { type Assurance, closureOf, type Group, isSameParty, type Role } from '../domain/principal.ts'
 import type { Tx } from '../platform/database.ts'
 import { computeMac, isValidMac, type KeyPair, type SecretKey } from '../platform/keys.ts'
-import { canonicalJson } from './canonical.ts'
 import type { ApprovalRow } from './row.ts'
 
 /** What a vote says, and what its MAC covers besides the approval's id and digest. */

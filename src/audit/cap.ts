@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
+import { canonicalJson } from '../domain/canonical.ts'
 import { GatewayError } from '../domain/error.ts'
 import type { Json, JsonObject } from '../domain/json.ts'
-import { canonicalJson } from './canonical.ts'
 
 /** An entry's texts, in bytes of UTF-8. Whatever an agent sends, an entry stays small, and two that differ stay different. */
 export const MAX_BYTES = {

@@ -1,8 +1,8 @@
+import { canonicalJson } from '../domain/canonical.ts'
 import type { Entry } from '../domain/entry.ts'
 import { GatewayError } from '../domain/error.ts'
 import type { Json } from '../domain/json.ts'
 import { formatParty, type Party } from '../domain/principal.ts'
-import { canonicalJson } from './canonical.ts'
 import { capDetail, capText, MAX_BYTES } from './cap.ts'
 import type { Commitment, Commitments } from './commitments.ts'
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { canonicalJson } from '../approvals/canonical.ts'
 import { type ShownWire, shownSchema } from '../control/wire.ts'
+import { canonicalJson } from '../domain/canonical.ts'
 import { GatewayError } from '../domain/error.ts'
 import type { ControlClient } from './control-client.ts'
 

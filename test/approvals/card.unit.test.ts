@@ -1,6 +1,5 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { canonicalJson } from '../../src/approvals/canonical.ts'
 import { buildCard, type CardParts, encodeCard } from '../../src/approvals/card.ts'
 import { ACTIONS, agent, requirement, verdict } from './parts.ts'
 
@@ -67,27 +66,6 @@ describe('a card', () => {
       fc.property(fc.string({ unit: 'binary' }), (reason) => {
         const { bytes } = encodeCard(buildCard({ ...PARTS, claimed: { reason: `${reason}\ud800\0` } }))
         expect(JSON.parse(bytes.toString('utf8')).claimed.reason).toBe(`${reason}\ud800\0`.toWellFormed())
-      }),
-    )
-  })
-})
-
-describe('canonical JSON', () => {
-  it.each([
-    [{ b: 1, a: { d: undefined, c: [undefined, null] } }, '{"a":{"c":[null,null]},"b":1}'],
-    [{ 10: 1, 9: 2 }, '{"10":1,"9":2}'],
-    ['\u20ac\ud800', '"€\ufffd"'],
-    [[1e21, 0.1, -0], '[1e+21,0.1,0]'],
-  ])('of %o', (value, text) => {
-    expect(canonicalJson(value)).toBe(text)
-  })
-
-  it('is read back as the same value, and does not depend on the order of keys', () => {
-    fc.assert(
-      fc.property(fc.jsonValue(), (value) => {
-        const text = canonicalJson(value)
-        expect(canonicalJson(JSON.parse(text))).toBe(text)
-        expect(JSON.parse(text)).toEqual(JSON.parse(JSON.stringify(value)))
       }),
     )
   })

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { canonicalJson } from '../../src/audit/canonical.ts'
+import { canonicalJson } from '../../src/domain/canonical.ts'
 import type { Json } from '../../src/domain/json.ts'
 
 function doubleOf(hex: string): number {
@@ -76,12 +76,12 @@ describe('canonical JSON', () => {
   })
 
   it.each([['7fffffffffffffff'], ['7ff0000000000000'], ['fff0000000000000']])('refuses the number %s', (hex) => {
-    expect(() => canonicalJson({ n: doubleOf(hex) })).toThrow(expect.objectContaining({ code: 'audit' }))
+    expect(() => canonicalJson({ n: doubleOf(hex) })).toThrow(expect.objectContaining({ code: 'internal' }))
   })
 
   it.each([['"\ud800'], ['a\udfff'], ['\udc00\ud800']])('refuses a lone surrogate', (text) => {
-    expect(() => canonicalJson([text])).toThrow(expect.objectContaining({ code: 'audit' }))
-    expect(() => canonicalJson({ [text]: 1 })).toThrow(expect.objectContaining({ code: 'audit' }))
+    expect(() => canonicalJson([text])).toThrow(expect.objectContaining({ code: 'internal' }))
+    expect(() => canonicalJson({ [text]: 1 })).toThrow(expect.objectContaining({ code: 'internal' }))
   })
 
   it('writes what JSON.parse reads back, without a raw newline, whatever the order of the members', () => {
