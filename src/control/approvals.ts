@@ -1,10 +1,9 @@
 import type { Decision } from '../domain/approval.ts'
-import type { Person } from '../domain/principal.ts'
 import { isRefusal } from '../domain/refusal.ts'
 import { writeCursor } from './cursor.ts'
 import type { ApprovalDesk } from './desk.ts'
 import type { Asked } from './endpoints.ts'
-import { ControlProblem, FAULT_DETAILS } from './problem.ts'
+import { type ControlRefusal, FAULT_DETAILS, refuseAs } from './problem.ts'
 import type { ListedWire, NoticeWire, ShownWire, VotedWire } from './wire.ts'
 import { writeApproval, writeCall } from './write.ts'
 
@@ -28,8 +27,10 @@ export function createApprovalHandlers(queue: ApprovalDesk, notices: () => reado
       return { approvals: page.map(writeApproval), next, notices: notices() }
     },
 
-    async show({ person, params }: Asked<'GET /v1/approvals/:id'>): Promise<ShownWire> {
-      const { approval, card } = await findShown(person, params.id)
+    async show({ person, params }: Asked<'GET /v1/approvals/:id'>): Promise<ShownWire | ControlRefusal> {
+      const shown = await queue.findFor(person, params.id)
+      if (!shown) return NOT_FOUND
+      const { approval, card } = shown
       const call = await queue.recall(approval)
       return {
         approval: writeApproval(approval),
@@ -40,8 +41,8 @@ export function createApprovalHandlers(queue: ApprovalDesk, notices: () => reado
     },
 
     vote(decision: Decision) {
-      return async ({ person, params, body }: Voting): Promise<VotedWire> => {
-        await findShown(person, params.id)
+      return async ({ person, params, body }: Voting): Promise<VotedWire | ControlRefusal> => {
+        if (!(await queue.findFor(person, params.id))) return NOT_FOUND
         const result = await queue.vote({
           approval: params.id,
           reviewer: person,
@@ -50,15 +51,11 @@ export function createApprovalHandlers(queue: ApprovalDesk, notices: () => reado
           via: 'api',
           cardHash: body.card_hash,
         })
-        if (!result.counted) throw new ControlProblem(result.fault, FAULT_DETAILS[result.fault])
+        if (!result.counted) return refuseAs(result.fault, FAULT_DETAILS[result.fault])
         return { approval: writeApproval(result.approval), notices: notices() }
       }
     },
   }
-
-  async function findShown(person: Person, id: string) {
-    const shown = await queue.findFor(person, id)
-    if (!shown) throw new ControlProblem('not_found', FAULT_DETAILS.not_found)
-    return shown
-  }
 }
+
+const NOT_FOUND = refuseAs('not_found', FAULT_DETAILS.not_found)

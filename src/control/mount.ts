@@ -3,7 +3,8 @@ import { z } from 'zod'
 import { ACCESS, type EndpointName } from './access.ts'
 import type { Authenticate, Caller } from './authenticate.ts'
 import { type Asked, ENDPOINTS, type Endpoint } from './endpoints.ts'
-import { ControlProblem } from './problem.ts'
+import { answer } from './faults.ts'
+import { type ControlRefusal, isControlRefusal, refuseAs } from './problem.ts'
 
 /** Puts an endpoint on the listener: who it is for is checked before its body is read, what was sent before it runs. */
 export function mountEndpoint<Name extends EndpointName>(
@@ -16,31 +17,42 @@ export function mountEndpoint<Name extends EndpointName>(
   app.route({
     method,
     url,
-    onRequest: async (request) => {
-      if (access.roles !== null) callers.set(request, await how.authenticate(request, access))
+    onRequest: async (request, reply) => {
+      if (access.roles === null) return
+      const caller = await how.authenticate(request, access)
+      if (isControlRefusal(caller)) return answer(reply, caller)
+      callers.set(request, caller)
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
       const parsed = readRequest(ENDPOINTS[how.name], request)
+      if (isControlRefusal(parsed)) return answer(reply, parsed)
       // Parsed by the very schemas that `Asked` is made of; an endpoint that is open to anyone takes no caller.
-      return how.handle({ ...callers.get(request), ...parsed } as Asked<Name>)
+      const result = await how.handle({ ...callers.get(request), ...parsed } as Asked<Name>)
+      return isControlRefusal(result) ? answer(reply, result) : result
     },
   })
 }
 
-function readRequest({ params, query, body }: Endpoint, request: FastifyRequest) {
-  return {
-    params: params && read(params, request.params, 'path'),
-    query: read(query ?? z.strictObject({}), request.query, 'query'),
-    body: body && read(body, request.body ?? {}, 'body'),
+/** What was sent, by part; a part that the endpoint does not have stays undefined. */
+function readRequest(endpoint: Endpoint, request: FastifyRequest): Record<string, unknown> | ControlRefusal {
+  const parts = [
+    ['params', endpoint.params, request.params],
+    ['query', endpoint.query ?? z.strictObject({}), request.query],
+    ['body', endpoint.body, request.body],
+  ] as const
+  const read: Record<string, unknown> = {}
+  for (const [part, schema, value] of parts) {
+    if (!schema) continue
+    const result = schema.safeParse(value)
+    if (!result.success) return explain(part, result.error)
+    read[part] = result.data
   }
+  return read
 }
 
-function read(schema: z.ZodObject, value: unknown, where: string): unknown {
-  const result = schema.safeParse(value)
-  if (result.success) return result.data
-  const [issue] = result.error.issues
+function explain(part: 'params' | 'query' | 'body', { issues: [issue] }: z.ZodError): ControlRefusal {
   // An id that cannot be one is not there.
-  if (where === 'path') throw new ControlProblem('not_found', 'There is nothing here.')
+  if (part === 'params') return refuseAs('not_found', 'There is nothing here.')
   const at = issue && issue.path.length > 0 ? `${issue.path.join('.')}: ` : ''
-  throw new ControlProblem('malformed', `In the ${where}: ${at}${issue?.message ?? 'not as documented'}.`)
+  return refuseAs('malformed', `In the ${part}: ${at}${issue?.message ?? 'not as documented'}.`)
 }

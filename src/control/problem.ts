@@ -21,20 +21,26 @@ export const CONTROL_CODES = {
 } as const satisfies Record<BallotFault | string, readonly [number, string]>
 export type ControlCode = keyof typeof CONTROL_CODES
 
-/** An answer other than success, thrown by handlers to the one place that writes it. */
-export class ControlProblem extends Error {
-  override readonly name = 'ControlProblem'
-  readonly code: ControlCode
+/** An expected "no" to a person, as a value. */
+export interface ControlRefusal {
+  readonly refusedAs: ControlCode
+  readonly detail: string
   readonly headers: Readonly<Record<string, string>>
-
-  constructor(code: ControlCode, detail: string, headers: Readonly<Record<string, string>> = {}) {
-    super(detail)
-    this.code = code
-    this.headers = headers
-  }
 }
 
-export function controlProblem(code: ControlCode, detail: string): Problem {
+export function refuseAs(
+  code: ControlCode,
+  detail: string,
+  headers: Readonly<Record<string, string>> = {},
+): ControlRefusal {
+  return { refusedAs: code, detail, headers }
+}
+
+export function isControlRefusal(value: object): value is ControlRefusal {
+  return 'refusedAs' in value
+}
+
+export function controlProblem({ refusedAs: code, detail }: ControlRefusal): Problem {
   const [status, title] = CONTROL_CODES[code]
   return { type: `${PROBLEM_BASE}${code}`, title, status, detail, code }
 }

@@ -8,7 +8,7 @@ import { createApprovalHandlers } from './approvals.ts'
 import { createAuthentication } from './authenticate.ts'
 import type { ApprovalDesk, PeopleDesk } from './desk.ts'
 import type { Asked } from './endpoints.ts'
-import { answer, answerFaults, problemFor } from './faults.ts'
+import { answer, answerFaults, refusalFor } from './faults.ts'
 import { mountEndpoint } from './mount.ts'
 import { noticesOf } from './notices.ts'
 import { describeApi } from './openapi.ts'
@@ -61,7 +61,7 @@ export async function createControlServer(parts: ControlParts): Promise<FastifyI
     exposeHeadRoutes: false,
     // What the router refuses (a bad escape in the path) comes here, not to the error handler.
     frameworkErrors: (error, _request, reply) =>
-      void answer(reply.headers(SECURITY_HEADERS), problemFor(error, parts.log)),
+      void answer(reply.headers(SECURITY_HEADERS), refusalFor(error, parts.log)),
     serverFactory: (handle) => createServer(parts.tls, handle),
   })
   app.addHook('onRequest', async (_request, reply) => {
