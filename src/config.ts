@@ -20,6 +20,7 @@ const duration = z
   .string()
   .refine((text) => parseDuration(text) !== null, 'must be a duration like 50s, 15m or 8h')
   .transform((text) => parseDuration(text) ?? 0)
+  .meta({ title: 'duration' })
 
 const listen = z
   .string()
@@ -29,6 +30,7 @@ const listen = z
     return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) }
   })
   .refine(({ port }) => port <= 65_535, 'the port must be at most 65535')
+  .meta({ title: 'host:port' })
 
 const publicUrl = z
   .url({ protocol: /^https?$/ })
@@ -54,7 +56,10 @@ const keyPair = z.strictObject({
     .string()
     .describe('32 bytes in base64url or hex (payload, mac, cookie); a PEM private key (assertion, checkpoint)'),
   previous: z
-    .strictObject({ kid: z.string().min(1).max(64), key: z.string() })
+    .strictObject({
+      kid: z.string().min(1).max(64).describe('Its name'),
+      key: z.string().describe('In the form of current'),
+    })
     .optional()
     .describe('The key before it: still accepted, no longer used'),
 })

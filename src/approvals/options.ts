@@ -43,6 +43,7 @@ function duration(fallback: string, mostMs: number) {
       })
       return z.NEVER
     })
+    .meta({ title: 'duration' })
 }
 
 function size(fallback: string) {
@@ -55,4 +56,5 @@ function size(fallback: string) {
       context.addIssue({ code: 'custom', message: 'a size like 512KiB or 10MiB' })
       return z.NEVER
     })
+    .meta({ title: 'size' })
 }

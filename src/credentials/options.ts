@@ -12,8 +12,11 @@ export const credentialOptions = z
     z.strictObject({
       basic: z
         .strictObject({
-          user: z.string().regex(/^[\x21-\x39\x3b-\x7e]*$/, 'must be printable ASCII without a colon'),
-          password: secret,
+          user: z
+            .string()
+            .regex(/^[\x21-\x39\x3b-\x7e]*$/, 'must be printable ASCII without a colon')
+            .describe('Printable ASCII without a colon'),
+          password: secret.describe('Printable ASCII'),
         })
         .describe('Sent as Authorization: Basic (RFC 7617)'),
     }),
@@ -23,8 +26,9 @@ export const credentialOptions = z
           name: z
             .string()
             .regex(/^[A-Za-z0-9-]{1,64}$/, 'must be a header name')
-            .refine((name) => !NOT_A_CREDENTIAL.has(name.toLowerCase()), 'is not a header for a credential'),
-          value: secret,
+            .refine((name) => !NOT_A_CREDENTIAL.has(name.toLowerCase()), 'is not a header for a credential')
+            .describe('Its name, for example X-Api-Key'),
+          value: secret.describe('All of its value'),
         })
         .describe('Sent as a header of its own'),
     }),

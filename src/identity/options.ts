@@ -160,9 +160,9 @@ export const peopleIssuerOptions = z.strictObject({
     .describe('How the command line signs people in (device flow, RFC 8628)'),
   roles: z
     .strictObject({
-      admin: narrowSelectors.default([]),
-      auditor: roleSelectors.default([]),
-      operator: narrowSelectors.default([]),
+      admin: narrowSelectors.default([]).describe('Nothing asks for it in this release; never `*`'),
+      auditor: roleSelectors.default([]).describe('Sees every approval; votes only where a rule names them'),
+      operator: narrowSelectors.default([]).describe('Nothing asks for it in this release; never `*`'),
     })
     .prefault({})
     .describe('Who has which role; everybody who signs in is a reviewer'),

@@ -1,12 +1,15 @@
 import { z } from 'zod'
 import { parseRate, type Rate } from './rate.ts'
 
-const rate = z.string().transform((text, context): Rate => {
-  const parsed = parseRate(text)
-  if (parsed) return parsed
-  context.addIssue({ code: 'custom', message: 'must be a rate like 200/s, 600/m or 1000/h' })
-  return z.NEVER
-})
+const rate = z
+  .string()
+  .transform((text, context): Rate => {
+    const parsed = parseRate(text)
+    if (parsed) return parsed
+    context.addIssue({ code: 'custom', message: 'must be a rate like 200/s, 600/m or 1000/h' })
+    return z.NEVER
+  })
+  .meta({ title: 'rate' })
 
 /** `rate:` in countersign.yaml. */
 export const rateOptions = z

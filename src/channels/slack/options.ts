@@ -56,5 +56,6 @@ export const slackOptions = z
   .refine((options) => (options.app_token === undefined) !== (options.signing_secret === undefined), {
     message: 'needs exactly one of app_token (Socket Mode) and signing_secret (HTTP)',
   })
+  .describe('Cards in one Slack channel: see slack.md')
 
 export type SlackOptions = z.output<typeof slackOptions>

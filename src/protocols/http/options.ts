@@ -7,11 +7,13 @@ const duration = z
   .string()
   .refine((text) => parseDuration(text) !== null, 'must be a duration like 50s, 15m or 8h')
   .transform((text) => parseDuration(text) ?? 0)
+  .meta({ title: 'duration' })
 
 const size = z
   .string()
   .refine((text) => parseSize(text) !== null, 'must be a size like 512KiB or 10MiB')
   .transform((text) => parseSize(text) ?? 0)
+  .meta({ title: 'size' })
 
 const url = z.string().transform((text, context) => {
   const parsed = URL.canParse(text) ? new URL(text) : null
