@@ -258,6 +258,6 @@ export function createExchange(parts: ExchangeParts): Exchange {
 
 const NO_BODY = Buffer.alloc(0)
 
-function storeResponse({ status, headers, body }: KeptResponse): Stored {
-  return { head: { status, headers }, body }
+function storeResponse({ status, headers, body, isCut }: KeptResponse): Stored {
+  return { head: { status, headers, ...(isCut ? { isCut } : {}) }, body }
 }

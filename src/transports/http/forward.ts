@@ -202,10 +202,11 @@ class Relay implements Dispatcher.DispatchHandler {
     if (hasStarted) this.call.sink.cut()
   }
 
-  private readonly closed = (isWhole: boolean): void => {
+  private readonly closed = (how: 'whole' | 'gone' | 'full'): void => {
     if (this.isSettled) return
-    if (isWhole && this.hasEnded) this.settle('forwarded')
-    else if (isWhole || this.call.upgrade === null || !this.hasStarted) this.settle('client_gone')
+    if (how === 'full') this.settle('cut', refuse('too_large', 'Cut off. The response is larger than what is kept.'))
+    else if (how === 'whole' && this.hasEnded) this.settle('forwarded')
+    else if (this.call.upgrade === null || !this.hasStarted) this.settle('client_gone')
   }
 
   private fail(error: unknown): void {

@@ -70,6 +70,7 @@ interface GatewaySocket extends Socket {
 }
 
 const KIB = 1024
+const HEADERS_TIMEOUT_MS = 15_000
 const NO_UPSTREAM = refuse('not_found', 'Not executed. No upstream is configured under this path.')
 
 // On every host: an upstream that is routed by its host never gets them.
@@ -85,7 +86,7 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
   const server = tls ? https.createServer({ ...settings(options), ...tls }) : http.createServer(settings(options))
   // Not `requestTimeout`: it would end uploads and held calls. What may idle is bounded where it is read.
   server.requestTimeout = 0
-  server.headersTimeout = options.headersTimeoutMs ?? 15_000
+  server.headersTimeout = options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS
   server.keepAliveTimeout = options.keepAliveTimeoutMs ?? 75_000
   server.maxConnections = options.maxConnections ?? 10_000
 
@@ -264,7 +265,7 @@ function settings(options: GatewayServerOptions): http.ServerOptions {
     // Looked at by us, so that its absence is answered as a problem.
     requireHostHeader: false,
     maxHeaderSize: options.maxHeaderBytes ?? 32 * KIB,
-    connectionsCheckingInterval: 5_000,
+    connectionsCheckingInterval: Math.min(5_000, options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS),
     noDelay: true,
     keepAlive: true,
     keepAliveInitialDelay: 30_000,

@@ -9,8 +9,8 @@ export interface Sink {
   end(last: Buffer | null): void
   /** Ends the response so that the client can tell it is not whole. */
   cut(): void
-  /** Called once: the response was taken whole, or the client is gone. */
-  whenClosed(told: (isWhole: boolean) => void): void
+  /** Called once: the response was taken whole, nobody is there to take it, or there is no room for it. */
+  whenClosed(told: (how: 'whole' | 'gone' | 'full') => void): void
   whenDrained(told: () => void): void
 }
 
@@ -44,8 +44,9 @@ export function clientSink(response: ServerResponse, added: () => readonly strin
     cut: () => response.destroy(),
     whenClosed(told) {
       // `request.signal` and the request's own `close` come as soon as the body is read.
-      if (response.closed || response.destroyed) told(response.writableFinished)
-      else response.on('close', () => told(response.writableFinished))
+      const tell = () => told(response.writableFinished ? 'whole' : 'gone')
+      if (response.closed || response.destroyed) tell()
+      else response.on('close', tell)
     },
     whenDrained(told) {
       if (drained === null) response.on('drain', () => drained?.())
@@ -59,37 +60,44 @@ export interface KeptResponse {
   readonly status: number
   readonly headers: readonly string[]
   readonly body: Buffer
+  /** Whether there was more than could be kept. */
+  readonly isCut: boolean
 }
 
 /** Keeps a response of at most `maxBytes`; a longer one ends the call. */
-export function storeSink(maxBytes: number): Sink & { kept(): KeptResponse | null; readonly isOverflowing: boolean } {
+export function storeSink(maxBytes: number): Sink & { kept(): KeptResponse | null } {
   const chunks: Buffer[] = []
   let size = 0
+  let isCut = false
   let head: { status: number; headers: string[] } | null = null
-  let closed: ((isWhole: boolean) => void) | null = null
-  const sink = {
-    isOverflowing: false,
-    start(status: number, headers: string[]) {
+  let closed: ((how: 'whole' | 'full') => void) | null = null
+
+  function keep(chunk: Buffer): boolean {
+    size += chunk.length
+    if (size <= maxBytes) chunks.push(chunk)
+    else {
+      isCut = true
+      closed?.('full')
+    }
+    return true
+  }
+
+  return {
+    start(status, headers) {
       head = { status, headers }
     },
-    write(chunk: Buffer) {
-      size += chunk.length
-      if (size > maxBytes) {
-        sink.isOverflowing = true
-        closed?.(false)
-      } else chunks.push(chunk)
-      return true
+    write: keep,
+    end(last) {
+      if (last) keep(last)
+      if (!isCut) closed?.('whole')
     },
-    end(last: Buffer | null) {
-      if (last) sink.write(last)
-      if (!sink.isOverflowing) closed?.(true)
+    cut() {
+      isCut = true
     },
-    cut() {},
-    whenClosed(told: (isWhole: boolean) => void) {
+    whenClosed(told) {
       closed = told
     },
     whenDrained() {},
-    kept: (): KeptResponse | null => head && { ...head, body: Buffer.concat(chunks) },
+    kept: () => head && { ...head, body: Buffer.concat(chunks), isCut },
   }
-  return sink
 }
