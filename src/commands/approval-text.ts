@@ -1,5 +1,5 @@
-import { makeVisible } from '../channels/slack/visible.ts'
 import type { ApprovalWire, NoticeWire, ShownWire } from '../control/wire.ts'
+import { makeVisible } from '../domain/visible.ts'
 
 /*
  * An approval as text for a terminal. Everything in it that an agent could have chosen is made visible, and stays on

@@ -1,7 +1,7 @@
 import type { z } from 'zod'
-import { makeVisible } from '../channels/slack/visible.ts'
 import { problemSchema } from '../control/wire.ts'
 import { GatewayError } from '../domain/error.ts'
+import { makeVisible } from '../domain/visible.ts'
 import { isTrustworthyUrl } from '../identity/options.ts'
 
 const TIMEOUT_MS = 20_000

@@ -7,9 +7,9 @@ import {
   None,
   pollDeviceAuthorizationGrant,
 } from 'openid-client'
-import { makeVisible } from '../channels/slack/visible.ts'
 import type { SignInWire } from '../control/wire.ts'
 import { GatewayError } from '../domain/error.ts'
+import { makeVisible } from '../domain/visible.ts'
 import { isTrustworthyUrl } from '../identity/options.ts'
 import type { PersonContext } from './person-context.ts'
 

@@ -162,8 +162,7 @@ export async function startGateway(
   const judge = createJudge({
     decide(call, known) {
       const set = policies.active()
-      if (!set)
-        return NO_POLICY
+      if (!set) return NO_POLICY
       return decide(set, {
         ...known,
         principal: call.principal,

@@ -1,6 +1,6 @@
-import { makeVisible } from '../channels/slack/visible.ts'
 import { whoamiSchema } from '../control/wire.ts'
 import { GatewayError } from '../domain/error.ts'
+import { makeVisible } from '../domain/visible.ts'
 import { defineCommand } from './cli.ts'
 import { createControlClient } from './control-client.ts'
 import { signIn } from './device-flow.ts'

@@ -1,7 +1,7 @@
-import { makeVisible } from '../channels/slack/visible.ts'
 import { signInSchema } from '../control/wire.ts'
 import { GatewayError } from '../domain/error.ts'
 import { nearestName } from '../domain/nearest.ts'
+import { makeVisible } from '../domain/visible.ts'
 import { type ControlClient, createControlClient, readControlUrl } from './control-client.ts'
 import { type Provider, signIn } from './device-flow.ts'
 import type { PersonContext } from './person-context.ts'

@@ -1,5 +1,5 @@
+import { fitInto } from '../../domain/visible.ts'
 import { code, type Inline, plain } from './rich-text.ts'
-import { fitInto } from './visible.ts'
 
 const MAX_FIELD = 300
 /** How many items of a list are shown. */

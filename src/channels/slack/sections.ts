@@ -1,9 +1,9 @@
 import type { Card, Claimed, Payload } from '../../domain/card.ts'
 import type { CardDetail } from '../../domain/channel.ts'
+import { fitInto } from '../../domain/visible.ts'
 import { clean, createField, list, MAX_LISTED } from './foreign.ts'
 import type { CardView } from './parts.ts'
 import { bold, code, type Inline, lines, plain, preformatted, type richText } from './rich-text.ts'
-import { fitInto } from './visible.ts'
 
 const MAX_ACTIONS = 20
 const MAX_ACTION = 600

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { cut, makeVisible } from '../../../src/channels/slack/visible.ts'
+import { cut, makeVisible } from '../../src/domain/visible.ts'
 
 describe('makeVisible', () => {
   it.each([
