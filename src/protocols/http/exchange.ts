@@ -133,7 +133,8 @@ export function createExchange(parts: ExchangeParts): Exchange {
 
   async function send({ approval, signal, spendBytes }: Release): Promise<Outcome> {
     const startedAt = service.monotonic()
-    const outgoing = await outgoingBody()
+    const read = body?.length === 0 ? null : body
+    const outgoing = body === null ? await unlessStopped(outgoingBody(), signal) : read
     if (isRefusal(outgoing)) return answerRefusal(outgoing)
     if (approval) parts.approvedBy(approval)
     const path = model.query === '' ? service.basePath + model.path : `${service.basePath}${model.path}?${model.query}`
@@ -257,6 +258,19 @@ export function createExchange(parts: ExchangeParts): Exchange {
 }
 
 const NO_BODY = Buffer.alloc(0)
+
+/** What comes first: the work's result, or the refusal that the signal aborts with. */
+function unlessStopped<T>(work: Promise<T>, signal: AbortSignal): Promise<T | Refusal> {
+  return new Promise((resolve, reject) => {
+    const stop = () => {
+      const reason: unknown = signal.reason
+      resolve(isRefusal(reason) ? reason : refuse('unavailable', 'Not executed. The gateway ended the call.'))
+    }
+    if (signal.aborted) stop()
+    else signal.addEventListener('abort', stop, { once: true })
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop))
+  })
+}
 
 function storeResponse({ status, headers, body, isCut }: KeptResponse): Stored {
   return { head: { status, headers, ...(isCut ? { isCut } : {}) }, body }

@@ -25,6 +25,10 @@ export interface Line {
 // A client that is refused while it still sends: what it has left to send is read up to here, or its connection ends.
 const MAX_UNREAD_BYTES = 1024 * 1024
 
+// A body that is kept in memory is not waited for as long as one that streams.
+const READ_IDLE_MS = 30_000
+const READ_TOTAL_MS = 300_000
+
 /** A request that waits on its connection. `added` are response headers of the gateway's own. */
 export function plainLine(
   request: IncomingMessage,
@@ -32,7 +36,8 @@ export function plainLine(
   { idleMs, added }: { idleMs: number; added: () => readonly string[] },
 ): Line {
   return {
-    read: (maxBytes) => readBody(request, response, { maxBytes, idleMs }),
+    read: (maxBytes) =>
+      readBody(request, response, { maxBytes, idleMs: Math.min(idleMs, READ_IDLE_MS), totalMs: READ_TOTAL_MS }),
     stream: () => streamBody(request, response, idleMs),
     sink: clientSink(response, added),
     answer(status, headers, text) {

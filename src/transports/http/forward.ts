@@ -79,6 +79,7 @@ class Relay implements Dispatcher.DispatchHandler {
   private readonly call: ForwardCall
   private readonly resolve: (forwarded: Forwarded) => void
   private controller: Dispatcher.DispatchController | null = null
+  private isDispatched = false
   private isSettled = false
   private hasStarted = false
   private hasEnded = false
@@ -104,6 +105,7 @@ class Relay implements Dispatcher.DispatchHandler {
     if (body !== null && !Buffer.isBuffer(body) && bodyLength !== null) {
       call.headers.push('content-length', String(bodyLength))
     }
+    this.isDispatched = true
     try {
       call.dispatcher.dispatch(
         {
@@ -198,7 +200,7 @@ class Relay implements Dispatcher.DispatchHandler {
     const reason: unknown = this.call.signal.reason
     const refusal = isRefusal(reason) ? reason : refuse('unavailable', 'Cut off. The gateway ended the call.')
     const hasStarted = this.hasStarted
-    this.settle('cut', refusal)
+    this.settle(this.isDispatched ? 'cut' : 'refused', refusal)
     if (hasStarted) this.call.sink.cut()
   }
 

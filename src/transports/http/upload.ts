@@ -10,6 +10,8 @@ export interface ReadLimits {
   readonly maxBytes: number
   /** Longest pause between two pieces, in milliseconds. */
   readonly idleMs: number
+  /** Longest time for the whole, in milliseconds. */
+  readonly totalMs: number
 }
 
 /** What the head says of the body's length in bytes; null for a chunked one. */
@@ -22,7 +24,7 @@ export function declaredLength(request: IncomingMessage): number | null {
 export function readBody(
   request: IncomingMessage,
   response: ServerResponse,
-  { maxBytes, idleMs }: ReadLimits,
+  { maxBytes, idleMs, totalMs }: ReadLimits,
 ): Promise<Buffer | BodyFault> {
   const declared = declaredLength(request)
   if (declared === 0) return Promise.resolve(Buffer.alloc(0))
@@ -32,6 +34,7 @@ export function readBody(
     const chunks: Buffer[] = []
     let size = 0
     const timer = setTimeout(() => done('stalled'), idleMs)
+    const deadline = setTimeout(() => done('stalled'), totalMs)
     const take = (chunk: Buffer) => {
       size += chunk.length
       if (size > maxBytes) return done('too_large')
@@ -42,6 +45,7 @@ export function readBody(
     const leave = () => done('gone')
     const done = (result: Buffer | BodyFault) => {
       clearTimeout(timer)
+      clearTimeout(deadline)
       request.off('data', take).off('end', end).off('close', leave).off('error', leave)
       if (typeof result === 'string') request.pause()
       resolve(result)

@@ -17,8 +17,8 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
 })
 
-async function serve(listener: RequestListener): Promise<string> {
-  const server = http.createServer(listener)
+async function serve(listener: (...call: Parameters<RequestListener>) => void | Promise<void>): Promise<string> {
+  const server = http.createServer((request, response) => void listener(request, response))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   cleanups.push(() => {
     server.closeAllConnections()
@@ -240,7 +240,7 @@ describe('bodies', () => {
   })
 
   it('that break off end the call', async () => {
-    const url = await serve((request) => request.resume())
+    const url = await serve((request) => void request.resume())
     const gateway = await gate(allow, { url })
     const client = connectRaw(gateway.port)
     client.send(
@@ -392,7 +392,10 @@ describe('ends of a call', () => {
     const response = await fetch(`${gateway.url}/billing/a`, { headers: TOKEN })
     expect(response.status).toBe(403)
     expect(await response.json()).toMatchObject({ code: 'suspended' })
-    expect((await gateway.ended(1)).outcome).toMatchObject({ name: 'cut', refusal: why })
+    expect((await gateway.ended(1)).outcome).toMatchObject({
+      name: afterMs === 0 ? 'refused' : 'cut',
+      refusal: why,
+    })
     expect(upstream.seen).toHaveLength(afterMs === 0 ? 0 : 1)
   })
 
@@ -558,7 +561,7 @@ describe('held calls', () => {
   })
 
   it('whose kept response grows too large are cut', async () => {
-    const url = await serve((_request, response) => response.end('x'.repeat(5000)))
+    const url = await serve((_request, response) => void response.end('x'.repeat(5000)))
     const judge: Judge = async (call) => {
       const sealed = await call.seal()
       if ('refused' in sealed) return call.refuse(sealed)
@@ -609,6 +612,31 @@ describe('what is not a call', () => {
     expect(problemIn(received)).toMatchObject({ status: 400, code: 'malformed' })
     expect(gateway.malformed).toEqual([{ source: '127.0.0.1', reason: 'target' }])
     expect(gateway.passed).toEqual([])
+  })
+
+  it('comes from where the proxy that ends TLS says', async () => {
+    const upstream = await raw(() => {})
+    const gateway = await gate(allow, { url: upstream.url }, { isBehindTlsProxy: true })
+    const client = connectRaw(gateway.port)
+    client.send('GET /billing/a;b HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.2.3.4, 10.9.8.7\r\n\r\n')
+    await client.closed()
+    expect(gateway.malformed).toEqual([{ source: '10.9.8.7', reason: 'target' }])
+  })
+
+  it('a body that a stopped call still waits for is not waited for', async () => {
+    const upstream = await raw(() => {})
+    const judge: Judge = (_call, _actions, release) => {
+      const stop = new AbortController()
+      setTimeout(() => stop.abort(refuse('suspended', 'Not executed. Suspended.')), 50)
+      return release({ signal: stop.signal })
+    }
+    const gateway = await gate(judge, { url: upstream.url })
+    const client = connectRaw(gateway.port)
+    client.send('POST /billing/a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a.b.c\r\nContent-Length: 9\r\n\r\nabc')
+    await client.until((text) => text.includes('"code":"suspended"'))
+    client.socket.destroy()
+    expect((await gateway.ended(1)).outcome?.name).toBe('refused')
+    expect(upstream.seen).toEqual([])
   })
 
   it('a head that does not end is given up', async () => {
