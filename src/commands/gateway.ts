@@ -100,6 +100,8 @@ export async function startGateway(
   undo.defer(() => agents.close())
   const people = createPeople({ issuers: config.people, clock, log })
   undo.defer(() => people.close())
+  const faults = (await Promise.all([agents.probe(), people.probe()])).flat()
+  if (faults.length > 0) throw new GatewayError('config', faults.join('\n'))
   const tally = createRefusalTally({ append: (entry) => audit.append(entry), clock, log })
   undo.defer(() => tally.close())
 
@@ -137,6 +139,7 @@ export async function startGateway(
     random: Math.random,
     replicaId,
     draining: draining.signal,
+    standing: async (voter) => people.standing(voter),
     persistHead: () => guard.persist(),
   })
 

@@ -23,6 +23,11 @@ export interface People {
    * to "issuer|subject". Groups come from the configuration alone, as nobody asserted any. Null for a stranger.
    */
   mapChatAccount(key: string, accounts: Readonly<Record<string, string>>): Person | null
+  /**
+   * How somebody who voted stands now; null if their issuer is no longer one of people. Groups that a chat account got
+   * from the configuration are those of now; what a token asserted cannot be asked again, and stays.
+   */
+  standing(voter: Person): Person | null
   /** Waits until each issuer was asked once (five seconds or so); what is wrong with the configuration, a sentence each. */
   probe(): Promise<readonly string[]>
   close(): Promise<void>
@@ -60,7 +65,14 @@ export function createPeople(options: {
     return { ...who, name: null, roles: rolesOf(who, roles), assurance: 'slack', authenticatedAt: null }
   }
 
-  return { identify, mapChatAccount, probe: trust.probe, close: trust.close }
+  function standing(voter: Person): Person | null {
+    const issuer = issuers.find((candidate) => candidate.issuer === voter.issuer)
+    if (!issuer) return null
+    const groups = voter.assurance === 'slack' ? mappedGroupsOf(issuer, voter) : voter.groups
+    return { ...voter, groups, roles: rolesOf({ ...voter, groups }, roles) }
+  }
+
+  return { identify, mapChatAccount, standing, probe: trust.probe, close: trust.close }
 }
 
 function personOf(

@@ -210,3 +210,21 @@ describe('the client for reading', () => {
     expect(checkIssuers([], [options])).toEqual([expect.stringMatching(/read_client_id/)])
   })
 })
+
+describe('somebody who voted', () => {
+  const voter = { subject: 'finn', name: null, roles: [], authenticatedAt: null } as const
+
+  it('has the groups that their token asserted, and of a chat account those that the configuration gives now', () => {
+    const people = makePeople()
+    const groups = [{ issuerName: 'idp', name: 'security' }]
+    const byToken = people.standing({ ...voter, issuer: issuer.url, groups, assurance: 'oidc' })
+    expect(byToken?.groups).toEqual(groups)
+    const byChat = people.standing({ ...voter, issuer: issuer.url, groups, assurance: 'slack' })
+    expect(byChat?.groups).toEqual([{ issuerName: 'idp', name: 'finance' }])
+  })
+
+  it('does not count any more when their issuer is not one of people', () => {
+    const gone = { ...voter, issuer: 'https://former.example.com', groups: [], assurance: 'oidc' } as const
+    expect(makePeople().standing(gone)).toBeNull()
+  })
+})
