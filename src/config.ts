@@ -68,7 +68,7 @@ const keys = z.strictObject({
   payload: keyPair.describe('Encrypts held calls, cards and stored responses (AES-256-GCM)'),
   mac: keyPair.describe('Authenticates votes, policy sets and acknowledgements (HMAC-SHA-256)'),
   assertion: keyPair.describe('Signs Countersign-Assertion for upstreams (ES256 or EdDSA)'),
-  cookie: keyPair.describe('Authenticates sessions of people'),
+  cookie: keyPair.describe('Kept for sessions of people in a browser; nothing uses it in this release'),
   checkpoint: keyPair.describe('Signs statements of the log’s head (Ed25519)'),
 })
 
@@ -113,7 +113,7 @@ export function configSchema({ protocols, channels }: { protocols: readonly Part
     data_dir: z
       .string()
       .default('.countersign')
-      .describe('Where the embedded Postgres, its keys and the log’s signed head are kept'),
+      .describe('Directory of the embedded Postgres, its keys and the log’s signed head, relative to this file'),
     keys: keys.optional().describe('Required with store.url; generated under data_dir otherwise'),
     agent_issuers: agentIssuersOptions.min(1).describe('Whose tokens are agents'),
     people: peopleOptions.default([]).describe('Whose tokens are reviewers'),
