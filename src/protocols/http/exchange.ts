@@ -138,10 +138,10 @@ export function createExchange(parts: ExchangeParts): Exchange {
     if (isRefusal(outgoing)) return answerRefusal(outgoing)
     if (approval) parts.approvedBy(approval)
     const path = model.query === '' ? service.basePath + model.path : `${service.basePath}${model.path}?${model.query}`
-    const bodyHash = outgoing === null ? sha256Hex(NO_BODY) : Buffer.isBuffer(outgoing) ? sha256Hex(outgoing) : null
     const headers = [...model.headers, ...service.injector.headersFor(service.upstream.name)]
     if (service.sign) {
       const { upstream, sign } = service
+      const bodyHash = outgoing === null ? EMPTY_HASH : Buffer.isBuffer(outgoing) ? sha256Hex(outgoing) : null
       const asserted = { upstream: upstream.name, principal, callId: id, method: model.method, path, bodyHash }
       headers.push('countersign-assertion', sign({ ...asserted, approvalId: approval?.id ?? null }))
     }
@@ -258,6 +258,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
 }
 
 const NO_BODY = Buffer.alloc(0)
+const EMPTY_HASH = sha256Hex(NO_BODY)
 
 /** What comes first: the work's result, or the refusal that the signal aborts with. */
 function unlessStopped<T>(work: Promise<T>, signal: AbortSignal): Promise<T | Refusal> {
