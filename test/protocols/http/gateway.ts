@@ -6,7 +6,7 @@ import type { Actions } from '../../../src/domain/action.ts'
 import type { Approval } from '../../../src/domain/approval.ts'
 import type { Arrival, Credential, Exchange, Intent, Outcome, Release } from '../../../src/domain/call.ts'
 import type { Principal } from '../../../src/domain/principal.ts'
-import { isRefusal, type Refusal, refuse } from '../../../src/domain/refusal.ts'
+import { isRefusal, refuse } from '../../../src/domain/refusal.ts'
 import { newCallId } from '../../../src/platform/id.ts'
 import { http } from '../../../src/protocols/http/index.ts'
 import { httpOptions } from '../../../src/protocols/http/options.ts'
@@ -189,5 +189,3 @@ export async function startGateway(
 }
 
 const assertionKey = { kid: 'test', key: keyPair.privateKey }
-
-export type { Refusal }
