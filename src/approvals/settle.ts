@@ -17,6 +17,8 @@ export function createSettling(
 ): (approval: Approval, call: Pick<Exchange, 'waitMs' | 'gone' | 'whenGone'>) => Promise<Approval | Refusal> {
   return async function settle(approval, call) {
     const { id } = approval
+    // A retry that will not wait comes for what was decided before: that is not a wait.
+    if (approval.state !== 'pending') return reread(id)
     const waited = await waiter.wait(id, {
       waitMs: call.waitMs,
       gone: call.gone,

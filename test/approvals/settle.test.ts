@@ -41,6 +41,17 @@ describe('waiting for a decision', () => {
     expect(granted(await queue.settle(approval, call)).state).toBe('approved')
   })
 
+  it('lets a retry that will not wait use what was approved meanwhile', async () => {
+    const { queue } = world.openReplica({ timing: { pollMs: 60_000 } })
+    const call = makeCall({ principal: agent('w3b'), waitMs: 0 })
+    const approval = await hold(queue, call)
+    expect(codeOf(await queue.settle(approval, call))).toBe('approval_pending')
+    await queue.vote(ballot(approval, person('rita')))
+    const joined = await hold(queue, call)
+    expect(joined.id).toBe(approval.id)
+    expect(granted(await queue.settle(joined, call)).state).toBe('approved')
+  })
+
   it('tells the reason of a denial', async () => {
     const { queue } = world.openReplica()
     const call = makeCall({ principal: agent('w4'), waitMs: 20_000 })
