@@ -1,0 +1,108 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+const MOST_LINES = 2000
+
+export interface Ended {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+}
+
+/** A gateway in a process of its own. */
+export interface Replica {
+  readonly configFile: string
+  readonly dataDir: string
+  /** Where it serves agents, and people. */
+  readonly url: string
+  readonly control: string
+  /** What it logged, parsed. */
+  readonly log: readonly LogLine[]
+  signal(signal: NodeJS.Signals): void
+  /** Ends it as a crash of the machine's kernel would: nothing of it runs any more. Resolves when it is gone. */
+  kill(): Promise<Ended>
+  /** SIGTERM; resolves when it is gone. */
+  stop(): Promise<Ended>
+  readonly ended: Promise<Ended>
+  /** Resolves with the first line, past or to come, that says so. */
+  logged(message: string): Promise<LogLine>
+}
+
+export type LogLine = Readonly<Record<string, unknown>>
+
+/** Starts one and waits until it serves. Throws an error that holds what it said if it ends instead. */
+export async function startReplica(at: { configFile: string; dataDir: string }): Promise<Replica> {
+  const child = spawn(process.execPath, [MAIN, 'serve', '--config', at.configFile], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {},
+  })
+  const log: LogLine[] = []
+  const hearers = new Set<(line: LogLine) => void>()
+  const errors: string[] = []
+  const ended = endOf(child)
+  createInterface({ input: child.stderr }).on('line', (line) => errors.push(line))
+  createInterface({ input: child.stdout }).on('line', (text) => {
+    const line = parseLine(text)
+    if (log.length < MOST_LINES) log.push(line)
+    for (const hear of hearers) hear(line)
+  })
+
+  async function logged(message: string): Promise<LogLine> {
+    const { promise, resolve, reject } = Promise.withResolvers<LogLine>()
+    const hear = (line: LogLine) => line['msg'] === message && resolve(line)
+    hearers.add(hear)
+    for (const line of log) hear(line)
+    ended.then(({ code, signal }) => {
+      const said = [...errors, ...log.map((line) => JSON.stringify(line))].slice(-20).join('\n')
+      reject(new Error(`it ended (${code ?? signal}) without saying "${message}":\n${said}`))
+    })
+    return promise.finally(() => hearers.delete(hear))
+  }
+
+  const { gateway, control } = await logged('countersign is serving')
+  return {
+    ...at,
+    url: String(gateway),
+    control: String(control),
+    log,
+    signal: (signal) => void child.kill(signal),
+    kill() {
+      child.kill('SIGKILL')
+      return ended
+    },
+    stop() {
+      child.kill('SIGTERM')
+      return ended
+    },
+    ended,
+    logged,
+  }
+}
+
+/** Runs a command line to its end. */
+export async function countersign(
+  ...argv: readonly string[]
+): Promise<{ code: number | null; out: string; err: string }> {
+  const child = spawn(process.execPath, [MAIN, ...argv], { stdio: ['ignore', 'pipe', 'pipe'], env: {} })
+  let out = ''
+  let err = ''
+  child.stdout.setEncoding('utf8').on('data', (text) => (out += text))
+  child.stderr.setEncoding('utf8').on('data', (text) => (err += text))
+  const { code } = await endOf(child)
+  return { code, out, err }
+}
+
+async function endOf(child: ChildProcess): Promise<Ended> {
+  const [code, signal] = await once(child, 'close')
+  return { code, signal }
+}
+
+function parseLine(text: string): LogLine {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return { msg: text }
+  }
+}
