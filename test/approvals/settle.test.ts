@@ -42,7 +42,7 @@ describe('waiting for a decision', () => {
   })
 
   it('lets a retry that will not wait use what was approved meanwhile', async () => {
-    const { queue } = world.openReplica({ timing: { pollMs: 60_000 } })
+    const { queue } = world.openReplica({ timing: { pollMs: 60_000 }, through: slowToLook })
     const call = makeCall({ principal: agent('w3b'), waitMs: 0 })
     const approval = await hold(queue, call)
     expect(codeOf(await queue.settle(approval, call))).toBe('approval_pending')
@@ -176,4 +176,15 @@ describe('waiting for a decision', () => {
 /** A store whose notifications never arrive. */
 function deaf(database: Database): Database {
   return { ...database, listen: async () => {} }
+}
+
+/** A store whose answer to what waiters ask comes after a client that does not wait has left. */
+function slowToLook(database: Database): Database {
+  return {
+    ...database,
+    async query(sql, params) {
+      if (sql.includes('AS overdue')) await new Promise((resolve) => setTimeout(resolve, 50))
+      return database.query(sql, params)
+    },
+  }
 }
