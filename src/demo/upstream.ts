@@ -1,5 +1,7 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { z } from 'zod'
 
 interface Customer {
   readonly id: string
@@ -11,24 +13,38 @@ interface Refund {
   readonly id: string
   readonly customer: string
   readonly amount: number
+  readonly order: string | null
 }
 
-/** A little billing API whose data visibly changes, and which knows nothing of agents: it trusts one bearer token. */
+const arrival = z.object({
+  method: z.string(),
+  path: z.string(),
+  /** Whether the gateway said, signed, for whom and under which approval the call is made. */
+  isAsserted: z.boolean(),
+})
+/** One request as it arrived, for the story to show what really did. */
+export type Arrival = Readonly<z.infer<typeof arrival>>
+export const arrivalsSchema = z.array(arrival)
+
+/** Where anybody on this machine may ask what arrived. It is not an arrival itself. */
+export const ARRIVALS_PATH = '/.arrivals'
+
 export interface DemoUpstream {
   readonly url: string
-  /** Every request it served, oldest first, for the story to show what really arrived. */
-  readonly served: readonly { readonly method: string; readonly path: string; readonly assertion: string | null }[]
   close(): Promise<void>
 }
 
 const MAX_BODY_BYTES = 64 * 1024
+const MAX_ARRIVALS = 1_000
 
-export async function startUpstream({
-  token,
-  host,
-  port,
-}: {
-  token: string
+const wishSchema = z.object({ customer: z.string(), amount: z.number().positive(), order: z.string().optional() })
+
+/**
+ * A little billing API whose data visibly changes, and which knows nothing of agents: it trusts one bearer token, or,
+ * with a null token, everybody who can reach it.
+ */
+export async function startUpstream(where: {
+  token: string | null
   host: string
   port: number
 }): Promise<DemoUpstream> {
@@ -40,14 +56,15 @@ export async function startUpstream({
     ].map((customer) => [customer.id, customer]),
   )
   const refunds: Refund[] = []
-  const served: { method: string; path: string; assertion: string | null }[] = []
+  const arrivals: Arrival[] = []
 
   async function answer(request: IncomingMessage): Promise<[status: number, body: unknown]> {
-    const { method = 'GET', url: path = '/' } = request
-    if (request.headers.authorization !== `Bearer ${token}`)
+    const { method = 'GET', url: path = '/', headers } = request
+    if (method === 'GET' && path === ARRIVALS_PATH) return [200, arrivals]
+    if (!isTrusted(headers.authorization, where.token))
       return [401, { error: 'the billing API wants its own credential' }]
-    const assertion = request.headers['countersign-assertion']
-    served.push({ method, path, assertion: typeof assertion === 'string' ? assertion : null })
+    arrivals.push({ method, path, isAsserted: headers['countersign-assertion'] !== undefined })
+    if (arrivals.length > MAX_ARRIVALS) arrivals.shift()
 
     const customer = customers.get(/^\/customers\/([^/]+)$/.exec(path)?.[1] ?? '')
     if (method === 'GET' && path === '/customers') return [200, [...customers.values()]]
@@ -57,16 +74,21 @@ export async function startUpstream({
       customers.delete(customer.id)
       return [200, { deleted: customer.id }]
     }
-    if (method === 'POST' && path === '/refunds') return refund(JSON.parse(await readBody(request)))
+    if (method === 'POST' && path === '/refunds') return refund(await readBody(request))
     return [404, { error: 'no such thing' }]
   }
 
-  function refund(wish: { customer?: unknown; amount?: unknown }): [status: number, body: unknown] {
-    const customer = typeof wish.customer === 'string' ? customers.get(wish.customer) : undefined
-    if (!customer || typeof wish.amount !== 'number' || wish.amount <= 0)
-      return [422, { error: 'customer and amount, please' }]
+  function refund(body: string): [status: number, body: unknown] {
+    const { data: wish } = wishSchema.safeParse(JSON.parse(body))
+    const customer = wish && customers.get(wish.customer)
+    if (!customer) return [422, { error: 'customer and amount, please' }]
     customer.balance += wish.amount
-    const made = { id: `r-${refunds.length + 1}`, customer: customer.id, amount: wish.amount }
+    const made: Refund = {
+      id: `r-${refunds.length + 1}`,
+      customer: customer.id,
+      amount: wish.amount,
+      order: wish.order ?? null,
+    }
     refunds.push(made)
     return [201, made]
   }
@@ -83,19 +105,26 @@ export async function startUpstream({
       .catch((error: unknown) => response.destroy(error instanceof Error ? error : undefined))
   })
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(port, host, resolve)
+    server.once('error', reject).listen(where.port, where.host, resolve)
   })
   // A server that listens on TCP has an address with a port.
-  const address = server.address() as AddressInfo
+  const { port } = server.address() as AddressInfo
   return {
-    url: `http://${host}:${address.port}`,
-    served,
+    url: `http://${where.host}:${port}`,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve())
         server.closeAllConnections()
       }),
   }
+}
+
+function isTrusted(authorization: string | undefined, token: string | null): boolean {
+  if (token === null) return true
+  const [given, wanted] = [authorization ?? '', `Bearer ${token}`].map((text) =>
+    createHash('sha256').update(text).digest(),
+  )
+  return given !== undefined && wanted !== undefined && timingSafeEqual(given, wanted)
 }
 
 async function readBody(request: IncomingMessage): Promise<string> {
