@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Config } from '../config.ts'
 import { GatewayError } from '../domain/error.ts'
@@ -49,6 +50,7 @@ async function open(how: {
 }): Promise<OpenStore> {
   const { config, dataDir, embedded, log } = how
   try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 })
     if (embedded) await migrate({ adminUrl: embedded.adminUrl, gatewayUrl: embedded.url, log })
     const keys = await keysOf(config, dataDir)
     const database = openDatabase({ url: urlOf(config, embedded), log })
