@@ -36,7 +36,11 @@ export async function startAgent(where: {
   const { gatewayUrl, signal } = where
   const token = await getToken(where)
 
-  async function call(method: string, path: string, more: { headers?: Readonly<Record<string, string>>; body?: string }): Promise<Answer> {
+  async function call(
+    method: string,
+    path: string,
+    more: { headers?: Readonly<Record<string, string>>; body?: string },
+  ): Promise<Answer> {
     const response = await fetch(`${gatewayUrl}${path}`, {
       method,
       ...more,

@@ -22,7 +22,7 @@ export async function showEvidence(where: {
   tell.chapter('Every step left an entry, each chained to the one before')
   tell.line('auditor', 'countersign audit verify')
   const whole = await run('audit', 'verify')
-  tell.note(whole.output)
+  tell.quote(whole.output)
   prove(tell, whole.exitCode === 0, 'The log is as it was written.')
 
   const copy = join(directory, 'audit-copy.jsonl')
@@ -35,7 +35,7 @@ export async function showEvidence(where: {
     `is given a copy in which one byte of entry ${seq} was changed: countersign audit verify --file …`,
   )
   const damaged = await run('audit', 'verify', '--file', copy)
-  tell.note(damaged.output)
+  tell.quote(damaged.output)
   const isFound = damaged.exitCode === ALTERED && damaged.output.includes(`entry ${seq}: altered`)
   prove(tell, isFound, 'It is found, and named.')
 }

@@ -65,6 +65,8 @@ process.once('disconnect', () => interrupted.abort())
 process.stdout.on('error', () => interrupted.abort())
 
 process.exitCode = await main(process.argv.slice(2), createNarrator(process.stdout), interrupted.signal)
+// Listening to it would keep this process alive.
+if (process.connected) process.disconnect()
 
 async function main(args: string[], tell: Narrator, signal: AbortSignal): Promise<number> {
   try {

@@ -27,6 +27,8 @@ export interface Narrator {
   /** What stands by itself: something to type, a page to open. */
   literal(lines: readonly string[]): void
   note(text: string): void
+  /** What a command printed, as it did. */
+  quote(output: string): void
   /** What went wrong. */
   failure(text: string): void
 }
@@ -48,6 +50,7 @@ export function createNarrator(stream: NodeJS.WriteStream): Narrator {
     note(text) {
       for (const line of wrap(text, MAX_WIDTH - 2)) stream.write(`  ${line}\n`)
     },
+    quote: (output) => void stream.write(output.replace(/^/gm, ' '.repeat(LABEL_WIDTH + 2)).concat('\n')),
     failure: (text) => write(style('red', '✗'.padEnd(LABEL_WIDTH)), text),
   }
 }
