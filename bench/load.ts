@@ -1,6 +1,8 @@
 // A load generator in a process of its own: keep-alive connections that send one prepared request over and over, as
 // raw bytes, so that it costs little beside what it measures. Closed loop at full load; at a given rate, each request
-// has its due time, and latency counts from there, so that a stall is not hidden by the requests it delayed.
+// has its due time, and a request whose connection was not free then counts from there, so that a stall is not hidden by
+// the requests it delayed.
+import { spawn } from 'node:child_process'
 import { connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 
@@ -73,13 +75,13 @@ async function run(load: Load): Promise<LoadResult> {
           socket.end()
           return
         }
-        if (dueAt > now) timer = setTimeout(send, dueAt - now)
-        else send()
+        if (dueAt > now) timer = setTimeout(send, dueAt - now, null)
+        else send(dueAt)
       }
 
-      function send(): void {
-        // A timer fires up to a millisecond early; a request that left before its time was due when it left.
-        countsFrom = Math.min(dueAt, performance.now())
+      function send(due: number | null): void {
+        // A timer is up to a millisecond off, which is no fault of what is measured.
+        countsFrom = due ?? performance.now()
         socket.write(request)
       }
 
@@ -113,6 +115,22 @@ async function run(load: Load): Promise<LoadResult> {
     p99: at(0.99),
     most: at(1),
   }
+}
+
+/** Runs a load in a process of its own. */
+export function generate(load: Load): Promise<LoadResult> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [import.meta.filename], { stdio: ['pipe', 'pipe', 'inherit'] })
+    const timer = setTimeout(() => child.kill('SIGKILL'), load.seconds * 1000 + 20_000)
+    const output = text(child.stdout)
+    child.once('error', reject)
+    child.once('close', (code) => {
+      clearTimeout(timer)
+      if (code === 0) output.then((line) => resolve(JSON.parse(line))).catch(reject)
+      else reject(new Error(`the load generator ended with ${code}`))
+    })
+    child.stdin.end(JSON.stringify(load))
+  })
 }
 
 if (import.meta.main) {

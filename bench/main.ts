@@ -1,0 +1,168 @@
+// npm run bench [-- --quick] [-- --json FILE] [-- --only NAME]: everything in one run on one machine, so that ratios hold
+// whatever else the machine does.
+import { existsSync } from 'node:fs'
+import { chmod, copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { cpus, tmpdir, totalmem } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { headPath } from '../src/audit/open.ts'
+import { openDatabase } from '../src/platform/database.ts'
+import { startEmbedded } from '../src/platform/embedded.ts'
+import { generateKeys, readKeys } from '../src/platform/load-keys.ts'
+import { createLogger } from '../src/platform/logger.ts'
+import { migrate } from '../src/platform/migrations.ts'
+import { measureAuditing } from './cases/auditing.ts'
+import { measureDeciding } from './cases/deciding.ts'
+import { measureHeldMemory } from './cases/held-memory.ts'
+import { measureHolding } from './cases/holding.ts'
+import { measureLatency, measureThroughput, type Peer } from './cases/proxying.ts'
+import { agentToken, startGateway } from './gateway.ts'
+import { startIssuer } from './issuer.ts'
+import { findHaproxy, type Server, startHaproxy, startHttpProxy, startUpstream } from './peers.ts'
+import { formatTable, type Table } from './report.ts'
+
+const CASES = ['proxying', 'deciding', 'holding', 'memory', 'audit'] as const
+const RULES = 50
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    json: { type: 'string' },
+    only: { type: 'string', multiple: true },
+  },
+})
+const unknown = values.only?.find((name) => !CASES.some((known) => known === name))
+if (unknown !== undefined) {
+  process.stderr.write(`bench: --only takes ${CASES.join(', ')}; there is no ${unknown}\n`)
+  process.exit(2)
+}
+const wanted = new Set<string>(values.only ?? CASES)
+const scale = values.quick
+  ? { rounds: 2, seconds: 2, samples: 20, held: 1000 }
+  : { rounds: 5, seconds: 4, samples: 200, held: 10_000 }
+const log = createLogger({ level: 'warn', destination: process.stderr })
+const tell = (line: string) => process.stderr.write(`${line}\n`)
+
+/** What is started here is ended here, last first, also after a failure or Ctrl-C. */
+await using started = new AsyncDisposableStack()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => void started.disposeAsync().finally(() => process.exit(130)))
+}
+
+const directory = await mkdtemp(join(tmpdir(), 'countersign-bench-'))
+// The embedded Postgres runs as another user, who has to pass through.
+await chmod(directory, 0o711)
+started.defer(() => rm(directory, { recursive: true, force: true }))
+const issuer = await startIssuer()
+started.defer(() => issuer.close())
+const upstream = await startUpstream(directory)
+started.defer(() => upstream.stop())
+
+const haproxy = await findHaproxy()
+const machine = {
+  cpus: `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}`,
+  memoryGib: Math.round(totalmem() / 1024 ** 3),
+  system: `${process.platform} ${process.arch}`,
+  node: process.version,
+  haproxy: haproxy?.version ?? null,
+}
+const tables: Table[] = []
+if (wanted.has('proxying')) tables.push(...(await runProxying()))
+if (wanted.has('deciding')) tables.push(measureDeciding(scale))
+if (wanted.has('holding')) tables.push(await runHolding())
+if (wanted.has('memory')) tables.push(await runMemory())
+if (wanted.has('audit')) tables.push(await runAudit())
+
+const intro = `${machine.cpus}, ${machine.memoryGib} GiB, ${machine.system}, Node ${machine.node}, HAProxy ${machine.haproxy ?? 'not installed'}`
+process.stdout.write(`\n${intro}\n\n${tables.map(formatTable).join('\n')}`)
+if (values.json !== undefined) {
+  const report = { at: new Date().toISOString(), machine, quick: values.quick, scale, tables }
+  await writeFile(values.json, `${JSON.stringify(report, null, 2)}\n`)
+}
+
+async function runProxying(): Promise<Table[]> {
+  await using own = new AsyncDisposableStack()
+  const keep = <Each extends Server>(server: Each): Each => {
+    own.defer(() => server.stop())
+    return server
+  }
+  const { port: upstreamPort } = upstream
+  const peers: Peer[] = [{ name: 'upstream', label: 'the upstream itself (node:http)', port: upstreamPort }]
+  if (haproxy) {
+    const server = keep(await startHaproxy(haproxy.path, { directory, issuer, upstreamPort }))
+    const label = `HAProxy ${haproxy.version}, token verified, 2 rules, no record`
+    peers.push({ name: 'haproxy', label, port: server.port })
+  } else tell('HAProxy is not installed (apt-get install haproxy); it is left out')
+  const bare = keep(await startHttpProxy(directory, upstreamPort))
+  peers.push({ name: 'http-proxy', label: '@fastify/http-proxy, nothing else', port: bare.port })
+  const gateway = keep(
+    await startGateway({ directory: join(directory, 'proxying'), issuer, upstreamPort, rules: RULES }),
+  )
+  const label = `Countersign, token verified, ${RULES} rules, chained record`
+  peers.push({ name: 'countersign', label, port: gateway.port })
+
+  const options = { ...scale, peers, token: await agentToken(issuer, 'support-7'), tell }
+  const { table, perSecond } = await measureThroughput(options)
+  return [table, await measureLatency(options, perSecond)]
+}
+
+/** Two gateways on one store. */
+async function runHolding(): Promise<Table> {
+  await using own = new AsyncDisposableStack()
+  const { embedded, keys } = await startStore(own, 'holding')
+  const common = { issuer, upstreamPort: upstream.port, rules: RULES, shared: { url: embedded.url, keys } }
+  const first = await startGateway({ ...common, directory: join(directory, 'first') })
+  own.defer(() => first.stop())
+  // A new replica of a store with entries is given a record of how far it had come.
+  const data = join(directory, 'second', 'data')
+  await mkdir(data, { recursive: true, mode: 0o700 })
+  await copyWhenWritten(headPath(join(first.directory, 'data')), headPath(data))
+  const second = await startGateway({ ...common, directory: join(directory, 'second') })
+  own.defer(() => second.stop())
+  return await measureHolding({ issuer, upstream, first, second, samples: scale.samples, tell })
+}
+
+async function runMemory(): Promise<Table> {
+  await using own = new AsyncDisposableStack()
+  const { embedded, keys } = await startStore(own, 'memory')
+  const database = openDatabase({ url: embedded.adminUrl, log, maxConnections: 1 })
+  own.defer(() => database.close())
+  const gateway = await startGateway({
+    directory: join(directory, 'memory'),
+    issuer,
+    upstreamPort: upstream.port,
+    rules: RULES,
+    shared: { url: embedded.url, keys },
+    isProbed: true,
+  })
+  own.defer(() => gateway.stop())
+  const countPending = async () => {
+    const text = "SELECT count(*) AS pending FROM countersign.approval WHERE state = 'pending'"
+    return (await database.query<{ pending: number }>(text)).rows[0]?.pending ?? 0
+  }
+  return await measureHeldMemory({ issuer, gateway, calls: scale.held, countPending, tell })
+}
+
+async function runAudit(): Promise<Table> {
+  await using own = new AsyncDisposableStack()
+  const { embedded, keys } = await startStore(own, 'audit')
+  return await measureAuditing({ ...scale, ...embedded, keys: readKeys(keys), directory, log })
+}
+
+async function startStore(own: AsyncDisposableStack, name: string) {
+  const dataDir = join(directory, `${name}-store`)
+  await mkdir(dataDir, { mode: 0o711 })
+  const embedded = await startEmbedded({ dataDir, log })
+  own.defer(() => embedded.stop())
+  await migrate({ adminUrl: embedded.adminUrl, gatewayUrl: embedded.url, log })
+  return { embedded, keys: generateKeys() }
+}
+
+async function copyWhenWritten(from: string, to: string): Promise<void> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    if (existsSync(from)) return copyFile(from, to)
+    await sleep(100)
+  }
+  throw new Error(`${from} was not written`)
+}
