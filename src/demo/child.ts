@@ -5,6 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 /** A process of the demo's, ended by its own id. */
 export interface Child {
+  /** Undefined if it could not be started. */
+  readonly pid: number | undefined
   /** Waits until `isReady`, or throws with the end of its log if it ends before, or is not ready in time. */
   ready(isReady: () => Promise<boolean>, signal: AbortSignal): Promise<void>
   /** Ends it in order, or by force if that takes too long. */
@@ -44,6 +46,7 @@ export async function startChild({
   const hasEnded = (): boolean => child.exitCode !== null || child.signalCode !== null || failures.length > 0
 
   return {
+    pid: child.pid,
     async ready(isReady, signal) {
       const deadline = performance.now() + READY_TIMEOUT_MS
       while (!(await isReady().catch(() => false))) {

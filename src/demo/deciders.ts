@@ -15,7 +15,7 @@ export function scriptReviewer(world: World, { tell, signal }: { tell: Narrator;
   }
 }
 
-/** Whoever sits at the terminal. `countersign` is what runs the command line there. */
+/** Whoever sits at the terminal. `countersign` is what to type there to run the command line. */
 export function inviteReviewer(
   { controlUrl }: World,
   { tell, countersign }: { tell: Narrator; countersign: readonly string[] },
@@ -24,18 +24,17 @@ export function inviteReviewer(
   return {
     isScripted: false,
     async decide({ approval, decision, reason }) {
-      const [where, command] =
-        countersign.length > 1 ? [countersign.slice(0, -1), countersign.at(-1)] : [[], countersign[0]]
       tell.chapter(decision === 'approve' ? 'Now you: approve it' : 'Now you: deny it, and say why')
-      tell.note(isFirst ? 'Open a second terminal, and type:' : 'In the second terminal:')
-      tell.literal([...where, `${command} approvals ${decision} ${approval} --url ${controlUrl} --reason "${reason}"`])
-      tell.note(
-        isFirst
-          ? 'It names a page: open it, and sign in as Finn from finance. Then the command shows the call and asks for its ' +
-              'id. (Sign in as Olivia, and you are refused, as she was.) Waiting for you, for ten minutes; Ctrl-C ends it.'
-          : 'Sign in as before. Waiting for you, for ten minutes.',
-      )
+      tell.note(isFirst ? 'Open a second terminal, and type:' : 'In the second terminal, type:')
+      const [command = '', ...before] = countersign.toReversed()
+      const typed = `${command} approvals ${decision} ${approval} --url ${controlUrl} --reason "${reason}"`
+      tell.literal(isFirst ? [...before.toReversed(), typed] : [typed])
+      tell.note(isFirst ? FIRST_HINT : 'Sign in as before. The agent waits for ten minutes.')
       isFirst = false
     },
   }
 }
+
+const FIRST_HINT =
+  'It names a page: open it, and sign in as Finn from finance. Then it shows the call, and asks for its id. (Sign in as ' +
+  'Olivia, and you are refused, as she was.) The agent waits for ten minutes; Ctrl-C ends everything.'

@@ -137,7 +137,7 @@ async function holdRefund(stage: Stage, refund: Refund): Promise<Ending> {
   const held = await Promise.race([findHeld(owner, known, signal), settled])
   if ('status' in held) throw new StoryFailure(`the call should be held, and is answered with ${held.status}`)
   tell.line('gateway', `holds it as approval ${held.id}; the agent waits on its open connection`)
-  await tryAsOwner(stage, held)
+  if (decision === 'approve') await tryAsOwner(stage, held)
   const inBetween = await readArrivals(world, signal)
   prove(tell, inBetween.length === before.length + 1, 'Nothing of it arrived upstream so far.')
 

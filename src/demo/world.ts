@@ -6,6 +6,7 @@ import { stringify } from 'yaml'
 import { type Child, startChild } from './child.ts'
 import { MAIN } from './command-line.ts'
 import { CONSOLE, READER } from './company.ts'
+import { endLeftover } from './leftover.ts'
 import { findFreePorts } from './ports.ts'
 import type { World } from './story.ts'
 import { startUpstream } from './upstream.ts'
@@ -37,6 +38,7 @@ export async function startWorld(
   undo.defer(() => upstream.close())
 
   const at = (name: string): string => join(directory, name)
+  await endLeftover(at('gateway.pid'), at('countersign.yaml'))
   await writePrivately(at('agent-secret'), agentSecret)
   await writePrivately(at('upstream-token'), upstreamToken)
   await rm(at('policies'), { recursive: true, force: true })
@@ -72,6 +74,7 @@ export async function startWorld(
     args: [MAIN, 'serve', '--config', at('countersign.yaml')],
     logPath: at('gateway.log'),
   })
+  await writePrivately(at('gateway.pid'), `${gateway.pid}`)
   await provider.ready(() => isServed(`${issuer}/.well-known/openid-configuration`), signal)
   await gateway.ready(() => isServed(`${gatewayUrl}/readyz`), signal)
 
