@@ -14,18 +14,19 @@ const CONSOLE = 'countersign-console'
 const WAIT_MS = 20_000
 const LOOK_MS = 200
 
-/** Reads pass, refunds are held for one of finance, refunds of /pairs for two. */
-export const POLICY = `
+/** Reads pass, and what is posted is held for so many people of finance. */
+export function policyOf({ quorum }: { quorum: number }): string {
+  return `
 name: billing
 rules:
   - { name: reads, upstreams: [billing], verbs: [GET], effect: allow }
-  - { name: notes, upstreams: [billing], verbs: [PUT], effect: allow }
   - name: refunds
     upstreams: [billing]
     verbs: [POST]
     effect: hold
-    approval: { reviewers: ["group:finance"] }
+    approval: { reviewers: ["group:finance"], quorum: ${quorum} }
 `
+}
 
 export interface ReplicaOptions {
   /** Another way to the store than the world's own. */
@@ -63,7 +64,8 @@ export async function startWorld(store: { adminUrl: string; url: string }) {
   const keys = generateKeys()
   const policies = join(directory, 'policies')
   await mkdir(policies)
-  await writeFile(join(policies, 'billing.yaml'), POLICY)
+  const writePolicy = (text: string) => writeFile(join(policies, 'billing.yaml'), text)
+  await writePolicy(policyOf({ quorum: 1 }))
   const replicas: Replica[] = []
   undo.defer(async () => {
     await Promise.all(replicas.map((replica) => replica.kill()))
@@ -172,6 +174,16 @@ export async function startWorld(store: { adminUrl: string; url: string }) {
     })
   }
 
+  /** Makes a held call whose client leaves as soon as it is held; its approval. */
+  async function abandon(replica: Replica, path: string): Promise<string> {
+    const leaving = new AbortController()
+    const left = call(replica, path, { signal: leaving.signal }).catch(() => null)
+    const id = await approvalOf(path)
+    leaving.abort()
+    await left
+    return id
+  }
+
   async function vote(
     replica: Replica,
     id: string,
@@ -197,7 +209,7 @@ export async function startWorld(store: { adminUrl: string; url: string }) {
   const stack = undo.move()
   return {
     directory,
-    policies,
+    writePolicy,
     store,
     keys,
     upstream,
@@ -210,12 +222,16 @@ export async function startWorld(store: { adminUrl: string; url: string }) {
     until,
     approvalOf,
     call,
+    abandon,
+    arrivals: (path: string) => upstream.received().filter((one) => one.path === path).length,
     vote,
     approve,
     readyz: async (replica: Replica) => {
       const response = await fetch(`${replica.url}/readyz`)
       return { status: response.status, text: await response.text() }
     },
+    /** Two gateways, the second with the head that the first one signed. */
+    startPair: async (): Promise<readonly [Replica, Replica]> => [await start(), await start()],
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
 }
