@@ -20,29 +20,38 @@ interface Options {
   readonly clock: Clock
   readonly log: Logger
   readonly metrics: Pick<Metrics, 'auditBatchEntries' | 'auditAppendSeconds' | 'auditBytes'>
-  /** Withdraws every open approval from before that moment (milliseconds since the epoch), with reason `store_failover`. */
-  withdrawOlder(thanMs: number): Promise<void>
   readonly pollMs?: number
   readonly limits?: Limits
+}
+
+export interface OpenAudit {
+  readonly audit: AuditLog
+  readonly guard: StoreGuard
+  /**
+   * Begins to compare the store with what was seen of it. `withdrawOlder` ends every open approval from before that
+   * moment (milliseconds since the epoch), with reason `store_failover`.
+   */
+  follow(withdrawOlder: (thanMs: number) => Promise<void>): void
+  close(): Promise<void>
 }
 
 /**
  * The log, and the guard of the store it lies in. If the store is not the one it was, both run, and the log refuses what
  * would let a call go on. Throws `GatewayError('store')` if the store cannot be read.
  */
-export async function openAudit(
-  options: Options,
-): Promise<{ audit: AuditLog; guard: StoreGuard; close(): Promise<void> }> {
-  const { database, clock, dataDir, withdrawOlder } = options
+export async function openAudit(options: Options): Promise<OpenAudit> {
+  const { database, clock, dataDir } = options
   const guard = await openStoreGuard({ ...options, path: headPath(dataDir) })
   const audit = await openAuditLog({ ...options, database, clock, guard })
-  guard.follow(async (found) => {
-    await withdrawOlder(found.olderThanMs)
-    await audit.append({ kind: 'store_failover', detail: describe(found) })
-  })
   return {
     audit,
     guard,
+    follow(withdrawOlder) {
+      guard.follow(async (found) => {
+        await withdrawOlder(found.olderThanMs)
+        await audit.append({ kind: 'store_failover', detail: describe(found) })
+      })
+    },
     async close() {
       await audit.close()
       await guard.close()

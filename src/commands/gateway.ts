@@ -1,51 +1,33 @@
 import { randomUUID } from 'node:crypto'
-import type { IncomingMessage } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { resolve } from 'node:path'
 import type { FastifyPluginAsync } from 'fastify'
-import { agentEndpoints } from '../agents/endpoints.ts'
-import { createQueue } from '../approvals/queue.ts'
-import { refuseFor } from '../approvals/refusals.ts'
+import { createQueue, type Queue } from '../approvals/queue.ts'
 import { openAudit } from '../audit/open.ts'
 import { createRecorder } from '../audit/record.ts'
 import type { Config } from '../config.ts'
 import { createControlServer } from '../control/server.ts'
 import type { SignInWire } from '../control/wire.ts'
-import { createAssertionSigner } from '../credentials/assertion.ts'
 import { createInjector } from '../credentials/inject.ts'
-import type { Approval } from '../domain/approval.ts'
-import type { Arrival, Credential, Exchange, Outcome } from '../domain/call.ts'
+import type { Exchange } from '../domain/call.ts'
 import type { RunningChannel } from '../domain/channel.ts'
-import { GatewayError } from '../domain/error.ts'
-import { formatParty, type Principal, principalKey } from '../domain/principal.ts'
-import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts'
+import { formatParty, type Principal } from '../domain/principal.ts'
+import { type Refusal, refuse } from '../domain/refusal.ts'
 import type { Effect } from '../domain/verdict.ts'
 import { createGate } from '../gate.ts'
-import { createAgents } from '../identity/agents.ts'
 import { issuerName } from '../identity/issuer-name.ts'
-import { createPeople } from '../identity/people.ts'
-import { createRefusalTally } from '../identity/refused-tokens.ts'
-import { createSuspensions } from '../identity/suspensions.ts'
+import type { People } from '../identity/people.ts'
 import { systemClock } from '../platform/clock.ts'
-import { newCallId } from '../platform/id.ts'
-import { exportJwks } from '../platform/keys.ts'
 import type { Logger } from '../platform/logger.ts'
 import { createMetrics } from '../platform/metrics.ts'
-import { compile } from '../policy/compile.ts'
-import { decide } from '../policy/decide.ts'
-import { createJudge } from '../policy/judge.ts'
-import { loadPolicies } from '../policy/load.ts'
-import { createPolicyStore } from '../policy/publish.ts'
 import { createRateLimiter } from '../policy/rate.ts'
-import { createUsage } from '../policy/usage.ts'
 import { createWatch } from '../policy/watch.ts'
-import { readCredential } from '../protocols/http/credential.ts'
-import { createGatewayServer } from '../transports/http/server.ts'
-import type { RunningProtocol } from '../transports/protocol.ts'
-import { type Address, addressOf, listenForMetrics } from './listen.ts'
+import { openDoors } from './doors.ts'
+import type { Ground } from './ground.ts'
+import { type Address, listenForMetrics, listenForPeople } from './listen.ts'
 import { openStore } from './open-store.ts'
 import type { Kinds } from './parts.ts'
-import { compileContext } from './policy-context.ts'
+import { startRulebook } from './rulebook.ts'
+import { startTrust } from './trust.ts'
+import { orUnavailable } from './unavailable.ts'
 
 export interface RunningGateway {
   readonly gateway: Address
@@ -60,249 +42,93 @@ export interface RunningGateway {
 /**
  * Puts a gateway together and starts it.
  *
- * @throws GatewayError `config` or `store`, with one line that says what is wrong.
+ * @throws GatewayError `config` or `store`, with lines that say what is wrong.
  */
 export async function startGateway(
   config: Config,
   { kinds, log }: { kinds: Kinds; log: Logger },
 ): Promise<RunningGateway> {
   await using undo = new AsyncDisposableStack()
+  const replicaId = randomUUID()
+  const draining = new AbortController()
   const clock = systemClock
   const metrics = createMetrics()
-  const draining = new AbortController()
-  const replicaId = randomUUID()
-
   const store = await openStore(config, log)
   undo.defer(() => store.close())
-  const { database, keys, dataDir } = store
+  const ground: Ground = { ...store, clock, log, metrics, undo }
 
-  const {
-    audit,
-    guard,
-    close: closeAudit,
-  } = await openAudit({
-    database,
-    keys,
-    dataDir,
-    clock,
-    log,
-    metrics,
-    withdrawOlder: async (thanMs) => {
-      await queue.withdrawAll({ reason: 'store_failover', openedBefore: new Date(thanMs) })
-    },
-  })
+  const { audit, guard, follow, close: closeAudit } = await openAudit(ground)
   undo.defer(closeAudit)
-
-  const suspensions = createSuspensions({ database, clock, log })
-  await suspensions.start()
-  undo.defer(() => suspensions.stop())
-  const agents = createAgents({ issuers: config.agent_issuers, people: config.people, clock, log, metrics })
-  undo.defer(() => agents.close())
-  const people = createPeople({ issuers: config.people, clock, log })
-  undo.defer(() => people.close())
-  const faults = (await Promise.all([agents.probe(), people.probe()])).flat()
-  if (faults.length > 0) throw new GatewayError('config', faults.join('\n'))
-  const tally = createRefusalTally({ append: (entry) => audit.append(entry), clock, log })
-  undo.defer(() => tally.close())
-
-  const policies = createPolicyStore({
-    database,
-    keys: keys.mac,
+  const { identify, people, suspensions, tally } = await startTrust(config, ground, audit)
+  const { policies, usage, judge } = await startRulebook(config, ground, {
+    kinds,
     audit,
-    load: () => loadPolicies(resolve(config.directory, config.policies)),
-    compile: (source) => compile(source, compileContext(config, kinds)),
-    clock,
-    log,
-    metrics,
-  })
-  undo.defer(() => policies.stop())
-  const published = await policies.publishAtStart(`start of ${replicaId}`)
-  if (published.result === 'refused' && !policies.active()) {
-    const problem = published.problems[0]
-    throw new GatewayError(
-      'config',
-      problem ? `${problem.file}:${problem.line}: ${problem.message}` : 'no usable policy',
-    )
-  }
-  await policies.follow()
-  const usage = createUsage({ database, clock, log })
-  usage.start()
-  undo.defer(() => usage.stop())
-  const rate = createRateLimiter({ rate: config.rate.per_principal, clock })
-
-  const channelNames = kinds.channels.map(({ name }) => name).filter((name) => config.channels[name] !== undefined)
-  const ground = { database, keys, within: audit.within, metrics, log }
-  const queue = createQueue(ground, {
-    options: config.hold,
-    channels: channelNames,
-    clock,
-    random: Math.random,
-    replicaId,
-    draining: draining.signal,
-    standing: async (voter) => people.standing(voter),
-    persistHead: () => guard.persist(),
-  })
-
-  async function identify(credential: Credential, source: string): Promise<Principal | Refusal> {
-    const principal = await agents.identify(credential)
-    if (isRefusal(principal)) tally.count('token_refused', source, principal.challenge?.description ?? principal.code)
-    return principal
-  }
-
-  function admit(principal: Principal): Refusal | null {
-    if (draining.signal.aborted)
-      return refuse('draining', 'Not executed. The gateway restarts; repeat the call.', { retryAfterS: 1 })
-    if (!guard.isAcknowledged()) return refuse('unavailable', STORE_IN_DOUBT, { retryAfterS: 30 })
-    const waitMs = rate.take(formatParty(principal))
-    if (waitMs === 0) return null
-    return refuse('rate_limited', 'Not executed. This agent calls too often; slow down.', {
-      retryAfterS: waitMs / 1000,
-    })
-  }
-
-  const orUnavailable = refusing(log)
-  const recorder = createRecorder({ audit, log })
-  const judge = createJudge({
-    decide(call, known) {
-      const set = policies.active()
-      if (!set) return NO_POLICY
-      return decide(set, {
-        ...known,
-        principal: call.principal,
-        upstream: call.upstream,
-        callId: call.id,
-        now: clock.now(),
-      })
-    },
+    by: `start of ${replicaId}`,
     isSuspended: suspensions.isSuspended,
-    applyLimits: orUnavailable((call: Exchange, verdict) =>
-      verdict.limits.length === 0 ? Promise.resolve(verdict) : usage.apply(principalKey(call.principal), verdict),
-    ),
+  })
+  const queue = createQueue(
+    { ...ground, within: audit.within },
+    {
+      options: config.hold,
+      channels: channelsOf(config, kinds).map(({ name }) => name),
+      clock,
+      random: Math.random,
+      replicaId,
+      draining: draining.signal,
+      standing: async (voter) => people.standing(voter),
+      persistHead: () => guard.persist(),
+    },
+  )
+  follow(async (thanMs) => {
+    await queue.withdrawAll({ reason: 'store_failover', openedBefore: new Date(thanMs) })
   })
 
-  // Only for the metrics: what was judged of a call that is under way.
-  const effects = new WeakMap<Exchange, Effect>()
+  const rate = createRateLimiter({ rate: config.rate.per_principal, clock })
+  function admit(principal: Principal): Refusal | null {
+    if (draining.signal.aborted) return DRAINING
+    if (!guard.isAcknowledged()) return STORE_IN_DOUBT
+    const waitMs = rate.take(formatParty(principal))
+    return waitMs === 0 ? null : refuse('rate_limited', TOO_OFTEN, { retryAfterS: waitMs / 1000 })
+  }
+
   const gate = createGate({
     identify,
     admit,
     judge,
-    recorder: {
-      intent(call, judged) {
-        effects.set(call, judged.effect)
-        return recorder.intent(call, judged)
-      },
-      async outcome(call, approval, outcome) {
-        metrics.calls.inc({ upstream: call.upstream.name, effect: effects.get(call) ?? 'deny', outcome: outcome.name })
-        await recorder.outcome(call, approval, outcome)
-        if (approval) await noteOutcome(call, approval, outcome)
-      },
-    },
+    recorder: noteEnds(createRecorder({ audit, log }), { queue, ground }),
     approvals: {
-      hold: orUnavailable(queue.hold),
-      settle: orUnavailable(queue.settle),
-      recall: orUnavailable(queue.recall),
-      spend: orUnavailable(queue.spend),
-      withdraw: orUnavailable(queue.withdraw),
+      hold: orUnavailable(log, queue.hold),
+      settle: orUnavailable(log, queue.settle),
+      recall: orUnavailable(log, queue.recall),
+      spend: orUnavailable(log, queue.spend),
+      withdraw: orUnavailable(log, queue.withdraw),
     },
     underWatch: createWatch({ suspensions, usage, clock, sessionMaxMs: config.session_max }),
   })
 
-  async function noteOutcome(call: Exchange, approval: Approval, outcome: Outcome): Promise<void> {
-    try {
-      await queue.finish(approval, { callId: call.id, outcome })
-    } catch (error) {
-      log.error({ err: error, call: call.id }, 'the outcome of a held call could not be noted with its approval')
-    }
-  }
-
-  const underWay = new Map<string, Promise<void>>()
-  function pass(arrival: Arrival): Promise<void> {
-    const passed = gate.pass(arrival).finally(() => underWay.delete(arrival.id))
-    underWay.set(arrival.id, passed)
-    return passed
-  }
-
-  const server = createGatewayServer({
-    ...config.gateway.listen,
-    tls: config.gateway.tls ?? null,
-    isBehindTlsProxy: config.gateway.behind_tls_proxy,
-    log,
-    onMalformed(source, reason) {
-      metrics.malformed.inc({ reason })
-      tally.count('malformed', source, reason)
-    },
-  })
-  const isReady = { value: false }
-  await server.app.register(agentEndpoints, {
-    readCredential: readRequestCredential,
+  const injector = createInjector(config.upstreams)
+  const doors = await openDoors(config, ground, {
+    kinds,
+    gate,
     identify,
     admit,
-    sourceOf: server.sourceOf,
-    calls: queue,
-    refuseFor,
-    gateway: {
-      publicUrl: config.gateway.public_url,
-      upstreams: config.upstreams.map(({ name }) => name),
-      authorizationServers: config.agent_issuers.map(({ issuer }) => issuer),
-    },
-    jwks: () => exportJwks(keys.assertion),
+    tally,
+    queue,
+    injector,
     readiness: [
-      { name: 'started', isOk: () => isReady.value },
       { name: 'serving', isOk: () => !draining.signal.aborted },
-      { name: 'store', isOk: () => database.isReachable() },
+      { name: 'store', isOk: () => ground.database.isReachable() },
       { name: 'store_acknowledged', isOk: () => guard.isAcknowledged() },
       { name: 'policy', isOk: () => policies.active() !== null },
     ],
-    monotonicMs: () => clock.monotonic(),
   })
-
-  const injector = createInjector(config.upstreams)
-  const running = new Map<string, RunningProtocol>()
-  for (const kind of kinds.protocols) {
-    const protocol = await kind.start({
-      upstreams: config.upstreams.filter(({ protocol: name }) => name === kind.name),
-      pass,
-      newCallId,
-      clock,
-      log,
-      server,
-      publicUrl: config.gateway.public_url,
-      holdWaitMs: config.hold.wait,
-      injector,
-      sign: createAssertionSigner({
-        issuer: config.gateway.public_url,
-        key: () => keys.assertion.current,
-        now: clock.now,
-      }),
-    })
-    running.set(kind.name, protocol)
-    undo.defer(() => protocol.stop())
-  }
-
-  const callbacks: FastifyPluginAsync[] = []
-  const channels: RunningChannel[] = []
-  for (const kind of kinds.channels) {
-    const options = config.channels[kind.name]
-    if (options === undefined) continue
-    const channel = await kind.start({
-      options,
-      desk: queue,
-      findPerson: (key: string, accounts: Readonly<Record<string, string>>) => people.mapChatAccount(key, accounts),
-      publicUrl: config.control.public_url,
-      registerRoute: (plugin) => callbacks.push(plugin),
-      log,
-      clock,
-      metrics,
-    })
-    channels.push(channel)
-    undo.defer(() => channel.stop())
-  }
-
+  const { channels, callbacks } = await startChannels(config, ground, { kinds, queue, people })
+  const isTls = config.control.tls !== undefined
   const control = await createControlServer({
     queue,
     people,
     signIn: signInOf(config),
-    observed: () => config.upstreams.filter(({ mode }) => mode === 'observe').map(({ name }) => name),
+    observed: () => observedIn(config),
     callbacks,
     publicUrl: config.control.public_url,
     tls: config.control.tls ?? null,
@@ -310,41 +136,19 @@ export async function startGateway(
     clock,
   })
   undo.defer(() => control.close())
-
-  await queue.start({
-    channels,
-    async revive(approval, stored) {
-      const upstream = config.upstreams.find(({ name }) => name === approval.upstream)
-      const protocol = upstream && running.get(upstream.protocol)
-      return (
-        protocol?.revive(stored, { id: approval.callId, principal: approval.requester, upstream: approval.upstream }) ??
-        null
-      )
-    },
-    resume: gate.resume,
-    oldestCallId: () => underWay.keys().next().value ?? null,
-  })
+  await queue.start({ channels, revive: doors.revive, resume: gate.resume, oldestCallId: doors.oldestCallId })
   undo.defer(() => queue.stop(config.drain))
 
-  await control.listen(config.control.listen)
-  // A server that listens on TCP has an address with a port.
-  const { address: host, port } = control.server.address() as AddressInfo
-  const controlAddress = addressOf({ host, port }, { isTls: config.control.tls !== undefined })
-  const metricsServer =
-    config.metrics && (await listenForMetrics(config.metrics.listen, { registry: metrics.registry, log }))
-  undo.defer(async () => metricsServer?.close())
-  const gatewayAddress = addressOf(await server.listen(), { isTls: config.gateway.tls !== undefined })
-  undo.defer(() => server.close(config.drain))
-  await audit.append({
-    kind: 'gateway_started',
-    detail: { replica: replicaId, policy_version: policies.active()?.version ?? 0 },
-  })
-  isReady.value = true
-  for (const name of config.upstreams.filter(({ mode }) => mode === 'observe').map((upstream) => upstream.name)) {
-    log.warn({ upstream: name }, 'OBSERVE MODE: calls to this upstream are forwarded whatever policy says')
+  const metricsServer = config.metrics && (await listenForMetrics(config.metrics.listen, { ...metrics, log }))
+  undo.defer(() => metricsServer?.close())
+  const controlAddress = await listenForPeople(control, config.control.listen, { isTls })
+  await audit.append({ kind: 'gateway_started', detail: { replica: replicaId } })
+  const gatewayAddress = await doors.listen()
+  for (const upstream of observedIn(config)) {
+    log.warn({ upstream }, 'OBSERVE MODE: calls to this upstream are forwarded whatever policy says')
   }
 
-  const stack = undo.move()
+  const running = undo.move()
   return {
     gateway: gatewayAddress,
     control: controlAddress,
@@ -355,40 +159,68 @@ export async function startGateway(
     },
     async drain() {
       draining.abort()
-      await stack.disposeAsync()
+      await doors.close()
+      await audit.append({ kind: 'gateway_stopped', detail: { replica: replicaId } }).catch((error: unknown) => {
+        log.error({ err: error }, 'the end of this gateway could not be recorded')
+      })
+      await running.disposeAsync()
     },
   }
 }
 
-/** What fails because the store does is a refusal: nothing was forwarded yet. */
-function refusing(log: Logger) {
-  return <Given extends readonly unknown[], Result>(work: (...given: Given) => Promise<Result>) =>
-    async (...given: Given): Promise<Result | Refusal> => {
-      try {
-        return await work(...given)
-      } catch (error) {
-        if (!(error instanceof GatewayError)) throw error
-        log.error({ err: error }, 'a call is refused because of the store')
-        return refuse('unavailable', 'Not executed. The gateway cannot reach its store; try again.', { retryAfterS: 2 })
-      }
-    }
+/** Besides the log, the metrics and the approval learn how a call has ended. */
+function noteEnds(
+  recorder: ReturnType<typeof createRecorder>,
+  { queue, ground }: { queue: Pick<Queue, 'finish'>; ground: Pick<Ground, 'metrics' | 'log'> },
+): ReturnType<typeof createRecorder> {
+  const { metrics, log } = ground
+  const effects = new WeakMap<Exchange, Effect>()
+  return {
+    intent(call, judged) {
+      effects.set(call, judged.effect)
+      return recorder.intent(call, judged)
+    },
+    async outcome(call, approval, outcome) {
+      metrics.calls.inc({ upstream: call.upstream.name, effect: effects.get(call) ?? 'deny', outcome: outcome.name })
+      await recorder.outcome(call, approval, outcome)
+      if (!approval) return
+      await queue.finish(approval, { callId: call.id, outcome }).catch((error: unknown) => {
+        log.error({ err: error, call: call.id }, 'the end of a held call could not be noted with its approval')
+      })
+    },
+  }
 }
 
-const NO_POLICY = refuse('unavailable', 'Not executed. The gateway has no policy to decide by; try again.', {
-  retryAfterS: 5,
-})
+function channelsOf(config: Config, { channels }: Kinds): Kinds['channels'] {
+  return channels.filter(({ name }) => config.channels[name] !== undefined)
+}
 
-const STORE_IN_DOUBT =
-  'Not executed. The store is not the one it was; an operator has to look, and run `countersign store recover`.'
+async function startChannels(
+  config: Config,
+  { clock, log, metrics, undo }: Ground,
+  { kinds, queue, people }: { kinds: Kinds; queue: Queue; people: People },
+): Promise<{ channels: readonly RunningChannel[]; callbacks: readonly FastifyPluginAsync[] }> {
+  const callbacks: FastifyPluginAsync[] = []
+  const channels: RunningChannel[] = []
+  for (const kind of channelsOf(config, kinds)) {
+    const channel = await kind.start({
+      options: config.channels[kind.name] ?? {},
+      desk: queue,
+      findPerson: people.mapChatAccount,
+      publicUrl: config.control.public_url,
+      registerRoute: (plugin) => callbacks.push(plugin),
+      log,
+      clock,
+      metrics,
+    })
+    channels.push(channel)
+    undo.defer(() => channel.stop())
+  }
+  return { channels, callbacks }
+}
 
-/** The credential of a request to the gateway's own paths: the same forms as for a call. */
-function readRequestCredential(request: IncomingMessage): Credential {
-  const given = Object.entries(request.headers).flatMap(([name, value]) =>
-    typeof value === 'string' ? [[name, value] as const] : [],
-  )
-  const url = request.url ?? ''
-  const mark = url.indexOf('?')
-  return readCredential(new Map(given), mark === -1 ? '' : url.slice(mark + 1))
+function observedIn({ upstreams }: Config): readonly string[] {
+  return upstreams.filter(({ mode }) => mode === 'observe').map(({ name }) => name)
 }
 
 /** What the command line of a reviewer needs to know of the identity providers. */
@@ -403,3 +235,11 @@ function signInOf({ people }: Config): SignInWire {
     })),
   }
 }
+
+const DRAINING = refuse('draining', 'Not executed. The gateway restarts; repeat the call.', { retryAfterS: 1 })
+const STORE_IN_DOUBT = refuse(
+  'unavailable',
+  'Not executed. The store is not the one it was; an operator has to look, and run `countersign store recover`.',
+  { retryAfterS: 30 },
+)
+const TOO_OFTEN = 'Not executed. This agent calls too often; slow down.'

@@ -56,8 +56,8 @@ export async function openWorld() {
     clock: systemClock,
     log,
     metrics: createMetrics(),
-    withdrawOlder: async () => {},
   })
+  auditing.follow(async () => {})
   const replicas: Replica[] = []
 
   function openReplica(parts: ReplicaParts = {}): Replica {

@@ -79,13 +79,13 @@ export async function openGateway(options: {
     clock: systemClock,
     log,
     metrics: createMetrics(),
-    withdrawOlder: options.withdrawOlder ?? (async () => {}),
     pollMs: options.pollMs ?? 50,
     ...(options.limits && { limits: options.limits }),
   }).catch(async (error: unknown) => {
     await database.close()
     throw error
   })
+  opened.follow(options.withdrawOlder ?? (async () => {}))
   return {
     ...opened,
     database,

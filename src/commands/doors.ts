@@ -1,0 +1,131 @@
+import type { IncomingMessage } from 'node:http'
+import type { Readiness } from '../agents/desk.ts'
+import { agentEndpoints } from '../agents/endpoints.ts'
+import type { Queue } from '../approvals/queue.ts'
+import { refuseFor } from '../approvals/refusals.ts'
+import type { Config } from '../config.ts'
+import { createAssertionSigner } from '../credentials/assertion.ts'
+import type { Injector } from '../credentials/inject.ts'
+import type { Approval } from '../domain/approval.ts'
+import type { Arrival, Credential, Exchange, Stored } from '../domain/call.ts'
+import type { Principal } from '../domain/principal.ts'
+import type { Refusal } from '../domain/refusal.ts'
+import type { Gate } from '../gate.ts'
+import type { RefusalTally } from '../identity/refused-tokens.ts'
+import { newCallId } from '../platform/id.ts'
+import { exportJwks } from '../platform/keys.ts'
+import { readCredential } from '../protocols/http/credential.ts'
+import { createGatewayServer } from '../transports/http/server.ts'
+import type { RunningProtocol } from '../transports/protocol.ts'
+import type { Ground } from './ground.ts'
+import { type Address, addressOf } from './listen.ts'
+import type { Kinds } from './parts.ts'
+
+interface Parts {
+  readonly kinds: Kinds
+  readonly gate: Gate
+  identify(credential: Credential, source: string): Promise<Principal | Refusal>
+  admit(principal: Principal): Refusal | null
+  readonly tally: RefusalTally
+  readonly queue: Queue
+  readonly injector: Injector
+  readonly readiness: readonly Readiness[]
+}
+
+/** Where agents come in: the gateway listener with its own paths, and every protocol. */
+export interface Doors {
+  listen(): Promise<Address>
+  /** Lets calls under way finish, for as long as the configuration says. */
+  close(): Promise<void>
+  /** Makes a stored call again; null if its upstream is not configured any more. */
+  revive(approval: Approval, stored: Stored): Promise<Exchange | null>
+  /** The id of the oldest call under way, from its arrival to the record of its outcome. */
+  oldestCallId(): string | null
+}
+
+export async function openDoors(config: Config, ground: Ground, parts: Parts): Promise<Doors> {
+  const { keys, clock, log, metrics, undo } = ground
+  const { kinds, gate, tally } = parts
+  // Calls arrive in the order of their ids, so that the first key is the oldest.
+  const underWay = new Map<string, true>()
+  let isOpen = false
+
+  const server = createGatewayServer({
+    ...config.gateway.listen,
+    tls: config.gateway.tls ?? null,
+    isBehindTlsProxy: config.gateway.behind_tls_proxy,
+    log,
+    onMalformed(source, reason) {
+      metrics.malformed.inc({ reason })
+      tally.count('malformed', source, reason)
+    },
+  })
+  await server.app.register(agentEndpoints, {
+    ...parts,
+    readCredential: readRequestCredential,
+    sourceOf: server.sourceOf,
+    calls: parts.queue,
+    refuseFor,
+    gateway: {
+      publicUrl: config.gateway.public_url,
+      upstreams: config.upstreams.map(({ name }) => name),
+      authorizationServers: config.agent_issuers.map(({ issuer }) => issuer),
+    },
+    jwks: () => exportJwks(keys.assertion),
+    readiness: [{ name: 'started', isOk: () => isOpen }, ...parts.readiness],
+    monotonicMs: () => clock.monotonic(),
+  })
+
+  async function pass(arrival: Arrival): Promise<void> {
+    underWay.set(arrival.id, true)
+    try {
+      await gate.pass(arrival)
+    } finally {
+      underWay.delete(arrival.id)
+    }
+  }
+
+  const { public_url: publicUrl } = config.gateway
+  const sign = createAssertionSigner({ issuer: publicUrl, key: () => keys.assertion.current, now: clock.now })
+  const running = new Map<string, RunningProtocol>()
+  for (const kind of kinds.protocols) {
+    const upstreams = config.upstreams.filter(({ protocol }) => protocol === kind.name)
+    const { injector } = parts
+    const holdWaitMs = config.hold.wait
+    const how = { upstreams, pass, newCallId, clock, log, server, publicUrl, holdWaitMs, injector, sign }
+    const protocol = await kind.start(how)
+    running.set(kind.name, protocol)
+    undo.defer(() => protocol.stop())
+  }
+
+  let closing: Promise<void> | null = null
+  const close = (): Promise<void> => {
+    closing ??= server.close(config.drain)
+    return closing
+  }
+  undo.defer(close)
+
+  return {
+    async listen() {
+      const address = addressOf(await server.listen(), { isTls: config.gateway.tls !== undefined })
+      isOpen = true
+      return address
+    },
+    close,
+    async revive({ callId: id, requester: principal, upstream }, stored) {
+      const protocol = config.upstreams.find(({ name }) => name === upstream)?.protocol
+      return running.get(protocol ?? '')?.revive(stored, { id, principal, upstream }) ?? null
+    },
+    oldestCallId: () => underWay.keys().next().value ?? null,
+  }
+}
+
+/** The credential of a request to the gateway's own paths: the same forms as for a call. */
+function readRequestCredential(request: IncomingMessage): Credential {
+  const given = Object.entries(request.headers).flatMap(([name, value]) =>
+    typeof value === 'string' ? [[name, value] as const] : [],
+  )
+  const url = request.url ?? ''
+  const mark = url.indexOf('?')
+  return readCredential(new Map(given), mark === -1 ? '' : url.slice(mark + 1))
+}

@@ -1,0 +1,46 @@
+import type { AuditLog } from '../audit/log.ts'
+import type { Config } from '../config.ts'
+import type { Credential } from '../domain/call.ts'
+import { GatewayError } from '../domain/error.ts'
+import type { Principal } from '../domain/principal.ts'
+import { isRefusal, type Refusal } from '../domain/refusal.ts'
+import { createAgents } from '../identity/agents.ts'
+import { createPeople, type People } from '../identity/people.ts'
+import { createRefusalTally, type RefusalTally } from '../identity/refused-tokens.ts'
+import { createSuspensions, type Suspensions } from '../identity/suspensions.ts'
+import type { Ground } from './ground.ts'
+
+/** Who calls, who may vote, who is stopped. */
+export interface Trust {
+  identify(credential: Credential, source: string): Promise<Principal | Refusal>
+  readonly people: People
+  readonly suspensions: Suspensions
+  readonly tally: RefusalTally
+}
+
+/** @throws GatewayError `config` if an issuer turns out to be one whose subjects cannot be told apart. */
+export async function startTrust(config: Config, ground: Ground, audit: Pick<AuditLog, 'append'>): Promise<Trust> {
+  const { database, clock, log, metrics, undo } = ground
+  const suspensions = createSuspensions({ database, clock, log })
+  await suspensions.start()
+  undo.defer(() => suspensions.stop())
+  const agents = createAgents({ issuers: config.agent_issuers, people: config.people, clock, log, metrics })
+  undo.defer(() => agents.close())
+  const people = createPeople({ issuers: config.people, clock, log })
+  undo.defer(() => people.close())
+  const tally = createRefusalTally({ append: (entry) => audit.append(entry), clock, log })
+  undo.defer(() => tally.close())
+
+  const faults = (await Promise.all([agents.probe(), people.probe()])).flat()
+  if (faults.length > 0) throw new GatewayError('config', faults.join('\n'))
+  return {
+    people,
+    suspensions,
+    tally,
+    async identify(credential, source) {
+      const principal = await agents.identify(credential)
+      if (isRefusal(principal)) tally.count('token_refused', source, principal.challenge?.description ?? principal.code)
+      return principal
+    },
+  }
+}
