@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { parseStrictObject } from '../identity/strict-json.ts'
+import { parseStrictObject } from '../domain/strict-json.ts'
 
 /**
  * Bodies are JSON objects that every parser reads alike: no duplicate keys, no bad UTF-8. What is not one comes out as

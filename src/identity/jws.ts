@@ -1,5 +1,5 @@
 import type { JsonObject } from '../domain/json.ts'
-import { parseStrictObject } from './strict-json.ts'
+import { parseStrictObject } from '../domain/strict-json.ts'
 import type { TokenFault } from './token-fault.ts'
 
 const MAX_TOKEN_LENGTH = 8 * 1024

@@ -1,7 +1,7 @@
 import type { Json } from '../../domain/json.ts'
 import { type Refusal, refuse } from '../../domain/refusal.ts'
+import { decodeUtf8, parseStrictJson } from '../../domain/strict-json.ts'
 import { decodeFormText } from '../../transports/http/request-target.ts'
-import { decodeUtf8, parseStrictJson } from './strict-json.ts'
 
 /** A `Content-Type` taken apart. */
 export interface MediaType {

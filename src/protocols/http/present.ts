@@ -1,5 +1,6 @@
 import type { Payload } from '../../domain/card.ts'
 import type { Json } from '../../domain/json.ts'
+import { makeVisible } from '../../domain/visible.ts'
 import { parseQuery } from '../../transports/http/request-target.ts'
 import { parseBody, parseMediaType } from './body.ts'
 import type { RequestModel } from './model.ts'
@@ -19,9 +20,6 @@ const SECRET_VALUES: readonly RegExp[] = [
   /\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-|sk_live_|rk_live_)[A-Za-z0-9_-]{10,}/g,
   /([a-z][a-z0-9+.-]*:\/\/)[^\s"'<>@/:]*:[^\s"'<>@/]+@/gi,
 ]
-
-// Characters that reorder what is around them, or are not seen at all.
-const INVISIBLE = /(?![\t\n])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu
 
 /**
  * What reviewers are shown of a call's bytes: the query, the headers that a configuration lets pass, and the body, with
@@ -45,7 +43,7 @@ export function presentRequest(model: RequestModel, body: Buffer, shownHeaders: 
   const type = parseMediaType(model.contentType ?? undefined)
   const shown = presentBody(body, model, redacted)
   if (shown !== null && shown !== '') lines.push(...(lines.length > 0 ? [''] : []), shown)
-  const whole = lines.length === 0 && shown === null ? null : makeVisible(lines.join('\n'))
+  const whole = lines.length === 0 && shown === null ? null : makeVisible(lines.join('\n'), { isMultiline: true })
   const isTooLong = whole !== null && whole.length > MAX_CHARACTERS
   const text = isTooLong
     ? `${whole.slice(0, MAX_CHARACTERS).toWellFormed()}\n[cut: ${whole.length - MAX_CHARACTERS} more characters]`
@@ -99,11 +97,4 @@ function redactText(text: string, at: string, redacted: string[]): string {
 /** RFC 6901, section 3. */
 function pointer(name: string): string {
   return name.replaceAll('~', '~0').replaceAll('/', '~1')
-}
-
-/** Bidirectional controls, zero-width and other unseen characters as `\u{202e}`. */
-function makeVisible(text: string): string {
-  return text
-    .replaceAll('\r\n', '\n')
-    .replace(INVISIBLE, (character) => `\\u{${character.codePointAt(0)?.toString(16) ?? ''}}`)
 }

@@ -317,7 +317,7 @@ describe('presentRequest', () => {
 
   it('makes visible what turns or hides its surroundings', () => {
     expect(present('a\u202eb\u200bc\u0007\r\n\td', { contentType: 'text/plain' }).text).toBe(
-      'a\\u{202e}b\\u{200b}c\\u{7}\n\td',
+      'a⟨U+202E⟩b⟨U+200B⟩c⟨U+0007⟩⟨U+000D⟩\n\td',
     )
   })
 

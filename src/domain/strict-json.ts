@@ -1,4 +1,4 @@
-import type { Json } from '../../domain/json.ts'
+import type { Json, JsonObject } from './json.ts'
 
 /** What two parsers could read differently, in words for the agent's developer. */
 export interface JsonFault {
@@ -23,6 +23,15 @@ export function parseStrictJson(bytes: Uint8Array): { readonly value: Json } | J
   } catch {
     return { fault: 'the body is not JSON' }
   }
+}
+
+/** The same for what has to be an object; null if it is anything else. */
+export function parseStrictObject(bytes: Uint8Array): JsonObject | null {
+  const parsed = parseStrictJson(bytes)
+  if ('fault' in parsed) return null
+  const { value } = parsed
+  // `Array.isArray` does not tell a readonly array from the rest of a union.
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : null
 }
 
 /** UTF-8 without a byte order mark and without NUL. */
