@@ -123,7 +123,7 @@ describe('what is not a person’s own token is refused:', () => {
     ],
     ['one for both of our audiences', { aud: ['https://approvals.example.com', CONSOLE] }, /other audiences/],
     ['one without subject', { sub: undefined }, /subject/],
-    ['one with an unclean subject', { sub: 'a\0' }, /subject/],
+    ['one with an unclean subject', { sub: 'a\u0007' }, /subject/],
     ['one that expired', { exp: nowS - 31 }, /expired/],
     ['one of another issuer', { iss: 'https://idp.example.com' }, /not known/],
     ['one with groups of the wrong type', { groups: 'finance' }, /groups/],
