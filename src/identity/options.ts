@@ -176,4 +176,3 @@ export type PeopleIssuer = z.output<typeof peopleIssuerOptions>
 /** What both have in common: whom to trust, and how its tokens name people and groups. */
 export type IssuerOptions = Pick<AgentIssuer & PeopleIssuer, keyof typeof common>
 
-export { checkIssuers } from './check-issuers.ts'
