@@ -70,6 +70,7 @@ interface GatewaySocket extends Socket {
 }
 
 const KIB = 1024
+const IDLE_CHECK_MS = 50
 const HEADERS_TIMEOUT_MS = 15_000
 const NO_UPSTREAM = refuse('not_found', 'Not executed. No upstream is configured under this path.')
 
@@ -249,11 +250,14 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
     },
     async close(graceMs) {
       const closed = app.close()
+      // Node ends those that are idle at this moment; those that answer later would wait for their client to let go.
+      const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS)
       const timer = setTimeout(() => {
         server.closeAllConnections()
         for (const tunnel of tunnels) tunnel.destroy()
       }, graceMs)
       await closed
+      clearInterval(idle)
       clearTimeout(timer)
     },
   }
