@@ -21,26 +21,25 @@ export const auditVerifyCommand = defineCommand({
   },
   async run({ options }, context: Context) {
     const config = loadConfig(options.config ?? DEFAULT_CONFIG, context.kinds)
-    const onProgress = context.isTerminal && !options.json ? showProgress : () => undefined
+    const isShown = context.isTerminal && !options.json
     const report =
       options.file === undefined
-        ? await verifyStore(config, { onProgress }, context)
-        : await verifyLog(readExport(options.file), { head: await headOf(config), onProgress })
+        ? await verifyStore(config, isShown, context)
+        : await verifyLog(readExport(options.file), { head: await headOf(config), ...(isShown && showProgress(null)) })
+    if (isShown) process.stderr.write('\n')
     if (options.json) context.out(JSON.stringify(report, writeBytes))
     else for (const line of describe(report)) context.out(line)
     return report.exitCode
   },
 })
 
-async function verifyStore(
-  config: Config,
-  how: Pick<VerifyOptions, 'onProgress'>,
-  { quietLog }: Context,
-): Promise<Report> {
+async function verifyStore(config: Config, isShown: boolean, { quietLog }: Context): Promise<Report> {
   const { database, close } = await openStoreBeside(config, quietLog)
   try {
     const head = await headOf(config)
-    return await verifyLog(readRows(database), { ...how, head, storeHead: () => readStoreHead(database) })
+    const storeHead = () => readStoreHead(database)
+    const progress = isShown && showProgress((await storeHead()).seq)
+    return await verifyLog(readRows(database), { head, storeHead, ...progress })
   } finally {
     await close()
   }
@@ -60,8 +59,22 @@ function* describe({ verdict, findings, findingCount, entries, anchoredSeq }: Re
   if (findingCount > findings.length) yield `  and ${findingCount - findings.length} more`
 }
 
-function showProgress({ entries }: { entries: number }): void {
-  process.stderr.write(`\r${entries.toLocaleString('en')} entries`)
+const BAR_WIDTH = 30
+
+/** A bar on the error output, or a count where nobody knows how many there are. */
+function showProgress(total: number | null): Required<Pick<VerifyOptions, 'onProgress'>> {
+  return {
+    onProgress({ entries }) {
+      const count = entries.toLocaleString('en')
+      if (total === null) {
+        process.stderr.write(`\r${count} entries`)
+        return
+      }
+      const share = total === 0 ? 1 : Math.min(1, entries / total)
+      const bar = '█'.repeat(Math.round(share * BAR_WIDTH)).padEnd(BAR_WIDTH, '░')
+      process.stderr.write(`\r${bar} ${Math.floor(share * 100)}% (${count} of ${total.toLocaleString('en')})`)
+    },
+  }
 }
 
 function writeBytes(_key: string, value: unknown): unknown {
