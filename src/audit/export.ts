@@ -1,4 +1,5 @@
-import { createReadStream, createWriteStream } from 'node:fs'
+import { createWriteStream } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { z } from 'zod'
@@ -61,10 +62,13 @@ function toLine({ seq, hash, body, personal = [] }: LogRow, withPersonal: boolea
   }
 }
 
-/** Reads what `writeExport` wrote. Throws `GatewayError('config')`, naming the line, for anything else. */
+/** Reads what `writeExport` wrote. Throws `GatewayError('config')`, naming file and line, for anything else. */
 export async function* readExport(path: string): AsyncGenerator<LogRow> {
+  const file = await open(path).catch((error: unknown) => {
+    throw new GatewayError('config', `${path} cannot be read`, { cause: error })
+  })
   let number = 0
-  for await (const text of splitLines(createReadStream(path), path)) {
+  for await (const text of splitLines(file.createReadStream(), path)) {
     number++
     yield toRow(text, `${path}:${number}`)
   }

@@ -57,6 +57,9 @@ interface Options {
   readonly pollMs?: number
 }
 
+/** Said of the head file when what it records was acknowledged to be lost. */
+const ANEW = -2
+
 /** Reads the head file and compares it with the store. Throws `GatewayError('store')` if the store does not answer. */
 export async function openStoreGuard(options: Options): Promise<StoreGuard> {
   const { database, path, keys, clock, log, pollMs = 1_000 } = options
@@ -99,7 +102,7 @@ export async function openStoreGuard(options: Options): Promise<StoreGuard> {
     }
     if (acknowledgedAtMs === null) return
     head = { ...seen(found), atMs: clock.now() }
-    savedSeq = -1
+    savedSeq = ANEW
     await save()
     doubt = null
     log.warn({ seq: head.seq }, 'an operator acknowledged the store; calls are taken again')
@@ -123,6 +126,13 @@ export async function openStoreGuard(options: Options): Promise<StoreGuard> {
     if (doubt === null && head !== null && seq >= head.seq) head = { ...head, seq, hash, atMs: clock.now() }
   }
 
+  /** The file may be shared with a command beside this gateway, which has seen more: it never goes back. */
+  async function isRecorded({ seq, systemIdentifier, timeline }: SeenHead): Promise<boolean> {
+    const recorded = await readHeadFile(path, keys.checkpoint).catch(() => null)
+    if (recorded?.systemIdentifier !== systemIdentifier || recorded.timeline !== timeline) return false
+    return recorded.seq >= seq
+  }
+
   async function save(): Promise<void> {
     const wanted = head?.seq ?? -1
     while (savedSeq < wanted) {
@@ -136,7 +146,8 @@ export async function openStoreGuard(options: Options): Promise<StoreGuard> {
   async function write(): Promise<void> {
     if (head === null) return
     const writing = head
-    await writeHeadFile(path, writing, keys.checkpoint)
+    const isAnew = savedSeq === ANEW
+    if (isAnew || !(await isRecorded(writing))) await writeHeadFile(path, writing, keys.checkpoint)
     savedSeq = writing.seq
   }
 
@@ -192,8 +203,14 @@ export async function openStoreGuard(options: Options): Promise<StoreGuard> {
       isClosed = true
       wake()
       await following
-      if (doubt === null)
-        await save().catch((err: unknown) => log.warn({ err }, 'the last entry seen was not recorded'))
+      if (doubt !== null) return
+      try {
+        // What was chained inside callers' transactions was not observed yet.
+        await checkAfresh()
+        if (doubt === null) await save()
+      } catch (error) {
+        log.warn({ err: error }, 'the last entry seen was not recorded')
+      }
     },
   }
 }

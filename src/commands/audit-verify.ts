@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { readExport } from '../audit/export.ts'
 import { readHeadFile } from '../audit/head.ts'
 import { headPath } from '../audit/open.ts'
@@ -45,8 +46,10 @@ async function verifyStore(config: Config, isShown: boolean, { quietLog }: Conte
   }
 }
 
+/** Null where there is no record: then nothing vouches for the log. */
 async function headOf(config: Config) {
   const dataDir = dataDirOf(config)
+  if (!existsSync(headPath(dataDir))) return null
   const keys = await keysOf(config, dataDir)
   return readHeadFile(headPath(dataDir), keys.checkpoint)
 }

@@ -1,0 +1,130 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { generateKeys } from '../../src/platform/load-keys.ts'
+import { createEmptyDatabase } from '../postgres.ts'
+
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+let directory: string
+
+/** The real command line: type stripping accepts less than a test runner does. */
+async function countersign(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  try {
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, [MAIN, ...args], { cwd: directory })
+    return { code: 0, out: stdout, err: stderr }
+  } catch (error) {
+    // execFile rejects with what the process said and its exit code.
+    const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string }
+    return { code, out: stdout, err: stderr }
+  }
+}
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'countersign-commands-'))
+  expect(await countersign('init')).toMatchObject({ code: 0 })
+})
+
+afterAll(() => rm(directory, { recursive: true }))
+
+describe('a first configuration', () => {
+  it('is in order as init writes it, with policies that pass their cases', async () => {
+    expect(await countersign('config', 'check')).toMatchObject({ code: 0, out: expect.stringContaining('in order') })
+    expect(await countersign('policy', 'check')).toMatchObject({ code: 0 })
+    const tested = await countersign('policy', 'test', '--json')
+    expect(tested.code).toBe(0)
+    expect(JSON.parse(tested.out)).toMatchObject({ ok: true, untested: [] })
+  })
+
+  it('is never overwritten', async () => {
+    const before = await readFile(join(directory, 'countersign.yaml'), 'utf8')
+    expect(await countersign('init')).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/^countersign init: countersign\.yaml is there already.*\n$/),
+    })
+    expect(await readFile(join(directory, 'countersign.yaml'), 'utf8')).toBe(before)
+  })
+
+  it('has a schema for editors, which names its keys', async () => {
+    const { code, out } = await countersign('config', 'schema')
+    expect(code).toBe(0)
+    expect(Object.keys(JSON.parse(out).properties)).toEqual(
+      expect.arrayContaining(['gateway', 'store', 'upstreams', 'hold']),
+    )
+  })
+
+  it('explains which rule decides a described call', async () => {
+    await writeFile(
+      join(directory, 'call.yaml'),
+      'principal: { is: "https://idp.example.com|agent-1" }\nupstream: billing\nverb: DELETE\nresource: /customers/1\n',
+    )
+    const { code, out } = await countersign('policy', 'explain', 'call.yaml')
+    expect(code).toBe(0)
+    expect(out).toMatch(/deny/)
+    expect(out).toMatch(/first\/never-delete/)
+  })
+})
+
+describe('bad input', () => {
+  it.each([
+    [['serv'], 2, /unknown command serv; did you mean serve\?/],
+    [['serve', '--confg', 'x'], 2, /unknown option --confg; did you mean --config\?/],
+    [['serve', '--config', 'nowhere.yaml'], 1, /nowhere\.yaml: no such file/],
+    [['policy', 'explain', 'nowhere.yaml'], 1, /nowhere\.yaml cannot be read/],
+    [['migrate'], 1, /there is no store\.url/],
+    [['store', 'recover'], 2, /--reason is missing/],
+    [['audit', 'verify', '--file', 'nowhere.jsonl'], 1, /nowhere\.jsonl/],
+  ])('%j is answered with one line', async (args, code, message) => {
+    const answer = await countersign(...args)
+    expect(answer).toMatchObject({ code, out: '', err: expect.stringMatching(message) })
+    expect(answer.err.trim().split('\n')).toHaveLength(1)
+  })
+
+  it('names file, line and nearest key of a mistake in the configuration, and no value', async () => {
+    const text = await readFile(join(directory, 'countersign.yaml'), 'utf8')
+    await writeFile(join(directory, 'typo.yaml'), text.replace('upstreams:', 'upstrems:'))
+    const { code, err } = await countersign('config', 'check', '--config', 'typo.yaml')
+    expect(code).toBe(1)
+    expect(err).toMatch(/typo\.yaml:\d+: unknown key upstrems; did you mean upstreams\?/)
+    expect(err).not.toContain('billing.example.com')
+  })
+})
+
+describe('a store of its own', () => {
+  it('is migrated once, and its empty log verifies, and exports', async () => {
+    const store = await createEmptyDatabase()
+    try {
+      const text = await readFile(join(directory, 'countersign.yaml'), 'utf8')
+      const external = { store: { url: store.url, admin_url: store.adminUrl }, keys: generateKeys() }
+      // JSON is YAML.
+      const lines = Object.entries(external).map(([name, value]) => `${name}: ${JSON.stringify(value)}\n`)
+      await writeFile(join(directory, 'external.yaml'), text + lines.join(''))
+      const using = ['--config', 'external.yaml'] as const
+      expect(await countersign('serve', ...using)).toMatchObject({
+        code: 1,
+        err: expect.stringMatching(/countersign migrate/),
+      })
+      const migrated = await countersign('migrate', '--json', ...using)
+      expect(JSON.parse(migrated.out).applied).toContain('0001_audit.sql')
+      expect(await countersign('migrate', ...using)).toMatchObject({
+        code: 0,
+        out: expect.stringContaining('newest already'),
+      })
+      expect(await countersign('policy', 'publish', ...using)).toMatchObject({
+        code: 0,
+        out: expect.stringContaining('version 1'),
+      })
+      expect(await countersign('audit', 'verify', ...using)).toMatchObject({
+        code: 0,
+        out: expect.stringContaining('intact'),
+      })
+      expect(await countersign('audit', 'export', 'log.jsonl', ...using)).toMatchObject({ code: 0 })
+      expect(await countersign('audit', 'verify', '--file', 'log.jsonl', ...using)).toMatchObject({ code: 0 })
+    } finally {
+      await store.close()
+    }
+  })
+})
