@@ -238,6 +238,17 @@ describe('a store that is another or an earlier one', () => {
     await expectRefused(await open())
   })
 
+  it('records at its end what was chained inside transactions, and never less than another process recorded', async () => {
+    const gateway = await open()
+    const command = await open()
+    const recorded = async (): Promise<number> => JSON.parse(await readFile(gateway.headPath, 'utf8')).seq
+    const { seq } = await gateway.database.transaction((tx) => gateway.audit.within(tx, [intentOf()]))
+    await close(gateway)
+    expect(await recorded()).toBe(seq)
+    await close(command)
+    expect(await recorded()).toBe(seq)
+  })
+
   it('refuses calls where the record was signed by a key that is not ours', async () => {
     await fill(2)
     await expectRefused(await open({ keys: makeKeys() }))
