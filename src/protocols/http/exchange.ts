@@ -71,7 +71,10 @@ export function createExchange(parts: ExchangeParts): Exchange {
   let { model } = parts
   let body: Buffer | null = parts.body ?? (model.contentLength === 0 ? NO_BODY : null)
   let parsed: { readonly value?: Json } | null = null
-  let goneSignal: AbortSignal | null = null
+  // Made for every call, though most are over before anyone asks: a getter in its place would give each exchange a
+  // hidden class of its own, and V8 keeps those, with all that hangs on them, until a full collection.
+  const gone = new AbortController()
+  line.whenGone(() => gone.abort())
 
   async function readWhole(): Promise<Buffer | Refusal> {
     if (body !== null) return body
@@ -191,15 +194,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
     idempotencyKey: parts.idempotencyKey,
     claimed: parts.claimed,
     whenGone: 'leave',
-    get gone() {
-      // Most calls are over before anyone asks.
-      if (goneSignal === null) {
-        const controller = new AbortController()
-        goneSignal = controller.signal
-        line.whenGone(() => controller.abort())
-      }
-      return goneSignal
-    },
+    gone: gone.signal,
     async describe(needs) {
       let value: { readonly value: Json } | undefined
       if (needs.has('body') || parsed !== null) {

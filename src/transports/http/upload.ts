@@ -70,7 +70,6 @@ export interface Upload {
  */
 export function streamBody(request: IncomingMessage, response: ServerResponse, idleMs: number): Upload {
   const sha = createHash('sha256')
-  let bytes = 0
   let timer: NodeJS.Timeout | null = null
   const stream = new Readable({
     highWaterMark: 256 * 1024,
@@ -84,6 +83,9 @@ export function streamBody(request: IncomingMessage, response: ServerResponse, i
     },
   })
 
+  // A field and not a getter, for the sake of its hidden class: see `gone` of an exchange.
+  const upload = { stream, bytes: 0, digest: () => sha.copy().digest('hex') }
+
   function begin() {
     continueIfExpected(request, response)
     timer = setTimeout(() => stream.destroy(new Error('the client sent nothing more of its body')), idleMs)
@@ -92,7 +94,7 @@ export function streamBody(request: IncomingMessage, response: ServerResponse, i
   }
   function take(chunk: Buffer) {
     timer?.refresh()
-    bytes += chunk.length
+    upload.bytes += chunk.length
     sha.update(chunk)
     if (!stream.push(chunk)) request.pause()
   }
@@ -109,13 +111,7 @@ export function streamBody(request: IncomingMessage, response: ServerResponse, i
     request.pause()
   }
 
-  return {
-    stream,
-    get bytes() {
-      return bytes
-    },
-    digest: () => sha.copy().digest('hex'),
-  }
+  return upload
 }
 
 export function sha256Hex(bytes: Uint8Array): string {
