@@ -1,8 +1,9 @@
 import type { Approval, Spent } from './domain/approval.ts'
 import type { Arrival, Credential, Exchange, Intent, Outcome, Sealed, Stored } from './domain/call.ts'
+import type { Judged } from './domain/judged.ts'
 import type { Principal } from './domain/principal.ts'
 import { isRefusal, type Refusal } from './domain/refusal.ts'
-import type { Judged, Verdict } from './domain/verdict.ts'
+import type { Verdict } from './domain/verdict.ts'
 
 /** What the path is made of. `main.ts` puts it together. */
 export interface Parts {

@@ -1,8 +1,9 @@
 import { type Actions, type Needs, NOTHING_NEEDED } from '../domain/action.ts'
 import type { Exchange } from '../domain/call.ts'
+import type { Judged } from '../domain/judged.ts'
 import type { Principal } from '../domain/principal.ts'
 import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts'
-import { formatRule, type Judged, type Unsure, type Verdict } from '../domain/verdict.ts'
+import { formatRule, type Unsure, type Verdict } from '../domain/verdict.ts'
 
 interface Parts {
   /** The decision by the active policy, or why there is none to decide by. */

@@ -1,0 +1,17 @@
+import type { Actions } from './action.ts'
+import type { Refusal } from './refusal.ts'
+import type { Verdict } from './verdict.ts'
+
+/**
+ * What the gate does with a call, and what the audit log says of it. In `observe` mode the effect is `allow`, whatever
+ * the verdict. The verdict is null where the call could not be named, so that no policy was asked; the actions are null
+ * only if not even its head could be read.
+ */
+export type Judged =
+  | { readonly effect: 'allow' | 'hold'; readonly verdict: Verdict; readonly actions: Actions; readonly refusal: null }
+  | {
+      readonly effect: 'deny'
+      readonly verdict: Verdict | null
+      readonly actions: Actions | null
+      readonly refusal: Refusal
+    }
