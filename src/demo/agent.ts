@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { problemSchema } from '../control/wire.ts'
 import type { Json } from '../domain/json.ts'
 import { AGENT } from './company.ts'
+import { untilAvailable } from './patience.ts'
 
 /** What an agent got for a call: the upstream's own answer, or the gateway's refusal with its code and its reason. */
 export interface Answer {
@@ -36,7 +37,7 @@ export async function startAgent(where: {
   const { gatewayUrl, signal } = where
   const token = await getToken(where)
 
-  async function call(
+  async function callOnce(
     method: string,
     path: string,
     more: { headers?: Readonly<Record<string, string>>; body?: string },
@@ -57,6 +58,8 @@ export async function startAgent(where: {
       approval: response.headers.get('countersign-approval'),
     }
   }
+
+  const call = (...what: Parameters<typeof callOnce>) => untilAvailable(() => callOnce(...what), signal)
 
   return {
     get: (path) => call('GET', path, {}),

@@ -2,6 +2,7 @@ import type { z } from 'zod'
 import { type ApprovalWire, listedSchema, problemSchema, shownSchema, votedSchema } from '../control/wire.ts'
 import type { Decision } from '../domain/approval.ts'
 import type { PersonName } from './company.ts'
+import { untilAvailable } from './patience.ts'
 import { signIn } from './sign-in.ts'
 
 const TIMEOUT_MS = 10_000
@@ -22,11 +23,13 @@ export async function startReviewer(
   const token = await signIn(person, where)
 
   async function ask<T>(path: string, body: object | null, schema: z.ZodType<T>) {
-    const response = await fetch(`${controlUrl}${path}`, {
-      ...(body && { method: 'POST', body: JSON.stringify(body) }),
-      headers: { authorization: `Bearer ${token}`, ...(body && { 'content-type': 'application/json' }) },
-      signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
-    })
+    const send = () =>
+      fetch(`${controlUrl}${path}`, {
+        ...(body && { method: 'POST', body: JSON.stringify(body) }),
+        headers: { authorization: `Bearer ${token}`, ...(body && { 'content-type': 'application/json' }) },
+        signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
+      })
+    const response = await untilAvailable(send, signal)
     const answer: unknown = await response.json()
     return response.ok ? { value: schema.parse(answer) } : { refusal: problemSchema.parse(answer) }
   }

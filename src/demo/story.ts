@@ -88,7 +88,7 @@ async function passRoutineCall({ agent, tell, world, signal }: Stage): Promise<v
   const before = await readArrivals(world, signal)
   tell.line('agent', `GET ${CUSTOMER}`)
   const answer = await agent.get(CUSTOMER)
-  const { name, balance } = customerSchema.parse(answer.body)
+  const { name, balance } = readCustomer(answer)
   tell.line('upstream', `${answer.status}: ${name}, balance ${balance}`)
   const [arrived, ...more] = (await readArrivals(world, signal)).slice(before.length)
   const isRight = answer.status === 200 && arrived?.method === 'GET' && arrived.isAsserted && more.length === 0
@@ -206,7 +206,13 @@ async function readArrivals({ upstreamUrl }: World, signal: AbortSignal): Promis
 }
 
 async function readBalance(agent: Agent): Promise<number> {
-  return customerSchema.parse((await agent.get(CUSTOMER)).body).balance
+  return readCustomer(await agent.get(CUSTOMER)).balance
+}
+
+function readCustomer({ status, refusal, body }: Answer): z.infer<typeof customerSchema> {
+  const { data } = customerSchema.safeParse(body)
+  if (data) return data
+  throw new StoryFailure(`reading is answered with ${status}: ${refusal?.detail ?? JSON.stringify(body)}`)
 }
 
 function tellRefusal(tell: Narrator, { status, refusal }: Answer): void {
