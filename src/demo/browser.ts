@@ -7,8 +7,8 @@ export interface Page {
 /** As much of a browser as a sign-in needs: it keeps cookies, follows redirects and sends forms. */
 export interface Browser {
   open(url: string): Promise<Page>
-  /** Sends the first form of a page, its hidden fields with it. */
-  submit(page: Page): Promise<Page>
+  /** Sends the first form of a page that contains `mark`, its hidden fields with it. */
+  submit(page: Page, mark?: string): Promise<Page>
 }
 
 const MAX_REDIRECTS = 10
@@ -44,11 +44,11 @@ export function startBrowser(signal: AbortSignal): Browser {
 
   return {
     open: (url) => go(url, null),
-    submit(page) {
-      const form = /<form\b[^>]*\baction="([^"]*)"[^>]*>(.*?)<\/form>/s.exec(page.text)
-      if (!form) throw new Error(`there is nothing to fill in at ${page.url}: ${page.text.slice(0, 200)}`)
-      const [, action = '', content = ''] = form
-      return go(new URL(action, page.url).href, new URLSearchParams(readFields(content)))
+    submit(page, mark = '') {
+      const form = page.text.match(/<form\b.*?<\/form>/gs)?.find((text) => text.includes(mark))
+      const action = form && /\baction="([^"]*)"/.exec(form)?.[1]
+      if (!action) throw new Error(`there is nothing to fill in at ${page.url}: ${page.text.slice(0, 200)}`)
+      return go(new URL(action, page.url).href, new URLSearchParams(readFields(form)))
     },
   }
 }

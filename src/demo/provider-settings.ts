@@ -74,6 +74,7 @@ export function providerSettings(parts: ProviderParts): Configuration {
     },
     ttl: {
       AccessToken: TOKEN_LIFETIME_S,
+      IdToken: TOKEN_LIFETIME_S,
       ClientCredentials: TOKEN_LIFETIME_S,
       Grant: TOKEN_LIFETIME_S,
       DeviceCode: SIGN_IN_LIFETIME_S,

@@ -33,14 +33,9 @@ export async function signIn(
   const codePage = await browser.open(pending.verification_uri_complete)
   const confirmPage = await browser.submit(codePage)
   const whoPage = await browser.submit(confirmPage)
-  await browser.submit(choose(whoPage, person))
+  // Each person is a form of their own.
+  await browser.submit(whoPage, `as=${person}"`)
 
   const grant = { client_id: CONSOLE, grant_type: DEVICE_GRANT, device_code: pending.device_code, resource }
   return (await ask(provider.token_endpoint, grant, tokenSchema)).access_token
-}
-
-/** Of the buttons of the page, each a form of its own, the one of this person. */
-function choose(page: { url: string; text: string }, person: PersonName): { url: string; text: string } {
-  const forms = page.text.match(/<form\b.*?<\/form>/gs) ?? []
-  return { url: page.url, text: forms.find((form) => form.includes(`as=${person}"`)) ?? page.text }
 }
