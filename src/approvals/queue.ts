@@ -135,6 +135,10 @@ export function createQueue(given: Ground, parts: Parts): Queue {
     },
 
     async withdraw(approval, judged) {
+      // Whoever could not judge has not judged otherwise: the approval stays for another attempt.
+      if (judged.refusal && judged.refusal.code !== 'denied' && judged.refusal.code !== 'suspended') {
+        return { ...judged.refusal, approval: approval.id }
+      }
       const isSuspended = judged.verdict?.basis === 'suspended'
       const withdrawn = await withdraw(ground, approval.id, isSuspended ? 'suspended' : 'policy_changed')
       if (!withdrawn) return explain(approval.id)

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { withdrawAllWithin } from '../../src/approvals/end.ts'
+import { refuse } from '../../src/domain/refusal.ts'
 import type { Database } from '../../src/platform/database.ts'
 import { agent, ballot, codeOf, granted, judged, makeCall, person, verdict } from './parts.ts'
 import { hold, openWorld, type World } from './world.ts'
@@ -133,6 +134,20 @@ describe('waiting for a decision', () => {
       'already_spent',
     )
     expect(codeOf(await queue.settle(approval, one))).toBe('already_spent')
+  })
+
+  it('keeps an approval that could not be judged again just now', async () => {
+    const { queue } = world.openReplica()
+    const call = makeCall({ principal: agent('w-unjudged') })
+    const approval = await hold(queue, call)
+    const unjudged = {
+      effect: 'deny',
+      verdict: null,
+      actions: null,
+      refusal: refuse('unavailable', 'Not executed. The gateway has no policy to decide by; try again.'),
+    } as const
+    expect(await queue.withdraw(approval, unjudged)).toMatchObject({ code: 'unavailable', approval: approval.id })
+    expect((await queue.find(approval.id))?.approval.state).toBe('pending')
   })
 
   it('withdraws when policy denies by now, and says so', async () => {
