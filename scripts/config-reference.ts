@@ -148,7 +148,8 @@ function describeType(node: Node): string {
   if (node.title !== undefined) return node.title
   if (node.const !== undefined) return `\`${String(node.const)}\``
   if (node.enum) return either(node.enum.map((value) => `\`${String(value)}\``))
-  switch (node.type) {
+  if (Array.isArray(node.type)) return either(node.type.map((type: string) => describeType({ type })))
+  switch (node.type ?? 'string') {
     case 'array':
       return `list of ${describeItems(node.items ?? {})}`
     case 'object':
@@ -164,7 +165,7 @@ function describeType(node: Node): string {
     case 'number':
       return 'number'
     default:
-      return Array.isArray(node.type) ? either(node.type.map((type) => describeType({ type }))) : 'text'
+      return 'text'
   }
 }
 
