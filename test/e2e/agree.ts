@@ -34,8 +34,13 @@ export interface Account {
 /**
  * Compares what reached the upstream with the audit log and the approvals: nothing twice, nothing without an intent
  * before it, nothing held without a decision and one spend before it, every decision recorded once and as it stands.
+ * `isSettled` says that whatever gateways that ended still owed has been written by others: no call lacks its outcome.
  */
-export async function compareRecords(admin: pg.Pool, received: readonly Received[]): Promise<Account> {
+export async function compareRecords(
+  admin: pg.Pool,
+  received: readonly Received[],
+  { isSettled = false } = {},
+): Promise<Account> {
   const { rows: entries } = await admin.query<EntryRow>(
     `SELECT seq::int, at, kind, call_id, approval_id, effect, outcome,
        convert_from(body, 'UTF8')::json -> 'detail' ->> 'state' AS state
@@ -105,6 +110,9 @@ export async function compareRecords(admin: pg.Pool, received: readonly Received
   for (const [call, outcome] of outcomes) {
     const mayBeAbsent = outcome === 'refused' || outcome === 'unknown' || outcome.startsWith('upstream_')
     if (!mayBeAbsent && !arrived.has(call)) said.push(`call ${call} ended as ${outcome} and never arrived`)
+  }
+  for (const call of isSettled ? intents.keys() : []) {
+    if (!outcomes.has(call)) said.push(`call ${call} has an intent and no outcome`)
   }
   return { contradictions: said, outcomes, approvals, forwarded: received.length }
 }

@@ -140,8 +140,14 @@ export function createRounds(world: World, survivor: Replica): Rounds {
       const approvals = await Promise.all(paths.map((path) => world.approvalOf(path)))
       if (moment === 'holding') await sleep(randomInt(RACE_MS))
       else await lead(way, { proxy, approvals })
+      // One more that needs nobody, so that it may be anywhere.
+      const read = world
+        .call(replica, `/customers/${round}`, { method: 'GET', token })
+        .then(statusOf)
+        .catch(() => 'cut off')
+      if (round % 2 === 0) await sleep(randomInt(RACE_MS / 4))
       await replica.kill()
-      await Promise.all(held)
+      await Promise.all([...held, read])
       world.upstream.release()
       return await Promise.all(
         paths.map((path, index) => settle(path, { moment, way, approval: approvals[index] ?? '', token })),
