@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { GatewayError } from '../domain/error.ts'
+import { StoreClient } from './client.ts'
 import { type DedicatedConnection, openDedicated } from './dedicated.ts'
 import { startEars } from './listen.ts'
 import type { Logger } from './logger.ts'
@@ -49,6 +50,8 @@ export function openDatabase(options: { url: string; log: Logger; maxConnections
     max: options.maxConnections ?? 10,
     idleTimeoutMillis: 60_000,
     ...setUp,
+    // The types say that it is made without its settings.
+    Client: StoreClient as unknown as new () => StoreClient,
   })
   pool.on('error', (error) => log.warn({ err: error }, 'an idle connection to the store was lost'))
 

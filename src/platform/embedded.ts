@@ -5,9 +5,10 @@ import { createServer } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import pg from 'pg'
+import type pg from 'pg'
 import { GatewayError } from '../domain/error.ts'
 import { type Binaries, findBinaries } from './binaries.ts'
+import { StoreClient } from './client.ts'
 import { assertNotWorldWritable, assertPrivate, isErrno, readFileIfAny, writeFileAtomically } from './files.ts'
 import { type Lock, takeLock } from './lock.ts'
 import type { Logger } from './logger.ts'
@@ -366,7 +367,7 @@ async function ensureDatabase(adminUrl: string, passwords: Passwords): Promise<v
 }
 
 async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({
+  const client = new StoreClient({
     connectionString: url,
     connectionTimeoutMillis: ANSWER_TIMEOUT_MS,
     query_timeout: ANSWER_TIMEOUT_MS,
@@ -404,12 +405,15 @@ function parsePasswords(text: string): Passwords | null {
   }
 }
 
+// Anyone on this machine may take its port once it is gone: nobody is told the password who does not know it.
+const MUTUAL = '?require_auth=scram-sha-256'
+
 function urlOf(passwords: Passwords, port: number, database = DATABASE): string {
-  return `postgres://${ADMIN}:${passwords.admin}@127.0.0.1:${port}/${database}`
+  return `postgres://${ADMIN}:${passwords.admin}@127.0.0.1:${port}/${database}${MUTUAL}`
 }
 
 function gatewayUrlOf(passwords: Passwords, port: number): string {
-  return `postgres://${GATEWAY}:${passwords.gateway}@127.0.0.1:${port}/${DATABASE}`
+  return `postgres://${GATEWAY}:${passwords.gateway}@127.0.0.1:${port}/${DATABASE}${MUTUAL}`
 }
 
 function databaseUrl(url: string, database: string): string {

@@ -26,7 +26,10 @@ export function startEars({ settings, log }: { settings: pg.ClientConfig; log: L
 
   async function open(): Promise<pg.Client> {
     stop.signal.throwIfAborted()
-    const client = await connect(settings, (error) => lose(client, error))
+    // It may be lost while it is being set up: then it was never the current one, and `connect` fails.
+    let own: pg.Client | null = null
+    const client = await connect(settings, (error) => own && lose(own, error))
+    own = client
     client.on('end', () => lose(client, new Error('the connection ended')))
     client.on('notification', ({ channel, payload }) => tell(heard.get(channel), payload ?? ''))
     try {

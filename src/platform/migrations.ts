@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { GatewayError } from '../domain/error.ts'
+import { StoreClient } from './client.ts'
 import { type Database, sqlState } from './database.ts'
 import type { Logger } from './logger.ts'
 
@@ -128,7 +129,7 @@ async function readMigrations(directory: string): Promise<readonly Migration[]> 
 }
 
 async function connect(adminUrl: string): Promise<pg.Client> {
-  const client = new pg.Client({
+  const client = new StoreClient({
     connectionString: adminUrl,
     application_name: 'countersign migrate',
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,

@@ -1,5 +1,6 @@
 import pg from 'pg'
 import { GatewayError } from '../domain/error.ts'
+import { StoreClient } from './client.ts'
 
 /** Newer servers are fine; older ones lack what the migrations and the audit log rely on. */
 const OLDEST_SERVER = 150_000
@@ -27,7 +28,16 @@ const SESSION = {
   tcp_keepalives_count: '3',
   // pg_temp is named last: left out, it would be searched first, and a temporary table could shadow one of ours.
   search_path: 'countersign, pg_temp',
+  // How times and bytes are written and read. A role may set these for itself; the driver reads no other forms.
+  DateStyle: 'ISO, MDY',
+  IntervalStyle: 'postgres',
+  TimeZone: 'UTC',
+  bytea_output: 'hex',
+  standard_conforming_strings: 'on',
 } as const
+
+/** Since Postgres 17, where a role may set them for itself: sessions would end in the middle of their work. */
+const UNLIMITED = ['transaction_timeout', 'idle_session_timeout']
 
 export interface Result<Row extends object> {
   rows: Row[]
@@ -63,6 +73,9 @@ export async function prepareSession(client: pg.ClientBase): Promise<void> {
     `SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS is_standby, ${calls.join(', ')}`,
     Object.entries(SESSION).flat(),
   )
+  await client.query(`SELECT set_config(name, '0', false) FROM pg_settings WHERE name = ANY ($1) AND setting <> '0'`, [
+    UNLIMITED,
+  ])
   const { rows: now } = await client.query<{ transaction_isolation: string }>('SHOW transaction_isolation')
   const server = rows[0]
   if (!server || server.version < OLDEST_SERVER) throw new GatewayError('store', 'the store is older than Postgres 15')
@@ -73,7 +86,7 @@ export async function prepareSession(client: pg.ClientBase): Promise<void> {
 }
 
 export async function connect(settings: pg.ClientConfig, onLost: (error: unknown) => void): Promise<pg.Client> {
-  const client = new pg.Client(settings)
+  const client = new StoreClient(settings)
   client.on('error', onLost)
   try {
     await client.connect()
