@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from 'node:crypto'
+import { generateKeyPairSync, verify } from 'node:crypto'
 import { decodeProtectedHeader, jwtVerify } from 'jose'
 import { describe, expect, it } from 'vitest'
 import { createAssertionSigner } from '../../src/credentials/assertion.ts'
@@ -58,6 +58,21 @@ describe('an assertion', () => {
     const late = { currentDate: new Date(NOW + 61_000) }
     await expect(jwtVerify(token, pair.publicKey, late)).rejects.toThrow(/exp/)
     expect(sign(ASSERTED)).not.toBe(token)
+  })
+
+  it('by ES256 is valid whatever the length of its two numbers', () => {
+    const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const key = { kid: 'k1', key: pair.privateKey }
+    const sign = createAssertionSigner({ issuer: 'https://gateway.test', key: () => key, now: () => NOW })
+    const signatures = Array.from({ length: 1500 }, () => {
+      const [header = '', claims = '', signature = ''] = sign(ASSERTED).split('.')
+      const bytes = Buffer.from(signature, 'base64url')
+      const publicKey = { key: pair.publicKey, dsaEncoding: 'ieee-p1363' as const }
+      expect(verify('sha256', Buffer.from(`${header}.${claims}`), publicKey, bytes)).toBe(true)
+      return bytes
+    })
+    // One number in 256 has a byte less: without such a one, nothing was tried.
+    expect(signatures.some((bytes) => bytes[0] === 0 || bytes[32] === 0)).toBe(true)
   })
 
   it('names the person an agent acts for, and the agents between, newest first', () => {

@@ -153,7 +153,9 @@ describe('signing keys', () => {
   it('are published without anything private', () => {
     const { keys: published } = exportJwks(rotated.assertion)
     expect(published.map(({ kid }) => kid)).toEqual([rotated.assertion.kid, config.assertion.kid])
-    for (const jwk of published) expect(Object.keys(jwk).sort()).toEqual(['alg', 'crv', 'kid', 'kty', 'use', 'x'])
+    for (const jwk of published) expect(Object.keys(jwk).sort()).toEqual(['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y'])
+    for (const jwk of exportJwks(rotated.checkpoint).keys)
+      expect(Object.keys(jwk).sort()).toEqual(['alg', 'crv', 'kid', 'kty', 'use', 'x'])
   })
 })
 
