@@ -72,14 +72,21 @@ export async function assertNotWorldWritable(path: string): Promise<void> {
   }
 }
 
-/** Refuses a file of secrets that anyone but its owner may read or write. */
+/**
+ * Refuses a file of secrets that anyone but its owner may read or write, or that another user has put there: whoever made
+ * the keys has them. The administrator may.
+ */
 export async function assertPrivate(path: string): Promise<void> {
-  const { mode } = await stat(path)
+  const { mode, uid } = await stat(path)
   if ((mode & GROUP_OR_OTHER) !== 0) {
     throw new GatewayError('config', `${path} holds secrets, and others than its owner may open it: chmod 600 ${path}`)
   }
+  // Without user ids (Windows) every file says 0.
+  if (uid !== 0 && uid !== process.getuid?.()) {
+    throw new GatewayError('config', `${path} holds secrets, and belongs to another user of this machine (${uid})`)
+  }
 }
 
-export function isErrno(error: unknown, ...codes: readonly string[]): boolean {
+export function isErrno(error: unknown, ...codes: readonly string[]): error is NodeJS.ErrnoException {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' && codes.includes(error.code)
 }
