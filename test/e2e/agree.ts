@@ -57,9 +57,10 @@ export async function compareRecords(
   const intents = byCall('intent')
   const spends = byApproval('spent')
   const decisions = byApproval('decided')
+  const ended = byCall('outcome')
   const outcomes = new Map<string, string>()
 
-  for (const [call, some] of byCall('outcome')) {
+  for (const [call, some] of ended) {
     const final = new Set(some.flatMap(({ outcome }) => (outcome === 'pending' || outcome === null ? [] : [outcome])))
     if (final.size > 1) said.push(`call ${call} ended as ${[...final].join(' and ')}`)
     const [only] = final
@@ -104,15 +105,16 @@ export async function compareRecords(
       said.push(`approval ${id} is ${state}, and the log says ${decided.at(-1)}`)
     }
     if (new Set(decided).size !== decided.length) said.push(`approval ${id} was decided twice: ${decided.join(', ')}`)
-    const ended = call === null ? undefined : outcomes.get(call)
-    if (outcome !== null && outcome !== ended) said.push(`approval ${id} ended as ${outcome}, its call as ${ended}`)
+    const last = call === null ? undefined : outcomes.get(call)
+    if (outcome !== null && outcome !== last) said.push(`approval ${id} ended as ${outcome}, its call as ${last}`)
   }
   for (const [call, outcome] of outcomes) {
     const mayBeAbsent = outcome === 'refused' || outcome === 'unknown' || outcome.startsWith('upstream_')
     if (!mayBeAbsent && !arrived.has(call)) said.push(`call ${call} ended as ${outcome} and never arrived`)
   }
+  // A client that was told to come back has its outcome, too: `pending`.
   for (const call of isSettled ? intents.keys() : []) {
-    if (!outcomes.has(call)) said.push(`call ${call} has an intent and no outcome`)
+    if (!ended.has(call)) said.push(`call ${call} has an intent and no outcome`)
   }
   return { contradictions: said, outcomes, approvals, forwarded: received.length }
 }

@@ -108,7 +108,7 @@ export interface Rounds {
 }
 
 const MOST_WAIT_MS = 5_000
-const RACE_MS = 60
+const RACE_MS = 40
 
 /** Kills gateways that share a store with `survivor`, which people vote through and where retries go. */
 export function createRounds(world: World, survivor: Replica): Rounds {
