@@ -1,6 +1,6 @@
 import { chmod, lstat, mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir, userInfo } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { isErrno } from '../platform/files.ts'
 import { type Lock, takeLock } from '../platform/lock.ts'
 
@@ -34,7 +34,8 @@ export async function findPlace(root: string): Promise<Place> {
 }
 
 /** The directory that was asked for, kept afterwards. Throws if it cannot be written, or if another run is using it. */
-export async function usePlace(directory: string): Promise<Place> {
+export async function usePlace(path: string): Promise<Place> {
+  const directory = resolve(path)
   await mkdir(directory, { recursive: true, mode: MODE })
   await chmod(directory, MODE)
   const lock = await takeLock(join(directory, 'demo.lock'))

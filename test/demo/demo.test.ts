@@ -1,22 +1,31 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { shownSchema } from '../../src/control/wire.ts'
+import { startBrowser } from '../../src/demo/browser.ts'
+import { signIn } from '../../src/demo/sign-in.ts'
 import { isAlive } from '../../src/platform/lock.ts'
+import { type Running, start } from './process.ts'
 
+// Some ten seconds on a machine that is not busy.
+const SLOW = { timeout: 60_000 }
 const ROOT = new URL('../../', import.meta.url).pathname
 
 let data: string
+const running: Running[] = []
 beforeAll(async () => {
   data = await mkdtemp(join(tmpdir(), 'countersign-demo-test-'))
 })
-afterAll(() => rm(data, { recursive: true, force: true }))
+afterAll(async () => {
+  for (const each of running) await each.end()
+  await rm(data, { recursive: true, force: true })
+})
 
-it('plays every step by itself through the real command, and ends everything it started', async () => {
-  const { code, output } = await runToEnd(spawn('npm', ['run', '-s', 'demo', '--', '--auto', '--data', data], HOW))
-  expect(code, output).toBe(0)
+it('plays every step by itself through the real command, and ends everything it started', SLOW, async () => {
+  const demo = run('npm', ['run', '-s', 'demo', '--', '--auto', '--data', data])
+  expect(await demo.exit(), demo.output()).toBe(0)
+  const output = demo.output()
   const told = output.replace(/\s+/g, ' ')
   for (const step of [
     'upstream 200: Ada Lovelace, balance 1200',
@@ -42,14 +51,19 @@ it('keeps what it writes to its owner', async () => {
   expect((await stat(data)).mode & 0o066).toBe(0)
 })
 
-it('waits for a person on the data of the run before, and ends its children when it is interrupted', async () => {
-  const child = spawn(process.execPath, ['src/demo/main.ts', '--data', data], HOW)
-  const ended = runToEnd(child)
-  for await (const text of child.stdout.setEncoding('utf8')) if (String(text).includes('Ctrl-C')) break
+it('waits for a person who does what it says, and ends its children when it is interrupted', SLOW, async () => {
+  const demo = run(process.execPath, ['src/demo/main.ts', '--data', data])
+  const [, approval = '', controlUrl = '', reason = ''] = await demo.says(
+    /npm run -s countersign -- approvals approve (\w+) --url (\S+) --reason "(.*)"/,
+  )
+  const [, issuer = ''] = await demo.says(/sign in at\s+(http:\S+)\./)
+  await approveAsTold({ approval, controlUrl, reason, issuer })
+  await demo.says(/It arrived once, after the approval/)
+  await demo.says(/approvals deny/)
+
   expect((await startedProcesses()).length).toBeGreaterThan(0)
-  child.kill('SIGINT')
-  const { code } = await ended
-  expect(code).toBe(130)
+  demo.child.kill('SIGINT')
+  expect(await demo.exit()).toBe(130)
   expect(await startedProcesses()).toEqual([])
 })
 
@@ -58,18 +72,37 @@ it.each([
   [['identity-provder'], /not understood: identity-provder/],
   [['upstream', '--listen', '8083'], /--listen 8083 is not host:port/],
 ])('refuses %j with one line', async (args, message) => {
-  const { code, output } = await runToEnd(spawn(process.execPath, ['src/demo/main.ts', ...args], HOW))
-  expect(code).toBe(2)
-  expect(output).toMatch(message)
+  const demo = run(process.execPath, ['src/demo/main.ts', ...args])
+  expect(await demo.exit()).toBe(2)
+  expect(demo.output()).toMatch(message)
 })
 
-const HOW = { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] as ['ignore', 'pipe', 'pipe'] }
+function run(program: string, args: readonly string[]): Running {
+  const started = start(program, args, ROOT)
+  running.push(started)
+  return started
+}
 
-async function runToEnd(child: ChildProcess): Promise<{ code: number | null; output: string }> {
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (text: Buffer) => (output += text.toString()))
-  const [code] = await once(child, 'close')
-  return { code, output }
+/** Types what the demo says, and finishes the sign-in in a browser. Without a terminal the card seen is named instead. */
+async function approveAsTold(what: {
+  approval: string
+  controlUrl: string
+  reason: string
+  issuer: string
+}): Promise<void> {
+  const { approval, controlUrl, reason, issuer } = what
+  const signal = AbortSignal.timeout(20_000)
+  const token = await signIn('finn', { issuer, controlUrl, signal })
+  const headers = { authorization: `Bearer ${token}` }
+  const shown = await (await fetch(`${controlUrl}/v1/approvals/${approval}`, { headers, signal })).json()
+  const hash = shownSchema.parse(shown).approval.card_hash
+  const args = ['approvals', 'approve', approval, '--url', controlUrl, '--reason', reason, '--card-hash', hash]
+  const command = run('npm', ['run', '-s', 'countersign', '--', ...args])
+  const [, page = ''] = await command.says(/^or open (\S+)$/m)
+  const browser = startBrowser(signal)
+  const confirmation = await browser.submit(await browser.open(page))
+  await browser.submit(await browser.submit(confirmation), 'as=finn"')
+  expect(await command.exit(), command.output()).toBe(0)
 }
 
 /** Those of the demo's children that still run: the gateway, and its Postgres. */

@@ -1,0 +1,42 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+
+/** A process under test, and what it wrote so far to either stream. */
+export interface Running {
+  readonly child: ChildProcess
+  output(): string
+  /** Waits until its output matches; throws if it ends without. */
+  says(pattern: RegExp): Promise<RegExpExecArray>
+  exit(): Promise<number | null>
+  /** Ends it in order, if it still runs. */
+  end(): Promise<void>
+}
+
+export function start(program: string, args: readonly string[], cwd: string): Running {
+  const child = spawn(program, [...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+      child.emit('said')
+    })
+  }
+  const closed = new Promise<number | null>((resolve) => child.once('close', (code) => resolve(code)))
+  return {
+    child,
+    output: () => output,
+    async says(pattern) {
+      for (;;) {
+        const found = pattern.exec(output)
+        if (found) return found
+        const goesOn = await Promise.race([once(child, 'said').then(() => true), closed.then(() => false)])
+        if (!goesOn) throw new Error(`it ended without saying ${pattern}: ${output}`)
+      }
+    },
+    exit: () => closed,
+    async end() {
+      if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM')
+      await closed
+    },
+  }
+}
