@@ -6,6 +6,8 @@ export interface JsonFault {
 }
 
 const MAX_DEPTH = 64
+/** Characters of a number. What a double holds exactly is shorter, but for zeros. */
+const MAX_NUMBER_LENGTH = 400
 
 /**
  * Reads JSON (RFC 8259) that every parser reads alike, or says what is ambiguous: bytes that are not UTF-8, a byte
@@ -100,6 +102,8 @@ function stringEnd(text: string, start: number): number {
 const QUOTE = 34
 const BACKSLASH = 92
 
+const MANY_MARKS = /\p{M}{31}/u
+
 function inspectString(literal: string, keys: Set<string> | null): string | null {
   let value = literal.slice(1, -1)
   if (literal.includes('\\')) {
@@ -112,6 +116,8 @@ function inspectString(literal: string, keys: Set<string> | null): string | null
     if (!value.isWellFormed()) return 'the body holds half of a surrogate pair'
   }
   if (keys === null) return null
+  // To put many marks on one letter in order takes quadratic time; no script has that many (UAX #15, Stream-Safe Text).
+  if (MANY_MARKS.test(value)) return 'the body holds a key with more than 30 marks on one letter'
   // Some parsers match keys without regard to case, as Go's does, by Unicode's simple folding.
   const folded = value.normalize('NFC').toUpperCase().toLowerCase()
   if (keys.has(folded)) return 'the body holds a key twice, or in two cases'
@@ -122,6 +128,7 @@ function inspectString(literal: string, keys: Set<string> | null): string | null
 /** Whether a double holds the number exactly as it is written. */
 function survives(literal: string, isInteger: boolean): boolean {
   if (isInteger && literal.length < 16) return true
+  if (literal.length > MAX_NUMBER_LENGTH) return false
   const value = Number(literal)
   if (!Number.isFinite(value)) return false
   return isInteger ? Number.isSafeInteger(value) : digitsOf(literal) === digitsOf(String(value))
