@@ -86,6 +86,12 @@ export function configSchema({ protocols, channels }: { protocols: readonly Part
         public_url: publicUrl.describe(
           'How agents reach it: the issuer of assertions, the resource of RFC 9728, the base of status_url',
         ),
+        keep_prompts: z
+          .boolean()
+          .default(false)
+          .describe(
+            'Reads Countersign-Prompt, shows it to reviewers as a claim and records it; left out, it is dropped',
+          ),
         ...listener,
       })
       .describe('What agents talk to'),
@@ -150,10 +156,20 @@ export type Config = Omit<z.output<ReturnType<typeof configSchema>>, 'upstreams'
  *
  * @throws GatewayError `config` with one line a problem, each naming file and line; no value is ever in it.
  */
-export function loadConfig(file: string, parts: { protocols: readonly Part[]; channels: readonly Part[] }): Config {
+export function loadConfig(
+  file: string,
+  parts: { protocols: readonly Part[]; channels: readonly Part[] },
+  { isForAdmin = false } = {},
+): Config {
   const path = resolve(file)
   const text = readConfigFile(path)
-  const parsed = parseYaml(text, { file, schema: configSchema(parts), substitute })
+  const parsed = parseYaml(text, {
+    file,
+    schema: configSchema(parts),
+    substitute: createSubstitution(dirname(path)),
+    // The administrator's secret need not be within reach of what runs every day.
+    ...(!isForAdmin && { leaveOut: ['store', 'admin_url'] }),
+  })
   if (!parsed.ok) throw new GatewayError('config', parsed.problems.map(formatProblem).join('\n'))
   // The schema is made of the protocols' own, all of which hold these keys.
   const upstreams = parsed.value.upstreams as readonly object[] as readonly UpstreamConfig[]
@@ -180,15 +196,16 @@ function readConfigFile(path: string): string {
   }
 }
 
-/** `${NAME}` and `${file:/path}` are the only substitutions; what they stand for is never read again. */
-function substitute(value: string): string {
-  return value.replace(/\$\{([^}]*)\}/g, (whole, name: string) => {
-    if (name.startsWith('file:')) return readSecretFile(name.slice('file:'.length))
-    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) throw new Error(`${whole} is neither \${NAME} nor \${file:/path}`)
-    const found = process.env[name]
-    if (found === undefined) throw new Error(`the environment variable ${name} is not set`)
-    return found
-  })
+/** `${NAME}` and `${file:path}` are the only substitutions; what they stand for is never read again. */
+function createSubstitution(directory: string): (value: string) => string {
+  return (value) =>
+    value.replace(/\$\{([^}]*)\}/g, (whole, name: string) => {
+      if (name.startsWith('file:')) return readSecretFile(resolve(directory, name.slice('file:'.length)))
+      if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) throw new Error(`${whole} is neither \${NAME} nor \${file:/path}`)
+      const found = process.env[name]
+      if (found === undefined) throw new Error(`the environment variable ${name} is not set`)
+      return found
+    })
 }
 
 function readSecretFile(path: string): string {

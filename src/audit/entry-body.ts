@@ -11,7 +11,8 @@ const VERSION = 1
 const MAX_CLAIMS = 16
 const CALL_ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 // W3C Trace Context: hexadecimal only, and another one for each call. It names nobody, and stands in the body as it is.
-const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
+/** A trace id names a request, not a person (W3C Trace Context, section 3.2.2.3): it may stand in the chain as it is. */
+const TRACE_ID = /^[0-9a-f]{32}$/
 
 export interface EntryBody {
   /** RFC 8785 JSON: what is chained, byte for byte. */
@@ -50,7 +51,7 @@ export function writeBody(entry: Entry, stamp: Stamp, commitments: Commitments):
     return value === undefined ? undefined : commit(field, capText(value, maxBytes))
   }
 
-  const trace = claimed?.['trace'] !== undefined && TRACEPARENT.test(claimed['trace']) ? claimed['trace'] : undefined
+  const trace = claimed?.['trace'] !== undefined && TRACE_ID.test(claimed['trace']) ? claimed['trace'] : undefined
   const claims = Object.entries(claimed ?? {})
     .filter(([name]) => trace === undefined || name !== 'trace')
     .slice(0, MAX_CLAIMS)

@@ -28,7 +28,7 @@ export const auditVerifyCommand = defineCommand({
         ? await verifyStore(config, isShown, context)
         : await verifyLog(readExport(options.file), { head: await headOf(config), ...(isShown && showProgress(null)) })
     if (isShown) process.stderr.write('\n')
-    if (options.json) context.out(JSON.stringify(report, writeBytes))
+    if (options.json) context.out(JSON.stringify({ ...report, last: report.last && writeHead(report.last) }))
     else for (const line of describe(report)) context.out(line)
     return report.exitCode
   },
@@ -80,6 +80,6 @@ function showProgress(total: number | null): Required<Pick<VerifyOptions, 'onPro
   }
 }
 
-function writeBytes(_key: string, value: unknown): unknown {
-  return Buffer.isBuffer(value) ? value.toString('hex') : value
+function writeHead({ seq, hash }: NonNullable<Report['last']>): { seq: number; hash: string } {
+  return { seq, hash: Buffer.from(hash).toString('hex') }
 }

@@ -18,7 +18,7 @@ import { readCredential } from '../protocols/http/credential.ts'
 import { createGatewayServer } from '../transports/http/server.ts'
 import type { RunningProtocol } from '../transports/protocol.ts'
 import type { Ground } from './ground.ts'
-import { type Address, addressOf } from './listen.ts'
+import { type Address, addressOf, listening } from './listen.ts'
 import type { Kinds } from './parts.ts'
 
 interface Parts {
@@ -92,7 +92,8 @@ export async function openDoors(config: Config, ground: Ground, parts: Parts): P
     const upstreams = config.upstreams.filter(({ protocol }) => protocol === kind.name)
     const { injector } = parts
     const holdWaitMs = config.hold.wait
-    const how = { upstreams, pass, newCallId, clock, log, server, publicUrl, holdWaitMs, injector, sign }
+    const isPromptKept = config.gateway.keep_prompts
+    const how = { upstreams, isPromptKept, pass, newCallId, clock, log, server, publicUrl, holdWaitMs, injector, sign }
     const protocol = await kind.start(how)
     running.set(kind.name, protocol)
     undo.defer(() => protocol.stop())
@@ -107,7 +108,8 @@ export async function openDoors(config: Config, ground: Ground, parts: Parts): P
 
   return {
     async listen() {
-      const address = addressOf(await server.listen(), { isTls: config.gateway.tls !== undefined })
+      const place = await listening('gateway', config.gateway.listen, server.listen)
+      const address = addressOf(place, { isTls: config.gateway.tls !== undefined })
       isOpen = true
       return address
     },

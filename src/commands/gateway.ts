@@ -18,6 +18,7 @@ import type { People } from '../identity/people.ts'
 import { systemClock } from '../platform/clock.ts'
 import type { Logger } from '../platform/logger.ts'
 import { createMetrics } from '../platform/metrics.ts'
+import type { PublishResult } from '../policy/publish.ts'
 import { createRateLimiter } from '../policy/rate.ts'
 import { createWatch } from '../policy/watch.ts'
 import { openDoors } from './doors.ts'
@@ -34,7 +35,7 @@ export interface RunningGateway {
   readonly control: Address
   readonly metrics: Address | null
   /** Brings in the policies and the upstreams' credentials as they are on disk now. What is wrong keeps what was. */
-  reload(fresh: Config): Promise<void>
+  reload(fresh: Config): Promise<PublishResult>
   /** Takes no new calls, lets those under way finish, tells held clients to come back, and stops. */
   drain(): Promise<void>
 }
@@ -85,6 +86,11 @@ export async function startGateway(
 
   const rate = createRateLimiter({ rate: config.rate.per_principal, clock })
   function admit(principal: Principal): Refusal | null {
+    const barred = findBar(principal)
+    if (barred) metrics.barred.inc({ code: barred.code })
+    return barred
+  }
+  function findBar(principal: Principal): Refusal | null {
     if (draining.signal.aborted) return DRAINING
     if (!guard.isAcknowledged()) return STORE_IN_DOUBT
     const waitMs = rate.take(formatParty(principal))
@@ -155,7 +161,7 @@ export async function startGateway(
     metrics: metricsServer?.address ?? null,
     async reload(fresh) {
       injector.replace(fresh.upstreams)
-      await policies.reload(`reload of ${replicaId}`)
+      return policies.reload(`reload of ${replicaId}`)
     },
     async drain() {
       draining.abort()

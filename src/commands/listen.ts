@@ -2,6 +2,8 @@ import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { Registry } from 'prom-client'
 import { createMetricsServer } from '../control/metrics-server.ts'
+import { GatewayError } from '../domain/error.ts'
+import { isErrno } from '../platform/files.ts'
 import type { Logger } from '../platform/logger.ts'
 
 /** Where a listener listens. */
@@ -22,8 +24,20 @@ export function addressOf({ host, port }: Place, { isTls }: { isTls: boolean }):
   return { host, port, url: `${isTls ? 'https' : 'http'}://${authority}:${port}` }
 }
 
+/** @throws GatewayError `config` if the place is taken, or not this machine's. */
+export async function listening<T>(name: string, { host, port }: Place, listen: () => Promise<T>): Promise<T> {
+  try {
+    return await listen()
+  } catch (error) {
+    if (!isErrno(error, 'EADDRINUSE', 'EADDRNOTAVAIL', 'EACCES')) throw error
+    throw new GatewayError('config', `${name}.listen: ${host}:${port} cannot be listened on (${error.code})`, {
+      cause: error,
+    })
+  }
+}
+
 export async function listenForPeople(app: FastifyInstance, where: Place, how: { isTls: boolean }): Promise<Address> {
-  await app.listen(where)
+  await listening('control', where, () => app.listen(where))
   return addressOf(boundPlace(app.server.address()), how)
 }
 
@@ -32,9 +46,11 @@ export async function listenForMetrics(
   parts: { registry: Registry; log: Logger },
 ): Promise<{ address: Address; close(): void }> {
   const server = createMetricsServer(parts)
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(where.port, where.host, resolve)
-  })
+  const listen = () =>
+    new Promise<void>((resolve, reject) => {
+      server.once('error', reject).listen(where.port, where.host, resolve)
+    })
+  await listening('metrics', where, listen)
   return {
     address: addressOf(boundPlace(server.address()), { isTls: false }),
     close() {

@@ -11,7 +11,7 @@ export const migrateCommand = defineCommand({
     'Uses store.admin_url, and makes the login of store.url a gateway’s. An embedded store is migrated by serve.',
   options: { config: configOption, json: jsonOption },
   async run({ options }, { kinds, quietLog, out }: Context) {
-    const { store } = loadConfig(options.config ?? DEFAULT_CONFIG, kinds)
+    const { store } = loadConfig(options.config ?? DEFAULT_CONFIG, kinds, { isForAdmin: true })
     if (!store) throw new GatewayError('config', 'there is no store.url: an embedded store is migrated by serve')
     if (store.admin_url === undefined) throw new GatewayError('config', 'store.admin_url is missing')
     const applied = await migrate({ adminUrl: store.admin_url, gatewayUrl: store.url, log: quietLog })

@@ -42,8 +42,10 @@ async function serve(how: { configFile: string; kinds: Kinds; log: Logger }): Pr
 }
 
 async function reload(gateway: RunningGateway, { configFile, kinds, log }: Parameters<typeof serve>[0]): Promise<void> {
-  await gateway.reload(loadConfig(configFile, kinds))
-  log.info('reloaded policies and credentials; other settings need a restart')
+  const { result } = await gateway.reload(loadConfig(configFile, kinds))
+  if (result === 'refused')
+    log.error('reloaded credentials; the policies are not in order, and those before stay active')
+  else log.info({ policies: result }, 'reloaded policies and credentials; other settings need a restart')
 }
 
 function nextSignal(): Promise<NodeJS.Signals> {

@@ -69,7 +69,7 @@ export interface Exchange {
 
 /** What is forwarded on approval, and what finds the approval again. */
 export interface Sealed {
-  /** SHA-256 over everything that is forwarded (security rule 1). */
+  /** SHA-256 over everything that is forwarded, and over who asks for it. */
   readonly digest: Buffer
   /** SHA-256 over the call without its volatile fields: a retry has the same. */
   readonly matchKey: Buffer
@@ -118,7 +118,7 @@ declare const committed: unique symbol
 
 /**
  * Proof that a call's intent entry is committed and chained. Only `audit/log.ts` makes one, and nothing is forwarded
- * without: promise 1, checked by the compiler.
+ * without: the compiler checks it.
  */
 export interface Intent {
   readonly [committed]: true

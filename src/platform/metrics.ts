@@ -71,6 +71,12 @@ export function createMetrics() {
       labelNames: ['channel', 'result'] as const,
       registers,
     }),
+    barred: new Counter({
+      name: 'countersign_barred_total',
+      help: 'Calls of known agents that were refused before they were read, by code',
+      labelNames: ['code'] as const,
+      registers,
+    }),
     tokensRefused: new Counter({
       name: 'countersign_tokens_refused_total',
       help: 'Credentials that were not accepted, by reason',

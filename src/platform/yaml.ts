@@ -30,9 +30,11 @@ export function parseYaml<Schema extends z.ZodType>(
     readonly schema: Schema
     /** Rewrites string values before they are checked; an error it throws becomes a problem. */
     readonly substitute?: (value: string) => string
+    /** A key that is read as if it were not there. */
+    readonly leaveOut?: readonly string[]
   },
 ): Parsed<z.output<Schema>> {
-  const { file, schema, substitute } = how
+  const { file, schema, substitute, leaveOut } = how
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, merge: false, prettyErrors: false })
   const lineAt = (offset: number | undefined): number => (offset === undefined ? 0 : lines.linePos(offset).line)
@@ -43,6 +45,7 @@ export function parseYaml<Schema extends z.ZodType>(
     line: lineAt(error.pos[0]),
     message: error.message,
   }))
+  if (leaveOut && problems.length === 0 && document.hasIn(leaveOut)) document.deleteIn(leaveOut)
   visit(document, {
     Alias: (_key, node) => {
       problems.push({ file, line: lineAt(node.range?.[0]), message: 'aliases (*name) are not read here' })

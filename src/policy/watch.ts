@@ -50,9 +50,12 @@ export function createWatch({ suspensions, usage, clock, sessionMaxMs }: Parts) 
     }
 
     const stop = new AbortController()
-    const meter = verdict.limits.length === 0 ? null : usage.meter(principalKey(principal), verdict.limits)
+    // Where the gateway only watches, a limit ends nothing.
+    const isMetered = verdict.limits.length > 0 && call.upstream.mode === 'enforce'
+    const meter = isMetered ? usage.meter(principalKey(principal), verdict.limits) : null
     const unwatch = suspensions.watch(principal, (reason) => stop.abort(CUTS[reason]))
-    const lasts = Math.min(verdict.maxDurationMs ?? sessionMaxMs, sessionMaxMs)
+    const ruleMs = call.upstream.mode === 'enforce' ? verdict.maxDurationMs : null
+    const lasts = Math.min(ruleMs ?? sessionMaxMs, sessionMaxMs)
     const timer = setTimeout(() => stop.abort(OVERDUE), lasts)
     try {
       return await work({ signal: stop.signal, spendBytes: (count) => meter?.take(count) ?? true })

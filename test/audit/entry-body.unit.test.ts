@@ -58,11 +58,11 @@ describe('a body', () => {
       reviewer: { issuer: 'https://people', subject: 'rita' },
       reason: 'because of Bob',
       model: 'model-x',
-      claimed: { prompt: 'about Bob', trace: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' },
+      claimed: { prompt: 'about Bob', trace: '0af7651916cd43dd8448eb211c80319c' },
     })
     for (const name of ['agent', 'alice', 'planner', 'olga', 'rita', 'Bob', 'model-x']) expect(text).not.toContain(name)
     expect(body).toMatchObject({ issuer: 'https://idp', client: 'bot' })
-    expect(body['trace']).toBe('00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01')
+    expect(body['trace']).toBe('0af7651916cd43dd8448eb211c80319c')
     expect(fresh.map(({ field, value }) => [field, value])).toEqual(
       expect.arrayContaining([
         ['party', 'https://idp|agent'],
@@ -79,7 +79,7 @@ describe('a body', () => {
     expect(first && commitmentOf(first.salt, first.value).toString('base64')).toBe(first?.text)
   })
 
-  it('commits to a trace that is no traceparent like to any other claim', () => {
+  it('commits to a trace that is no trace id like to any other claim', () => {
     const { text } = write({ kind: 'intent', claimed: { trace: 'Alice was here' } })
     expect(text).not.toContain('Alice')
   })

@@ -15,7 +15,7 @@ const principal: Principal = {
   expiresAt: 0,
 }
 // The watch reads nothing else of a call, and of an intent only its epoch.
-const call = { principal } as Exchange
+const call = { principal, upstream: { mode: 'enforce' } } as Exchange
 const intent = { epoch: 7 } as Intent
 const limit = { unit: 'bytes', amount: 10, windowMs: null } as Limit
 
@@ -110,6 +110,18 @@ describe('underWatch', () => {
       untilStopped,
     )
     expect(await outcome).toMatchObject({ name: 'cut', refusal: { code: 'expired' } })
+  })
+
+  it('ends nothing for a limit or a duration of a rule where the gateway only watches', async () => {
+    const { underWatch, end } = world()
+    const watched = { principal, upstream: { mode: 'observe' } } as Exchange
+    const verdict = verdictWith({ limits: [limit], maxDurationMs: 1 })
+    const outcome = await underWatch(watched, { intent, verdict, startBy: null }, async ({ signal, spendBytes }) => {
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      return { name: signal.aborted || !spendBytes(11) ? 'cut' : 'forwarded' }
+    })
+    expect(outcome).toEqual({ name: 'forwarded' })
+    expect(end).not.toHaveBeenCalled()
   })
 
   it('meters bytes only where a rule limits them, and hands the count over at the end', async () => {

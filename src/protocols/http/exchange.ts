@@ -239,11 +239,12 @@ export function createExchange(parts: ExchangeParts): Exchange {
   }
 
   function answerLater(approval: Approval): void {
-    const statusUrl = callUrl(service.publicUrl, id)
+    // By the approval: this call may have attached to one that another call opened.
+    const statusUrl = callUrl(service.publicUrl, approval.id)
     const headers = {
       'content-type': 'application/json',
       'cache-control': 'no-store',
-      location: `/.countersign/calls/${id}`,
+      location: `/.countersign/calls/${approval.id}`,
       'preference-applied': 'respond-async',
       'retry-after': String(DETACHED_RETRY_S),
     }
