@@ -150,12 +150,13 @@ async function mount(server: GatewayServer, options: HttpOptions, door: Door): P
     scope.removeAllContentTypeParsers()
     await scope.register(httpProxy, {
       prefix,
-      // Never used: what is mounted here hands every request to `handler`, which goes its own way upstream.
+      // Never used: what is mounted here hands every request over before it is proxied, to go its own way upstream.
       upstream: options.url.origin,
       websocket: false,
       httpMethods: [...server.methods],
       routes: ['/'],
-      handler(request, reply) {
+      // Not `handler`: before that, the proxy parses three URLs to find where it would send the request.
+      preHandler(request, reply) {
         reply.hijack()
         door.enter(request.raw, reply.raw)
       },
