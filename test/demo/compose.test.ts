@@ -1,5 +1,3 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -10,6 +8,7 @@ import { startReviewer } from '../../src/demo/reviewer.ts'
 import { isErrno } from '../../src/platform/files.ts'
 import { createEmptyDatabase, type TestDatabase } from '../postgres.ts'
 import { argvOf, mountsOf, ROOT, type Service, serviceNamed, valuesOf } from './compose.ts'
+import { type Running, start } from './process.ts'
 
 /*
  * docker-compose.yml without Docker: each service is a process with the program, the packages, the arguments, the files
@@ -19,7 +18,7 @@ import { argvOf, mountsOf, ROOT, type Service, serviceNamed, valuesOf } from './
 let host: string
 let store: TestDatabase
 let ports: Record<'8080' | '8081' | '8082' | '8083', number>
-const running: ChildProcess[] = []
+const running: Running[] = []
 
 beforeAll(async () => {
   host = await mkdtemp(join(tmpdir(), 'countersign-compose-'))
@@ -28,7 +27,7 @@ beforeAll(async () => {
   for (const stage of ['gateway', 'demo']) await build(stage)
 })
 afterAll(async () => {
-  for (const child of running) await end(child)
+  for (const each of running) await each.end()
   await store.close()
   await rm(host, { recursive: true, force: true })
 })
@@ -79,13 +78,6 @@ it('leaves the secrets of one service out of the others', async () => {
   expect(gateway).not.toBe(await readFile(join(host, 'volumes/agent-secrets/agent_secret'), 'utf8'))
 })
 
-interface Running {
-  output(): string
-  /** Waits until its output matches. */
-  says(pattern: RegExp): Promise<RegExpExecArray>
-  exit(): Promise<number | null>
-}
-
 async function run(name: string, command?: string[]): Promise<Running> {
   const service = { ...serviceNamed(name), ...(command && { command }) }
   const root = join(host, 'containers', name)
@@ -93,31 +85,9 @@ async function run(name: string, command?: string[]): Promise<Running> {
   const [program, file = '', ...args] = argvOf(service)
   expect(program).toBe('node')
   const image = imageOf(service.build?.target ?? '')
-  const child = spawn(process.execPath, [join(image, file), ...args.map((text) => inside(text, root))], {
-    cwd: image,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  running.push(child)
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.setEncoding('utf8').on('data', (text: string) => {
-      output += text
-      child.emit('said')
-    })
-  }
-  const closed = new Promise<number | null>((resolve) => child.once('close', (code) => resolve(code)))
-  return {
-    output: () => output,
-    async says(pattern) {
-      for (;;) {
-        const found = pattern.exec(output)
-        if (found) return found
-        const more = await Promise.race([once(child, 'said').then(() => true), closed.then(() => false)])
-        if (!more) throw new Error(`${name} ended without saying ${pattern}: ${output}`)
-      }
-    },
-    exit: () => closed,
-  }
+  const started = start(process.execPath, [join(image, file), ...args.map((text) => inside(text, root))], image)
+  running.push(started)
+  return started
 }
 
 function imageOf(stage: string): string {
@@ -158,8 +128,7 @@ async function mount(service: Service, root: string): Promise<void> {
   for (const { source, target } of mountsOf(service)) {
     const path = join(root, target)
     await mkdir(dirname(path), { recursive: true })
-    if (source === '/dev/null') await writeFile(path, '')
-    else if (source.startsWith('./')) await writeFile(path, inside(await readFile(join(ROOT, source), 'utf8'), root))
+    if (source.startsWith('./')) await writeFile(path, inside(await readFile(join(ROOT, source), 'utf8'), root))
     else {
       const volume = join(host, 'volumes', source)
       await mkdir(volume, { recursive: true })
@@ -181,11 +150,4 @@ function inside(text: string, root: string): string {
 
 async function isServed(url: string): Promise<void> {
   await expect.poll(async () => (await fetch(url).catch(() => null))?.status, { timeout: 20_000 }).toBe(200)
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const exited = once(child, 'exit')
-  child.kill('SIGTERM')
-  await exited
 }
