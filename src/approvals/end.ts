@@ -8,13 +8,15 @@ import { approvalOf, move, notify, oweResult, readHeld, readNow } from './store.
 
 /** Ends an open approval without a vote. Null if it is not open (any more). */
 export async function withdraw(ground: Ground, id: string, reason: WithdrawalReason): Promise<Approval | null> {
-  return ground.database.transaction(async (tx) => {
+  const withdrawn = await ground.database.transaction(async (tx) => {
     const row = await move(tx, id, { event: 'withdraw', at: await readNow(tx), reason })
     if (!row) return null
     await conclude(ground, tx, [row])
     const held = await readHeld(tx, ground.keys, { id })
     return held && approvalOf(held)
   })
+  if (withdrawn) ground.ended.note([id])
+  return withdrawn
 }
 
 /**
@@ -25,7 +27,7 @@ export async function expireOverdue(
   ground: Ground,
   which: { ids: readonly string[] | null; most: number },
 ): Promise<readonly string[]> {
-  return ground.database.transaction(async (tx) => {
+  const expired = await ground.database.transaction(async (tx) => {
     const { rows } = await tx.query<ApprovalRow>(
       `WITH overdue AS MATERIALIZED (
          SELECT id FROM approval
@@ -40,6 +42,8 @@ export async function expireOverdue(
     await conclude(ground, tx, rows)
     return rows.map((row) => row.id)
   })
+  ground.ended.note(expired)
+  return expired
 }
 
 /**
@@ -62,10 +66,11 @@ export async function withdrawAll(
         [reason, openedBefore],
       )
       await conclude(ground, tx, rows)
-      return rows.length
+      return rows.map((row) => row.id)
     })
-    if (ended === 0) return count
-    count += ended
+    if (ended.length === 0) return count
+    ground.ended.note(ended)
+    count += ended.length
   }
 }
 

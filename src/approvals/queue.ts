@@ -7,6 +7,7 @@ import { type Refusal, refuse } from '../domain/refusal.ts'
 import type { Verdict } from '../domain/verdict.ts'
 import type { Clock } from '../platform/clock.ts'
 import { expireOverdue, withdraw, withdrawAll } from './end.ts'
+import { createEnded } from './ended.ts'
 import { finish, readCall } from './finish.ts'
 import type { Ground } from './ground.ts'
 import { createHolding } from './hold.ts'
@@ -101,10 +102,11 @@ const MOST_EXPIRED = 200
  */
 const LANES = { holding: 3, rest: 5 }
 
-export function createQueue(given: Ground, parts: Parts): Queue {
+export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
   const { database, keys, log } = given
-  const ground: Ground = { ...given, database: openLane(database, { atOnce: LANES.rest }) }
-  const holding: Ground = { ...given, database: openLane(database, { atOnce: LANES.holding }) }
+  const ended = createEnded()
+  const ground: Ground = { ...given, ended, database: openLane(database, { atOnce: LANES.rest }) }
+  const holding: Ground = { ...given, ended, database: openLane(database, { atOnce: LANES.holding }) }
   const { options, clock, draining, replicaId } = parts
   const timing: QueueTiming = { ...TIMING, ...parts.timing }
   const standing: Standing = parts.standing ?? (async (voter) => voter)

@@ -28,6 +28,9 @@ interface Terms {
 /** Only after this may another replica say that the outcome is not known. */
 export const START_WITHIN_MS = 2000
 
+/** How far apart the store's clock and this process's may be, before a deadline that the store does not see counts. */
+const MOST_SKEW_MS = 60_000
+
 const ATTEMPTS = 3
 
 /** What a transaction found that has to be acted on after it. */
@@ -84,7 +87,13 @@ export function createSpending(
         const held = await readHeld(tx, ground.keys, { id, lock: true })
         if (!held?.isGenuine) return { end: 'tampered' }
         if (held.row.state !== 'approved') return refuseFor(approvalOf(held))
+        // It was over already: somebody put it back.
+        if (ground.ended.has(id)) return { end: 'tampered' }
         const votes = supporters(held.row, held.votes)
+        if (isLate(held.row, votes)) {
+          ground.log.error({ approval: id }, 'by this clock the approval is overdue: the clock of the store is behind')
+          return refuseFor({ id, state: 'expired', reason: null })
+        }
         const present = votes.flatMap((vote) => people.get(vote.mac.toString('hex')) ?? [])
         const end = findShortage(held.row, { votes, present, requirements: requirementsOf(call, terms.verdict) })
         return end ? { end } : take(tx, held, { call, terms, votes })
@@ -93,6 +102,12 @@ export function createSpending(
       if (error === overtaken) return 'again'
       throw error
     }
+  }
+
+  /** By this process's own clock: whoever has the store has its clock too, and could keep an approval from ending. */
+  function isLate(row: ApprovalRow, votes: readonly VoteRow[]): boolean {
+    const last = lastOf(votes)
+    return last !== null && clock.now() > last.getTime() + row.use_within_ms + MOST_SKEW_MS
   }
 
   async function take(
@@ -156,6 +171,7 @@ export function createSpending(
     } else if (isRefusal(result)) {
       return result
     } else if ('startBy' in result) {
+      ground.ended.note([id])
       await persistHead()
       return inTime(result)
     } else {

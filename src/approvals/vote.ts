@@ -6,6 +6,7 @@ import { expireOverdue, observeEnd, withdraw } from './end.ts'
 import { decidedEntry, voteEntry } from './entries.ts'
 import type { Ground } from './ground.ts'
 import { isEntitled, meetsAll } from './quorum.ts'
+import { isOver } from './refusals.ts'
 import type { ApprovalRow } from './row.ts'
 import { approvalOf, type Held, isOverdue, move, notify, oweResult, readHeld, readNow } from './store.ts'
 import { signVote, supporters, type VoteRow, writeVote } from './votes.ts'
@@ -22,9 +23,12 @@ export function createVoting(ground: Ground): (ballot: Ballot) => Promise<Ballot
   return async function vote(given) {
     const ballot = { ...given, reason: cleanReason(given.reason) }
     const result = await ground.database.transaction((tx) => count(tx, ballot))
+    if (typeof result === 'object') {
+      if (result.counted && isOver(result.approval.state)) ground.ended.note([result.approval.id])
+      return result
+    }
     if (result === 'tampered') await withdraw(ground, ballot.approval, 'tampered')
-    else if (result === 'overdue') await expireOverdue(ground, { ids: [ballot.approval], most: 1 })
-    else return result
+    else await expireOverdue(ground, { ids: [ballot.approval], most: 1 })
     const held = await readHeld(ground.database, ground.keys, { id: ballot.approval })
     return { counted: false, fault: 'already_decided', approval: held?.isGenuine ? approvalOf(held) : null }
   }
@@ -32,6 +36,8 @@ export function createVoting(ground: Ground): (ballot: Ballot) => Promise<Ballot
   async function count(tx: Tx, ballot: Ballot): Promise<BallotResult | 'tampered' | 'overdue'> {
     const held = await readHeld(tx, ground.keys, { id: ballot.approval, lock: true })
     if (!held) return { counted: false, fault: 'not_found', approval: null }
+    // It was over already: somebody put it back, perhaps without the vote that ended it.
+    if (ground.ended.has(ballot.approval) && !isOver(held.row.state)) return 'tampered'
     if (!held.isGenuine || held.forged.some((vote) => isSameParty(vote, ballot.reviewer))) return 'tampered'
     const fault = findFault(held, ballot)
     if (fault) return { counted: false, fault, approval: mayBeShown(fault) ? approvalOf(held) : null }

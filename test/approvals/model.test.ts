@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createEnded } from '../../src/approvals/ended.ts'
 import type { Queue } from '../../src/approvals/queue.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow, signApproval } from '../../src/approvals/row.ts'
 import { createSweeper } from '../../src/approvals/sweeper.ts'
@@ -104,7 +105,7 @@ describe('an approval, whatever happens to it', () => {
   async function sweep(): Promise<void> {
     const { database } = world.store
     await createSweeper(
-      { database, keys: world.keys, within: world.audit.within, metrics: createMetrics(), log },
+      { database, keys: world.keys, ended: createEnded(), within: world.audit.within, metrics: createMetrics(), log },
       { replicaId: 'model', clock: systemClock, oldestCallId: () => null, keepMs: 3_600_000 },
     ).sweep()
   }

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { createEnded } from '../../src/approvals/ended.ts'
 import { firstCallId } from '../../src/approvals/replicas.ts'
 import { createSweeper, type Sweeper } from '../../src/approvals/sweeper.ts'
 import type { Entry } from '../../src/domain/entry.ts'
@@ -20,7 +21,7 @@ describe('the sweeper', () => {
   function open(id: string, { keepMs = HOUR_MS, oldest = null as string | null } = {}): Sweeper {
     const { database } = world.store
     return createSweeper(
-      { database, keys: world.keys, within: world.audit.within, metrics: createMetrics(), log },
+      { database, keys: world.keys, ended: createEnded(), within: world.audit.within, metrics: createMetrics(), log },
       { replicaId: id, clock: systemClock, oldestCallId: () => oldest, keepMs, everyMs: HOUR_MS },
     )
   }
@@ -187,7 +188,7 @@ describe('the sweeper', () => {
     const metrics = createMetrics()
     const { database } = world.store
     const sweeper = createSweeper(
-      { database, keys: world.keys, within: world.audit.within, metrics, log },
+      { database, keys: world.keys, ended: createEnded(), within: world.audit.within, metrics, log },
       { replicaId: 'r', clock: systemClock, oldestCallId: () => null, keepMs: HOUR_MS },
     )
     await sweeper.sweep()
