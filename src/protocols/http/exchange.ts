@@ -239,12 +239,12 @@ export function createExchange(parts: ExchangeParts): Exchange {
   }
 
   function answerLater(approval: Approval): void {
-    // By the approval: this call may have attached to one that another call opened.
-    const statusUrl = callUrl(service.publicUrl, approval.id)
+    // By the call that opened the approval: this one may have attached to it.
+    const statusUrl = callUrl(service.publicUrl, approval.callId)
     const headers = {
       'content-type': 'application/json',
       'cache-control': 'no-store',
-      location: `/.countersign/calls/${approval.id}`,
+      location: `/.countersign/calls/${approval.callId}`,
       'preference-applied': 'respond-async',
       'retry-after': String(DETACHED_RETRY_S),
     }
