@@ -81,7 +81,7 @@ interface PayloadTerms {
 }
 
 function showPayload(payload: Payload | null, { detail, maxPayload, missing }: PayloadTerms): Elements {
-  if (payload === null || payload.bytes === 0) return [lines([[plain('No payload.')]])]
+  if (payload === null || isEmpty(payload)) return [lines([[plain('No payload.')]])]
   const title: Inline[] = [
     plain('Payload, '),
     code(clean(payload.mediaType ?? 'no media type', 100)),
@@ -103,6 +103,11 @@ function showPayload(payload: Payload | null, { detail, maxPayload, missing }: P
   if (!payload.isCut && !shown.isCut) return [lines([title]), preformatted(shown.text)]
   missing.push('The payload was cut.')
   return [lines([title]), preformatted(`${shown.text}\n… (cut)`)]
+}
+
+/** A call without a body may still say all that matters in its query or its headers. */
+function isEmpty({ bytes, text, isCut }: Payload): boolean {
+  return bytes === 0 && !text && !isCut
 }
 
 const CLAIMS = [

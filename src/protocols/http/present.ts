@@ -1,97 +1,136 @@
 import type { Payload } from '../../domain/card.ts'
 import type { Json } from '../../domain/json.ts'
-import { makeVisible } from '../../domain/visible.ts'
+import { cut, fitInto } from '../../domain/visible.ts'
 import { parseQuery } from '../../transports/http/request-target.ts'
-import { parseBody, parseMediaType } from './body.ts'
+import { kindOf, parseBody, parseMediaType } from './body.ts'
 import type { RequestModel } from './model.ts'
+import { isSecretName, REDACTED, redactSecrets } from './redact.ts'
 
 const MAX_CHARACTERS = 20_000
-const REDACTED = '[redacted]'
+/** Beyond what is shown of one text this much is looked at, so that no secret is shown because its end was cut off. */
+const MARGIN = 8_192
+const MAX_REDACTED = 50
+const MAX_POINTER = 200
 
-const SECRET_NAME =
-  /pass(?:word|wd|phrase)|secret|^token$|(?:access|refresh|id|auth|session|api|bearer|bot)[_-]?token|api[_-]?key|private[_-]?key|authorization|credential|^(?:cvv|cvc|pin|otp|ssn)$|client[_-]?assertion|signing[_-]?key/i
-
-// How secrets look wherever they stand.
-const SECRET_VALUES: readonly RegExp[] = [
-  /\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*/g,
-  /\b(?:bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}/gi,
-  /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g,
-  /\b(?:AKIA|ASIA)[A-Z0-9]{16}\b/g,
-  /\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-|sk_live_|rk_live_)[A-Za-z0-9_-]{10,}/g,
-  /([a-z][a-z0-9+.-]*:\/\/)[^\s"'<>@/:]*:[^\s"'<>@/]+@/gi,
-]
+/** What is left to be shown, and what was not shown. Whatever an agent sends, no more than this is made of it. */
+interface Sheet {
+  /** Characters. */
+  room: number
+  isCut: boolean
+  readonly redacted: string[]
+}
 
 /**
- * What reviewers are shown of a call's bytes: the query, the headers that a configuration lets pass, and the body, with
- * secrets replaced and nothing that can hide or turn its surroundings.
+ * What reviewers are shown of a call's bytes: the path where it is not what it reads as, the query, the headers that a
+ * configuration lets pass, and the body, with secrets replaced and nothing that can hide or turn its surroundings.
  */
 export function presentRequest(model: RequestModel, body: Buffer, shownHeaders: ReadonlySet<string>): Payload {
-  const redacted: string[] = []
+  const sheet: Sheet = { room: MAX_CHARACTERS, isCut: false, redacted: [] }
   const lines: string[] = []
+  // The action shows the path unescaped: there `/a%3Fb` looks like a path with a query.
+  if (model.path !== model.decodedPath) lines.push(`path ${model.path}`)
   for (const [name, value] of parseQuery(model.query) ?? []) {
     lines.push(
-      `query ${JSON.stringify(name)}: ${JSON.stringify(redactField(`/query/${pointer(name)}`, name, value, redacted))}`,
+      `query ${JSON.stringify(name)}: ${JSON.stringify(redactField(`/query/${pointer(name)}`, name, value, sheet))}`,
     )
   }
   for (let index = 0; index + 1 < model.headers.length; index += 2) {
     const name = model.headers[index] ?? ''
-    if (!shownHeaders.has(name)) continue
-    lines.push(
-      `header ${name}: ${redactField(`/headers/${pointer(name)}`, name, model.headers[index + 1] ?? '', redacted)}`,
-    )
+    const value = model.headers[index + 1] ?? ''
+    if (!shownHeaders.has(name) && !(name === 'content-type' && hasMeaningfulParameter(value))) continue
+    lines.push(`header ${name}: ${redactField(`/headers/${pointer(name)}`, name, value, sheet)}`)
   }
   const type = parseMediaType(model.contentType ?? undefined)
-  const shown = presentBody(body, model, redacted)
-  if (shown !== null && shown !== '') lines.push(...(lines.length > 0 ? [''] : []), shown)
-  const whole = lines.length === 0 && shown === null ? null : makeVisible(lines.join('\n'), { isMultiline: true })
-  const isTooLong = whole !== null && whole.length > MAX_CHARACTERS
-  const text = isTooLong
-    ? `${whole.slice(0, MAX_CHARACTERS).toWellFormed()}\n[cut: ${whole.length - MAX_CHARACTERS} more characters]`
-    : whole
+  const shown = presentBody(body, model, sheet)
+  if (shown !== null && shown !== '') {
+    if (kindOf(type) === 'text') lines.push('body:', shown)
+    else lines.push(...(lines.length > 0 ? [''] : []), shown)
+  }
+  const whole = lines.length === 0 && shown === null ? null : lines.join('\n')
+  const fitted = whole === null ? null : fitInto(whole, MAX_CHARACTERS, { isMultiline: true })
+  if (fitted?.isCut) sheet.isCut = true
   return {
     mediaType: type.essence === '' ? null : type.essence,
     bytes: body.length,
-    text,
-    isCut: isTooLong || shown === null || redacted.length > 0,
-    redacted,
+    text: fitted && (sheet.isCut ? `${fitted.text}\n[cut: there is more than is shown here]` : fitted.text),
+    isCut: sheet.isCut || shown === null || sheet.redacted.length > 0,
+    redacted: sheet.redacted,
   }
 }
 
+/** Whether a Content-Type says more than the media type, which is shown beside the payload. */
+function hasMeaningfulParameter(contentType: string): boolean {
+  return contentType.includes(';') && !/^[^;]*;[ \t]*charset="?utf-?8"?[ \t]*$/i.test(contentType)
+}
+
 /** Null for bytes that are not text. */
-function presentBody(body: Buffer, model: RequestModel, redacted: string[]): string | null {
+function presentBody(body: Buffer, model: RequestModel, sheet: Sheet): string | null {
   if (body.length === 0) return ''
-  const parsed = parseBody(body, parseMediaType(model.contentType ?? undefined), model.contentEncoding ?? undefined)
+  const type = parseMediaType(model.contentType ?? undefined)
+  const parsed = parseBody(body, type, model.contentEncoding ?? undefined)
   if (!('value' in parsed) || parsed.value === undefined) return null
-  const clean = redactJson(parsed.value, '', redacted)
-  return typeof clean === 'string' ? clean : JSON.stringify(clean, null, 2)
+  const clean = redactJson(parsed.value, { at: '', depth: 0, sheet })
+  // Text that is all of the body stands as it is; a string of JSON keeps its quotes, or it could look like an object.
+  return typeof clean === 'string' && kindOf(type) === 'text' ? clean : JSON.stringify(clean, null, 2)
 }
 
-function redactJson(value: Json, at: string, redacted: string[]): Json {
-  if (typeof value === 'string') return redactText(value, at, redacted)
+interface Place {
+  /** A JSON pointer. */
+  readonly at: string
+  readonly depth: number
+  readonly sheet: Sheet
+}
+
+/** As much of the value as there is room for, in the order in which it is shown. */
+function redactJson(value: Json, { at, depth, sheet }: Place): Json {
+  // Its line, as pretty-printed: a comma, a line feed and the white space before it.
+  sheet.room -= 2 + 2 * depth
+  if (typeof value === 'string') return redactText(value, at, sheet)
   if (typeof value !== 'object' || value === null) return value
-  if (Array.isArray(value)) return value.map((item: Json, index) => redactJson(item, `${at}/${index}`, redacted))
-  return Object.fromEntries(
-    Object.entries(value).map(([name, inner]) => {
-      const here = `${at}/${pointer(name)}`
-      const isSecret = SECRET_NAME.test(name) && inner !== null && typeof inner !== 'boolean' && inner !== ''
-      if (!isSecret) return [name, redactJson(inner, here, redacted)]
-      redacted.push(here)
-      return [name, REDACTED]
-    }),
-  )
+  if (Array.isArray(value)) {
+    const items: Json[] = []
+    for (const [index, item] of value.entries()) {
+      if (isFull(sheet)) break
+      items.push(redactJson(item, { at: `${at}/${index}`, depth: depth + 1, sheet }))
+    }
+    return items
+  }
+  const members: [string, Json][] = []
+  for (const [name, inner] of Object.entries(value)) {
+    if (isFull(sheet)) break
+    sheet.room -= name.length
+    const here = `${at}/${pointer(name)}`
+    const isSecret = isSecretName(name) && inner !== null && typeof inner !== 'boolean' && inner !== ''
+    if (isSecret) noteRedacted(here, sheet)
+    members.push([name, isSecret ? REDACTED : redactJson(inner, { at: here, depth: depth + 1, sheet })])
+  }
+  return Object.fromEntries(members)
 }
 
-function redactField(at: string, name: string, value: string, redacted: string[]): string {
-  if (!SECRET_NAME.test(name) || value === '') return redactText(value, at, redacted)
-  redacted.push(at)
+function isFull(sheet: Sheet): boolean {
+  if (sheet.room > 0) return false
+  sheet.isCut = true
+  return true
+}
+
+function redactField(at: string, name: string, value: string, sheet: Sheet): string {
+  if (!isSecretName(name) || value === '') return redactText(value, at, sheet)
+  noteRedacted(at, sheet)
   return REDACTED
 }
 
-function redactText(text: string, at: string, redacted: string[]): string {
-  let clean = text
-  for (const pattern of SECRET_VALUES) clean = clean.replace(pattern, REDACTED)
-  if (clean !== text) redacted.push(at)
-  return clean
+function redactText(text: string, at: string, sheet: Sheet): string {
+  const seen = cut(text, MAX_CHARACTERS + MARGIN)
+  const clean = redactSecrets(seen)
+  if (clean !== seen) noteRedacted(at, sheet)
+  const shown = cut(clean, Math.max(0, sheet.room))
+  if (shown.length < clean.length || seen.length < text.length) sheet.isCut = true
+  sheet.room -= shown.length
+  return shown
+}
+
+function noteRedacted(at: string, { redacted }: Sheet): void {
+  if (redacted.length < MAX_REDACTED) redacted.push(cut(at, MAX_POINTER))
 }
 
 /** RFC 6901, section 3. */

@@ -317,14 +317,14 @@ describe('presentRequest', () => {
 
   it('makes visible what turns or hides its surroundings', () => {
     expect(present('a\u202eb\u200bc\u0007\r\n\td', { contentType: 'text/plain' }).text).toBe(
-      'a⟨U+202E⟩b⟨U+200B⟩c⟨U+0007⟩⟨U+000D⟩\n\td',
+      'body:\na⟨U+202E⟩b⟨U+200B⟩c⟨U+0007⟩⟨U+000D⟩\n\td',
     )
   })
 
   it('marks what is cut, and what is not text', () => {
     const long = present('x'.repeat(30_000), { contentType: 'text/plain' })
     expect(long.isCut).toBe(true)
-    expect(long.text).toMatch(/\[cut: 10000 more characters\]$/)
+    expect(long.text).toMatch(/\[cut: there is more than is shown here\]$/)
     expect(present('\x89PNG', { contentType: 'image/png' })).toMatchObject({ text: null, isCut: true, bytes: 5 })
   })
 })
