@@ -23,7 +23,7 @@ const HEX_SHA256 = /^[0-9a-f]{64}$/
 
 const headFile = z.strictObject({
   version: z.literal(1),
-  system_identifier: z.string().regex(/^[0-9]{1,20}$/),
+  system_identifier: z.string().regex(/^[0-9]{1,20}(\.[0-9]{1,10}){0,2}$/),
   timeline: z.string().regex(/^[0-9A-F]{8}$/),
   seq: z.int().min(0),
   hash: z.string().regex(HEX_SHA256),

@@ -31,7 +31,7 @@ export interface StoreGuard {
 export const DOUBTS = {
   head_missing: 'the store has entries, and this gateway has no record of them',
   head_unreadable: 'the record of the last entry seen is damaged, or signed by no key of this gateway',
-  other_system: 'the store is another database cluster',
+  other_system: 'the store is another database, or one that was restored from a dump',
   other_timeline: 'the store was promoted from a replica, or restored',
   behind: 'the store lacks entries that were committed',
   forked: 'the store has other entries in the place of some that were committed',

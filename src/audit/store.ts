@@ -21,6 +21,10 @@ export interface Link extends Head {
 }
 
 export interface StoreState extends Head {
+  /**
+   * Of the cluster, the database and the table of the chain's head. What is restored from a dump or copied into the same
+   * cluster gets other numbers, so that it is noticed also by a gateway that has seen nothing of what is missing.
+   */
   readonly systemIdentifier: string
   readonly timeline: string
   readonly erasures: number
@@ -98,7 +102,12 @@ export async function readState(tx: Tx, knownSeq: number): Promise<StoreState> {
     hash: Buffer
     erasures: number
     known_hash: Buffer | null
-  }>('SELECT system_identifier, timeline, seq, hash, erasures, known_hash FROM countersign.store_state($1)', [knownSeq])
+  }>(
+    `SELECT s.system_identifier || '.' || d.oid || '.' || 'countersign.audit_head'::regclass::oid AS system_identifier,
+       s.timeline, s.seq, s.hash, s.erasures, s.known_hash
+     FROM countersign.store_state($1) s, pg_database d WHERE d.datname = current_database()`,
+    [knownSeq],
+  )
   const row = rows[0]
   if (!row) throw new GatewayError('store', 'the store has no audit log: run countersign migrate')
   const { system_identifier: systemIdentifier, known_hash: knownHash, timeline, seq, hash, erasures } = row

@@ -3,8 +3,9 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { entryHash, GENESIS, leafHash } from '../../src/audit/chain.ts'
 import { readExport, writeExport } from '../../src/audit/export.ts'
-import { readHeadFile } from '../../src/audit/head.ts'
+import { readHeadFile, writeHeadFile } from '../../src/audit/head.ts'
 import { readRows, readStoreHead } from '../../src/audit/rows.ts'
+import { readState } from '../../src/audit/store.ts'
 import { type Report, verifyLog } from '../../src/audit/verify.ts'
 import type { Entry } from '../../src/domain/entry.ts'
 import type { Tx } from '../../src/platform/database.ts'
@@ -90,6 +91,9 @@ function inCopy(): { readonly url: () => string } {
   beforeEach(async () => {
     copy = await copyDatabase(original.database)
     tx = copy.database
+    // A gateway takes a copy for what it is, another store: this one gets a record of its own.
+    const state = await readState(tx, 0)
+    await writeHeadFile(join(dir.path, 'head.json'), { ...state, atMs: Date.now() }, keys.checkpoint)
   })
   afterEach(() => copy.close())
   return { url: () => copy.url }
