@@ -175,4 +175,3 @@ export type AgentIssuer = z.output<typeof agentIssuerOptions>
 export type PeopleIssuer = z.output<typeof peopleIssuerOptions>
 /** What both have in common: whom to trust, and how its tokens name people and groups. */
 export type IssuerOptions = Pick<AgentIssuer & PeopleIssuer, keyof typeof common>
-
