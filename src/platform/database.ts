@@ -59,9 +59,11 @@ export function openDatabase(options: { url: string; log: Logger; maxConnections
   const ears = startEars({ settings, log })
   const dedicated = new Set<DedicatedConnection>()
 
+  const prepare = createPreparation()
+
   async function query<Row extends object>(sql: string, params: readonly unknown[] = []): Promise<Result<Row>> {
     try {
-      return toResult<Row>(await pool.query(sql, [...params]))
+      return toResult<Row>(await pool.query(prepare(sql, params)))
     } catch (error) {
       throw classify(error)
     }
@@ -76,7 +78,7 @@ export function openDatabase(options: { url: string; log: Logger; maxConnections
 
   return {
     query,
-    transaction: (work) => runTransaction(pool, work),
+    transaction: (work) => runTransaction(pool, prepare, work),
     listen: (channel, hear) => ears.listen(channel, hear),
     async dedicated() {
       const connection = openDedicated({ settings, log })
@@ -103,7 +105,29 @@ export function openDatabase(options: { url: string; log: Logger; maxConnections
   }
 }
 
-async function runTransaction<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
+type Prepare = (sql: string, params: readonly unknown[]) => pg.QueryConfig
+
+const MOST_PREPARED = 500
+
+/**
+ * Gives each statement a name, so that a connection parses and plans it once: for the short statements here that takes
+ * longer than running them. Texts are few, since what varies is in the parameters; of more than expected the rest goes
+ * without a name. What has no parameters may be several statements, which cannot be prepared.
+ */
+function createPreparation(): Prepare {
+  const names = new Map<string, string>()
+  return (sql, params) => {
+    if (params.length === 0) return { text: sql }
+    let name = names.get(sql)
+    if (name === undefined && names.size < MOST_PREPARED) {
+      name = `countersign_${names.size}`
+      names.set(sql, name)
+    }
+    return { ...(name !== undefined && { name }), text: sql, values: [...params] }
+  }
+}
+
+async function runTransaction<T>(pool: pg.Pool, prepare: Prepare, work: (tx: Tx) => Promise<T>): Promise<T> {
   let client: pg.PoolClient
   try {
     client = await pool.connect()
@@ -119,7 +143,7 @@ async function runTransaction<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): P
 
   async function send(sql: string, params: readonly unknown[] = []): Promise<pg.QueryResult> {
     try {
-      return await client.query(sql, [...params])
+      return await client.query(prepare(sql, params))
     } catch (error) {
       // Without an answer of the server the state of the connection is unknown: it is not used again.
       if (!(error instanceof pg.DatabaseError)) lost ??= error
