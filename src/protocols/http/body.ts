@@ -1,6 +1,7 @@
 import type { Json } from '../../domain/json.ts'
 import { type Refusal, refuse } from '../../domain/refusal.ts'
 import { decodeUtf8, parseStrictJson } from '../../domain/strict-json.ts'
+import { isMethodOverride } from '../../transports/http/method-override.ts'
 import { decodeFormText } from '../../transports/http/request-target.ts'
 
 /** A `Content-Type` taken apart. */
@@ -22,12 +23,14 @@ export function parseMediaType(value: string | undefined): MediaType {
   return { essence, charset: parameter(value, 'charset'), boundary: parameter(value, 'boundary') }
 }
 
-/** A parameter's value; `ambiguous` if it is given twice. */
+/** A parameter's value; `ambiguous` if it is given twice, or in the extended form that some read (RFC 2231). */
 function parameter(value: string, name: string): string | null {
-  const found = [...value.matchAll(new RegExp(`;[ \\t]*${name}=(?:"((?:[^"\\\\]|\\\\.)*)"|([^\\s;]*))`, 'gi'))]
-  if (found.length > 1) return 'ambiguous'
+  const found = [
+    ...value.matchAll(new RegExp(`;[ \\t]*${name}(\\*[0-9*]*)?=(?:"((?:[^"\\\\]|\\\\.)*)"|([^\\s;]*))`, 'gi')),
+  ]
+  if (found.length > 1 || found[0]?.[1]) return 'ambiguous'
   const first = found[0]
-  return first ? (first[1]?.replace(/\\(.)/g, '$1') ?? first[2] ?? null) : null
+  return first ? (first[2]?.replace(/\\(.)/g, '$1') ?? first[3] ?? null) : null
 }
 
 export type BodyKind = 'json' | 'form' | 'text' | 'opaque'
@@ -99,7 +102,7 @@ function parseForm(bytes: Buffer): { value: Json } | { fault: string } {
       return { fault: 'the form is not UTF-8' }
     }
     if (name.includes('\0') || value.includes('\0')) return { fault: 'the form holds a NUL' }
-    if (name.toLowerCase() === '_method') return { fault: 'the form overrides the method' }
+    if (isMethodOverride(name)) return { fault: 'the form overrides the method' }
     const before = fields.get(name)
     if (before === undefined) fields.set(name, value)
     else if (typeof before === 'string') fields.set(name, [before, value])

@@ -17,6 +17,7 @@ import { describeRequest } from './describe.ts'
 import { type Binding, digestOf, matchKeyOf } from './digest.ts'
 import type { Line } from './line.ts'
 import { type RequestModel, restoreModel, storeModel } from './model.ts'
+import { methodInspector } from './override.ts'
 import { presentRequest } from './present.ts'
 import { describeRefusal } from './refuse.ts'
 
@@ -64,6 +65,7 @@ export interface ExchangeParts {
 // A body no larger is collected and sent with its head in one write; larger ones stream.
 const MAX_COLLECTED_BYTES = 64 * 1024
 const DETACHED_RETRY_S = 5
+const OVERRIDES = refuse('malformed', 'Not executed. The body overrides the method.')
 
 /** Makes the exchange of one HTTP call. */
 export function createExchange(parts: ExchangeParts): Exchange {
@@ -106,6 +108,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
     if (parsed !== null) return parsed
     const bytes = await readWhole()
     if (isRefusal(bytes)) return bytes
+    if (methodInspector(model)?.(bytes) === false) return OVERRIDES
     const result = parseBody(bytes, parseMediaType(model.contentType ?? undefined), model.contentEncoding ?? undefined)
     if (!isRefusal(result)) parsed = result
     return result
@@ -128,9 +131,10 @@ export function createExchange(parts: ExchangeParts): Exchange {
     if (body === null && (model.upgrade !== null || (length !== null && length <= MAX_COLLECTED_BYTES))) {
       const read = await line.read(Math.max(MAX_COLLECTED_BYTES, service.maxBodyBytes))
       if (typeof read === 'string') return refuse('malformed', 'Not executed. The body did not come whole.')
+      if (methodInspector(model)?.(read) === false) return OVERRIDES
       body = read
     }
-    if (body === null) return line.stream()
+    if (body === null) return line.stream(methodInspector(model))
     return body.length === 0 ? null : body
   }
 
@@ -227,7 +231,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
     },
     async present() {
       const bytes = await readWhole()
-      if (isRefusal(bytes)) return { payload: null, notes: [] }
+      if (isRefusal(bytes)) return { payload: UNREADABLE, notes: [] }
       return { payload: presentRequest(model, bytes, service.shownHeaders(model)), notes: [] }
     },
     held(approval) {
@@ -255,6 +259,8 @@ export function createExchange(parts: ExchangeParts): Exchange {
 
 const NO_BODY = Buffer.alloc(0)
 const EMPTY_HASH = sha256Hex(NO_BODY)
+/** It is not known what it is: nobody approves it by sight. */
+const UNREADABLE = { mediaType: null, bytes: 0, text: null, isCut: true, redacted: [] } as const
 
 /** What comes first: the work's result, or the refusal that the signal aborts with. */
 function unlessStopped<T>(work: Promise<T>, signal: AbortSignal): Promise<T | Refusal> {

@@ -7,14 +7,12 @@ const ALLOWED = new Set([
   'accept-encoding',
   'accept-language',
   'accept-datetime',
-  'accept-profile',
   'cache-control',
   'content-disposition',
   'content-digest',
   'content-encoding',
   'content-language',
   'content-md5',
-  'content-profile',
   'content-range',
   'content-type',
   'digest',
@@ -107,6 +105,9 @@ const NEVER_PREFIXES = [
   'x-goog-authenticated-user-',
 ]
 
+// What says how a body is read. For this connection alone it would be seen by policy and not by the upstream.
+const DESCRIBES_BODY = new Set(['content-encoding', 'content-type'])
+
 // Meant for the gateway or for one connection: not told as dropped, since nobody expects them upstream.
 const CONSUMED = new Set([
   'authorization',
@@ -181,7 +182,7 @@ export function sortHeaders(rawHeaders: readonly string[], rules: HeaderRules, i
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
     const name = (rawHeaders[index] ?? '').toLowerCase()
     const value = rawHeaders[index + 1] ?? ''
-    if (READ_BY_GATEWAY.has(name)) {
+    if (READ_BY_GATEWAY.has(name) && !(nominated?.has(name) && DESCRIBES_BODY.has(name))) {
       const before = own.get(name)
       own.set(name, before === undefined ? value : `${before}, ${value}`)
     }
@@ -208,7 +209,10 @@ function isAllowedBy(rules: HeaderRules, name: string): boolean {
 
 function isNever(name: string): boolean {
   // The usual ones cannot be on the list: they need no second look.
-  return !ALLOWED.has(name) && (NEVER.has(name) || NEVER_PREFIXES.some((prefix) => name.startsWith(prefix)))
+  if (ALLOWED.has(name)) return false
+  // CGI, and all that came from it, reads an underscore and a hyphen as the same (RFC 3875, section 4.1.18).
+  const hyphened = name.replaceAll('_', '-')
+  return NEVER.has(hyphened) || NEVER_PREFIXES.some((prefix) => hyphened.startsWith(prefix))
 }
 
 /** What `Connection` names is for this connection alone (RFC 9110, section 7.6.1). */

@@ -7,13 +7,14 @@ import { clientSink, type Sink } from '../../transports/http/sink.ts'
 import { tunnel } from '../../transports/http/tunnel.ts'
 import { type UpgradeConnection, writeSwitching } from '../../transports/http/upgrade.ts'
 import { type BodyFault, declaredLength, readBody, streamBody, type Upload } from '../../transports/http/upload.ts'
+import type { Inspect } from './override.ts'
 
 /** How the bytes of one call come in and go out. */
 export interface Line {
   /** Reads the whole body. It is asked once. */
   read(maxBytes: number): Promise<Buffer | BodyFault | 'malformed'>
   /** Lets the body stream instead. */
-  stream(): Upload
+  stream(inspect: Inspect | null): Upload
   readonly sink: Sink
   /** Answers in the upstream's place; nothing happens if the client is gone or an answer has begun. */
   answer(status: number, headers: Readonly<Record<string, string>>, text: string): void
@@ -38,7 +39,7 @@ export function plainLine(
   return {
     read: (maxBytes) =>
       readBody(request, response, { maxBytes, idleMs: Math.min(idleMs, READ_IDLE_MS), totalMs: READ_TOTAL_MS }),
-    stream: () => streamBody(request, response, idleMs),
+    stream: (inspect) => streamBody(request, response, { idleMs, inspect }),
     sink: clientSink(response, added),
     answer(status, headers, text) {
       if (response.destroyed || response.headersSent) return

@@ -6,7 +6,7 @@ import type { OutcomeName } from '../../domain/entry.ts'
 import { isRefusal, type Refusal, refuse } from '../../domain/refusal.ts'
 import { passResponseHeaders, type Rewrite } from './response-headers.ts'
 import type { Sink } from './sink.ts'
-import { sha256Hex, type Upload } from './upload.ts'
+import { BodyRefused, sha256Hex, type Upload } from './upload.ts'
 
 export interface ForwardCall {
   readonly dispatcher: Dispatcher
@@ -213,8 +213,13 @@ class Relay implements Dispatcher.DispatchHandler {
 
   private fail(error: unknown): void {
     if (this.isSettled) return
-    const [name, detail] = describeFailure(error)
     const hasStarted = this.hasStarted
+    if (error instanceof BodyRefused) {
+      this.settle('cut', refuse('malformed', 'Cut off. The body overrides the method.'))
+      if (hasStarted) this.call.sink.cut()
+      return
+    }
+    const [name, detail] = describeFailure(error)
     this.settle(name, refuse(name === 'upstream_timeout' ? name : 'upstream_failed', detail))
     if (hasStarted) this.call.sink.cut()
   }

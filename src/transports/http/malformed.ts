@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { overridesMethod } from './method-override.ts'
 import { parseTarget, type Target } from './request-target.ts'
 
 /** Why a request is not a call. A closed list, so that it can label a metric. */
@@ -50,7 +51,6 @@ const SINGLE = new Set([
 ])
 
 const METHOD_OVERRIDES = new Set(['x-http-method-override', 'x-http-method', 'x-method-override', 'x-method'])
-const METHOD_OVERRIDE_PARAMETER = /(?:^|&)_method=/i
 
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 // White space has one place only where it can belong: with two, the time to say no doubles with each semicolon.
@@ -70,7 +70,7 @@ export function inspectHead(request: IncomingMessage): { readonly target: Target
   if (method === 'TRACE') return { reason: 'method', detail: 'TRACE is not forwarded: it would echo the credential' }
   const target = parseTarget(request.url ?? '')
   if ('fault' in target) return { reason: 'target', detail: target.fault }
-  if (target.query !== '' && METHOD_OVERRIDE_PARAMETER.test(target.query)) {
+  if (target.query !== '' && overridesMethod(target.query)) {
     return { reason: 'method_override', detail: 'the query overrides the method' }
   }
   let hasHost = false

@@ -56,6 +56,9 @@ export function readBody(
   })
 }
 
+/** The gateway ended a body on its way through, for what it held. */
+export class BodyRefused extends Error {}
+
 /** A body on its way through: counted, hashed, and told apart from the connection it comes from. */
 export interface Upload {
   readonly stream: Readable
@@ -66,9 +69,13 @@ export interface Upload {
 
 /**
  * Lets a body stream without being kept. Not the request itself is handed on: whoever ends that stream early would end
- * the client's connection, and with it the answer.
+ * the client's connection, and with it the answer. `inspect` looks at each chunk before it passes; false ends it.
  */
-export function streamBody(request: IncomingMessage, response: ServerResponse, idleMs: number): Upload {
+export function streamBody(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { idleMs, inspect }: { readonly idleMs: number; readonly inspect: ((chunk: Buffer) => boolean) | null },
+): Upload {
   const sha = createHash('sha256')
   let timer: NodeJS.Timeout | null = null
   const stream = new Readable({
@@ -94,6 +101,10 @@ export function streamBody(request: IncomingMessage, response: ServerResponse, i
   }
   function take(chunk: Buffer) {
     timer?.refresh()
+    if (inspect?.(chunk) === false) {
+      stream.destroy(new BodyRefused())
+      return
+    }
     upload.bytes += chunk.length
     sha.update(chunk)
     if (!stream.push(chunk)) request.pause()
