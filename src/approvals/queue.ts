@@ -79,7 +79,7 @@ interface Parts {
   /** How a voter stands now; as they stood when they voted, if left out. */
   readonly standing?: Standing
   /** Awaited after each spend: writes down outside the store how far the log has come. */
-  persistHead(): Promise<void>
+  persistHead(spentSeq: number): Promise<void>
   readonly timing?: Partial<QueueTiming>
 }
 

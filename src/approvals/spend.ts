@@ -33,9 +33,15 @@ const MOST_SKEW_MS = 60_000
 
 const ATTEMPTS = 3
 
+/** Taken, with the number of its entry. */
+interface Taken {
+  readonly spent: Spent
+  readonly seq: number
+}
+
 /** What a transaction found that has to be acted on after it. */
 type Finding = { readonly end: 'tampered' | 'reviewers_changed' | 'policy_changed' | 'call_changed' | 'suspended' }
-type Result = Spent | Refusal | Finding | 'overdue' | 'again'
+type Result = Taken | Refusal | Finding | 'overdue' | 'again'
 
 /**
  * Uses an approval up: once, whoever tries, on whatever replica. The quorum is counted anew from votes whose MAC holds,
@@ -55,7 +61,7 @@ export function createSpending(
     readonly replicaId: string
     readonly standing: Standing
     /** Writes down outside the store that the spend is committed: a restore that lost it has to be noticed. */
-    persistHead(): Promise<void>
+    persistHead(spentSeq: number): Promise<void>
   },
 ): (approval: Approval, call: Exchange, terms: Terms) => Promise<Spent | Refusal> {
   const overtaken = new GatewayError('store', 'somebody was suspended at that very moment')
@@ -142,10 +148,10 @@ export function createSpending(
     await oweResult(tx, [row.id])
     await notify(tx, [row.id])
     const quorum = row.requirements.reduce((sum, requirement) => sum + requirement.quorum, 0)
-    const { epoch } = await ground.within(tx, [spentEntry(row, { callId: call.id, votes, quorum })])
+    const { epoch, seq } = await ground.within(tx, [spentEntry(row, { callId: call.id, votes, quorum })])
     // Somebody was suspended between the statement and the chain's lock; under the lock nobody can be.
     if (epoch !== row.epoch) throw overtaken
-    return { ...approvalOf({ ...held, row }), startBy }
+    return { spent: { ...approvalOf({ ...held, row }), startBy }, seq }
   }
 
   /** Why nothing was taken. */
@@ -170,10 +176,10 @@ export function createSpending(
       await expireOverdue(ground, { ids: [id], most: 1 })
     } else if (isRefusal(result)) {
       return result
-    } else if ('startBy' in result) {
+    } else if ('spent' in result) {
       ground.ended.note([id])
-      await persistHead()
-      return inTime(result)
+      await persistHead(result.seq)
+      return inTime(result.spent)
     } else {
       await withdraw(ground, id, result.end)
       if (result.end === 'suspended') return refuseSuspended(id)

@@ -33,7 +33,7 @@ const PARTIES_RECALLED = 5_000
 
 interface Options {
   readonly database: Database
-  readonly guard: Pick<StoreGuard, 'isAcknowledged' | 'known' | 'observe' | 'check'>
+  readonly guard: Pick<StoreGuard, 'isAcknowledged' | 'known' | 'observe' | 'offer' | 'check'>
   readonly clock: Clock
   readonly metrics: Pick<Metrics, 'auditBatchEntries' | 'auditAppendSeconds' | 'auditBytes'>
   readonly limits?: Limits
@@ -76,7 +76,10 @@ export async function openAuditLog({ database, guard, clock, metrics, ...options
     limits: options.limits ?? LIMITS,
     send: (batch) => append(connection, batch, known()),
     committed(link, bodies, tookMs) {
-      guard.observe(link)
+      guard.observe(
+        link,
+        bodies.map(({ text }) => text),
+      )
       for (const { fresh } of bodies) for (const commitment of fresh) commitment.isStored = true
       noteErasures(link)
       metrics.auditBatchEntries.observe(bodies.length)
@@ -111,7 +114,11 @@ export async function openAuditLog({ database, guard, clock, metrics, ...options
       const batch = { bodies: bodies.map(({ text }) => text).join('\n'), fresh: bodies.flatMap(({ fresh }) => fresh) }
       try {
         const link = await append(tx, batch, known())
-        // Whether the caller's transaction commits is not known here: nothing is remembered of it.
+        // Whether the caller's transaction commits is not known here.
+        guard.offer(
+          link,
+          bodies.map(({ text }) => text),
+        )
         return { seq: link.seq, hash: link.hash.toString('hex'), epoch: link.epoch }
       } catch (error) {
         if (isBehind(error)) void guard.check()

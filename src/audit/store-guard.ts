@@ -5,8 +5,9 @@ import type { Database } from '../platform/database.ts'
 import type { Keys } from '../platform/keys.ts'
 import type { Logger } from '../platform/logger.ts'
 import { isGenuine } from './acknowledgement.ts'
+import { createFollower } from './follower.ts'
 import { readHeadFile, type SeenHead, writeHeadFile } from './head.ts'
-import { type Head, type Known, readAcknowledgement, readState, type StoreState } from './store.ts'
+import { type Head, type Known, type Link, readAcknowledgement, readState, type StoreState } from './store.ts'
 
 /** Watches that the store is the one it was, and holds all that this gateway has seen committed. */
 export interface StoreGuard {
@@ -14,15 +15,18 @@ export interface StoreGuard {
   isAcknowledged(): boolean
   /** What the store must hold for an entry to be chained to it; null before the first check. */
   known(): Known | null
-  /** Told of a commit that this process was answered. */
-  observe(head: Head): void
+  /** Told of a commit that this process was answered, and of the bodies that it chained, one after the other. */
+  observe(link: Link, bodies: readonly string[]): void
+  /** Told of what was chained in somebody's transaction, which may yet be rolled back: `persist` says that it was not. */
+  offer(link: Link, bodies: readonly string[]): void
   /** Compares with the store now. Never throws: a store that does not answer is neither sound nor another one. */
   check(): Promise<void>
   /**
    * Writes down, durably, all that is committed by now, so that a restore that lost it will be noticed. Awaited before
-   * a spent approval's call is forwarded. Throws `GatewayError('store')` if the store is in doubt.
+   * a spent approval's call is forwarded, with the number of the last entry of its transaction. Throws
+   * `GatewayError('store')` if the store is in doubt, or does not hold those entries as they were chained.
    */
-  persist(): Promise<void>
+  persist(seq?: number): Promise<void>
   /** Begins to follow the store. `onFailover` must withdraw older approvals and record it; it is called again if it throws. */
   follow(onFailover: (found: Failover) => Promise<void>): void
   close(): Promise<void>
@@ -57,14 +61,20 @@ interface Options {
   readonly pollMs?: number
 }
 
+/** Transactions that are remembered until it is known whether they were committed. */
+const MOST_OFFERED = 1_000
+
 /** Said of the head file when what it records was acknowledged to be lost. */
 const ANEW = -2
 
 /** Reads the head file and compares it with the store. Throws `GatewayError('store')` if the store does not answer. */
 export async function openStoreGuard(options: Options): Promise<StoreGuard> {
   const { database, path, keys, clock, log, pollMs = 1_000 } = options
+  const follower = createFollower()
+  const offered = new Map<number, { readonly firstSeq: number; readonly bodies: readonly string[] }>()
   let isClosed = false
   let wake = () => {}
+  let isFollowing = false
   let head: SeenHead | null = null
   let savedSeq = -1
   let doubt: Doubt | null = null
@@ -79,7 +89,7 @@ export async function openStoreGuard(options: Options): Promise<StoreGuard> {
     // Entries may be committed while the store answers: it is compared with what was known when it was asked.
     const asked = head
     const found = await readState(database, asked?.seq ?? 0)
-    const why = findDoubt(asked, found)
+    const why = findDoubt(asked, found) ?? ((await isContinued(found)) ? null : 'forked')
     if (why === null) {
       advance(found)
       if (head === null) head = { ...seen(found), atMs: clock.now() }
@@ -89,6 +99,14 @@ export async function openStoreGuard(options: Options): Promise<StoreGuard> {
     isHandled = false
     log.error({ doubt, known_seq: asked?.seq, found_seq: found.seq }, `calls are refused: ${DOUBTS[why]}`)
     wake()
+  }
+
+  /** What came before this process began to look is taken as it is. */
+  async function isContinued(found: StoreState): Promise<boolean> {
+    if (isFollowing) return follower.reaches(database, found)
+    isFollowing = true
+    follower.begin(found)
+    return true
   }
 
   /** In doubt: has it been dealt with, and has an operator acknowledged what the store is now? */
@@ -102,6 +120,8 @@ export async function openStoreGuard(options: Options): Promise<StoreGuard> {
     }
     if (acknowledgedAtMs === null) return
     head = { ...seen(found), atMs: clock.now() }
+    follower.begin(found)
+    isFollowing = true
     savedSeq = ANEW
     await save()
     doubt = null
@@ -185,12 +205,22 @@ export async function openStoreGuard(options: Options): Promise<StoreGuard> {
   return {
     isAcknowledged: () => doubt === null,
     known: () => head,
-    observe: advance,
+    observe(link, bodies) {
+      advance(link)
+      follower.expect(link.firstSeq, bodies)
+    },
+    offer({ seq, firstSeq }, bodies) {
+      offered.set(seq, { firstSeq, bodies })
+      const [oldest] = offered.keys()
+      if (offered.size > MOST_OFFERED && oldest !== undefined) offered.delete(oldest)
+    },
     check: () =>
       checkAfresh().catch((error: unknown) => {
         log.warn({ err: error }, 'the store could not be compared with what was seen of it')
       }),
-    async persist() {
+    async persist(seq) {
+      const mine = seq === undefined ? undefined : offered.get(seq)
+      if (mine) follower.expectAlso(mine.firstSeq, mine.bodies)
       await checkAfresh()
       if (doubt !== null) throw new GatewayError('store', DOUBTS[doubt])
       await save()

@@ -114,6 +114,20 @@ export async function readState(tx: Tx, knownSeq: number): Promise<StoreState> {
   return { systemIdentifier, knownHash, timeline, seq, hash, erasures }
 }
 
+/** The leaves (RFC 6962, section 2.1) of so many entries after one, in order; fewer if the store has no more. */
+export async function readLeaves(
+  tx: Tx,
+  { after, count }: { readonly after: number; readonly count: number },
+): Promise<readonly Buffer[]> {
+  const { rows } = await tx.query<{ leaves: Buffer | null }>(
+    `SELECT string_agg(sha256('\\x00'::bytea || e.body), ''::bytea ORDER BY e.seq) AS leaves
+     FROM countersign.audit_entry e WHERE e.seq > $1::bigint AND e.seq <= $1::bigint + $2::bigint`,
+    [after, count],
+  )
+  const leaves = rows[0]?.leaves ?? Buffer.alloc(0)
+  return Array.from({ length: leaves.length / 32 }, (_, index) => leaves.subarray(index * 32, (index + 1) * 32))
+}
+
 /** The parties named most recently: those whose commitments a new process goes on to use. */
 export async function readParties(tx: Tx, limit: number): Promise<PersonalValue[]> {
   const { rows } = await tx.query<{ field: string; value: string; salt: Buffer }>(

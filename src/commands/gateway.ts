@@ -77,7 +77,7 @@ export async function startGateway(
       replicaId,
       draining: draining.signal,
       standing: async (voter) => people.standing(voter),
-      persistHead: () => guard.persist(),
+      persistHead: (seq) => guard.persist(seq),
     },
   )
   follow(async (thanMs) => {
