@@ -4,7 +4,7 @@ import type { Tx } from '../platform/database.ts'
 import { decidedEntry } from './entries.ts'
 import type { Ground } from './ground.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow } from './row.ts'
-import { approvalOf, move, notify, oweResult, readHeld, readNow } from './store.ts'
+import { announce, approvalOf, move, readHeld, readNow } from './store.ts'
 
 /** Ends an open approval without a vote. Null if it is not open (any more). */
 export async function withdraw(ground: Ground, id: string, reason: WithdrawalReason): Promise<Approval | null> {
@@ -85,8 +85,7 @@ export async function withdrawAllWithin(tx: Tx): Promise<readonly Entry[]> {
      WHERE state IN ('pending', 'approved') RETURNING ${APPROVAL_COLUMNS}`,
   )
   const ids = rows.map((row) => row.id)
-  await oweResult(tx, ids)
-  await notify(tx, ids)
+  await announce(tx, ids)
   return rows.map(entryOfEnd)
 }
 
@@ -94,8 +93,7 @@ export async function withdrawAllWithin(tx: Tx): Promise<readonly Entry[]> {
 async function conclude(ground: Ground, tx: Tx, rows: readonly ApprovalRow[]): Promise<void> {
   if (rows.length === 0) return
   const ids = rows.map((row) => row.id)
-  await oweResult(tx, ids)
-  await notify(tx, ids)
+  await announce(tx, ids)
   await ground.within(tx, rows.map(entryOfEnd))
   for (const row of rows) observeEnd(ground, row)
 }

@@ -12,7 +12,7 @@ import type { Ground } from './ground.ts'
 import { meetsAll } from './quorum.ts'
 import { refuseFor } from './refusals.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow } from './row.ts'
-import { approvalOf, type Held, isOverdue, notify, oweResult, readHeld, readNow } from './store.ts'
+import { announce, approvalOf, type Held, isOverdue, readHeld, readNow } from './store.ts'
 import { supporters, toVote, type VoteRow } from './votes.ts'
 
 /** A person as they stand now, with the groups they have now; null if they may not act any more. */
@@ -145,8 +145,7 @@ export function createSpending(
     )
     const row = rows[0]
     if (!row) return diagnose(tx, held, { call, terms })
-    await oweResult(tx, [row.id])
-    await notify(tx, [row.id])
+    await announce(tx, [row.id])
     const quorum = row.requirements.reduce((sum, requirement) => sum + requirement.quorum, 0)
     const { epoch, seq } = await ground.within(tx, [spentEntry(row, { callId: call.id, votes, quorum })])
     // Somebody was suspended between the statement and the chain's lock; under the lock nobody can be.

@@ -1,5 +1,4 @@
 import type { Ballot, BallotFault, BallotResult } from '../domain/approval.ts'
-import type { Entry } from '../domain/entry.ts'
 import { closureOf, isSameParty } from '../domain/principal.ts'
 import type { Tx } from '../platform/database.ts'
 import { expireOverdue, observeEnd, withdraw } from './end.ts'
@@ -8,7 +7,7 @@ import type { Ground } from './ground.ts'
 import { isEntitled, meetsAll } from './quorum.ts'
 import { isOver } from './refusals.ts'
 import type { ApprovalRow } from './row.ts'
-import { approvalOf, type Held, isOverdue, move, notify, oweResult, readHeld, readNow } from './store.ts'
+import { announce, approvalOf, type Held, isOverdue, move, notify, readHeld, readNow } from './store.ts'
 import { signVote, supporters, type VoteRow, writeVote } from './votes.ts'
 
 /** Characters of a reason that are kept. */
@@ -52,21 +51,20 @@ export function createVoting(ground: Ground): (ballot: Ballot) => Promise<Ballot
   async function cast(tx: Tx, held: Held, { ballot, now }: { ballot: Ballot; now: Date }): Promise<BallotResult> {
     const vote = sign(held.row, ballot, now)
     await writeVote(tx, vote)
-    const others = held.votes.filter((other) => !isSameParty(other, vote))
-    const event = decide(held.row, [...others, vote], vote)
-    const entries: Entry[] = [voteEntry(held.row, vote)]
-    if (event) {
-      const moved = await move(tx, held.row.id, { event, at: now, reason: event === 'deny' ? vote.reason : null })
-      // The row is locked and its state was looked at: nobody can have moved it.
-      if (!moved) return { counted: false, fault: 'already_decided', approval: approvalOf(held) }
-      await oweResult(tx, [moved.id])
-      entries.push(decidedEntry(held.row, { state: moved.state, vote }))
-      observeEnd(ground, moved)
+    const votes = [...held.votes.filter((other) => !isSameParty(other, vote)), vote]
+    const event = decide(held.row, votes, vote)
+    if (!event) {
+      await notify(tx, [held.row.id])
+      await ground.within(tx, [voteEntry(held.row, vote)])
+      return { counted: true, approval: approvalOf({ ...held, votes }) }
     }
-    await notify(tx, [held.row.id])
-    const after = await readHeld(tx, ground.keys, { id: held.row.id })
-    await ground.within(tx, entries)
-    return { counted: true, approval: approvalOf(after ?? held) }
+    const moved = await move(tx, held.row.id, { event, at: now, reason: event === 'deny' ? vote.reason : null })
+    // The row is locked and its state was looked at: nobody can have moved it.
+    if (!moved) return { counted: false, fault: 'already_decided', approval: approvalOf(held) }
+    await announce(tx, [moved.id])
+    await ground.within(tx, [voteEntry(held.row, vote), decidedEntry(held.row, { state: moved.state, vote })])
+    observeEnd(ground, moved)
+    return { counted: true, approval: approvalOf({ ...held, row: moved, votes }) }
   }
 
   function sign(row: ApprovalRow, ballot: Ballot, at: Date): VoteRow {
