@@ -11,6 +11,7 @@ import { compile } from '../policy/compile.ts'
 import { decide } from '../policy/decide.ts'
 import { createJudge } from '../policy/judge.ts'
 import { loadPolicies } from '../policy/load.ts'
+import { openPolicyMark } from '../policy/mark.ts'
 import { createPolicyStore, type PolicyStore } from '../policy/publish.ts'
 import { createUsage, type Usage } from '../policy/usage.ts'
 import type { Ground } from './ground.ts'
@@ -21,12 +22,13 @@ import { orUnavailable } from './unavailable.ts'
 /** The store's policies, as this configuration compiles them. Nothing is looked at yet. */
 export function openPolicies(
   config: Config,
-  { database, keys, clock, log, metrics }: Omit<Ground, 'undo' | 'dataDir'>,
+  { database, keys, dataDir, clock, log, metrics }: Omit<Ground, 'undo'>,
   { kinds, audit }: { kinds: Kinds; audit: Pick<AuditLog, 'append' | 'within'> },
 ): PolicyStore {
   return createPolicyStore({
     database,
     keys: keys.mac,
+    mark: openPolicyMark(dataDir, keys.mac),
     audit,
     load: () => loadPolicies(resolve(config.directory, config.policies)),
     compile: (source) => compile(source, compileContext(config, kinds)),

@@ -6,6 +6,7 @@ import type { KeyPair, SecretKey } from '../platform/keys.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Metrics } from '../platform/metrics.ts'
 import { formatProblem, type Problem } from '../platform/yaml.ts'
+import type { PolicyMark } from './mark.ts'
 import { isProblems } from './problem.ts'
 import { createPublishedSets, type Published } from './published.ts'
 import type { PolicySet } from './set.ts'
@@ -21,6 +22,8 @@ interface Parts {
   readonly database: Database
   /** The key that the database does not have. */
   readonly keys: KeyPair<SecretKey>
+  /** Outlives this process, outside of the store. */
+  readonly mark: PolicyMark
   readonly audit: {
     append(entry: Entry): Promise<Appended>
     within(tx: Tx, entries: readonly Entry[]): Promise<Appended>
@@ -64,7 +67,7 @@ export interface PolicyStore {
 
 /** The store's active policy set as this process follows it. */
 export function createPolicyStore(parts: Parts): PolicyStore {
-  const { database, keys, audit, load, compile, clock, log, metrics } = parts
+  const { database, keys, mark, audit, load, compile, clock, log, metrics } = parts
   const forged = new Set<string>()
   const sets = createPublishedSets(keys, noteForgery)
   const hearers = new Set<(set: PolicySet | null) => void>()
@@ -73,6 +76,8 @@ export function createPolicyStore(parts: Parts): PolicyStore {
   let reason: string | null = 'no policy was published yet'
   /** Never goes back, even if the store does. */
   let newestSeen = 0
+  /** The same of the processes before this one. */
+  let marked: number | null = null
   let looking: Promise<void> | null = null
   let mustLookAgain = false
   let following: Promise<void> | null = null
@@ -82,6 +87,17 @@ export function createPolicyStore(parts: Parts): PolicyStore {
     forged.add(version)
     metrics.policyRefused.inc()
     log.error({ version }, 'a policy set in the store carries no valid MAC and is ignored')
+  }
+
+  async function recall(): Promise<number> {
+    marked ??= await mark.read()
+    return marked
+  }
+
+  async function remember(version: number): Promise<void> {
+    if (version <= (await recall())) return
+    await mark.write(version)
+    marked = version
   }
 
   function refresh(): Promise<void> {
@@ -97,8 +113,13 @@ export function createPolicyStore(parts: Parts): PolicyStore {
     try {
       do {
         mustLookAgain = false
-        const published = await sets.newest(database, newestSeen)
+        // Nothing older than what was active is looked at, here or before this process began.
+        const floor = Math.max(newestSeen, (await recall()) - 1)
+        const published = await sets.newest(database, floor)
         if (published) await adopt(published)
+        else if (current === null && floor > newestSeen) {
+          reason = `the store lacks policy version ${floor + 1}, which was active: run countersign policy publish`
+        }
       } while (mustLookAgain)
     } finally {
       // In the same breath as the test above: whoever asks from now on starts another look.
@@ -108,6 +129,7 @@ export function createPolicyStore(parts: Parts): PolicyStore {
 
   async function adopt(published: Published): Promise<void> {
     const { version, hash } = published
+    await remember(version)
     const source = readSource(await sets.text(database, published))
     const set = isProblems(source) ? source : compile(source)
     newestSeen = version
@@ -128,15 +150,16 @@ export function createPolicyStore(parts: Parts): PolicyStore {
 
   async function publishSource(source: PolicySource, by: string, trigger: Trigger): Promise<PublishResult> {
     const { hash, canonical, policies } = source
+    const floor = await recall()
     for (let race = 0; race < MOST_RACES; race++) {
       const outcome = await database.transaction(async (tx): Promise<PublishResult | null> => {
         // In this order: what another replica publishes from here on either is found below, or takes the number.
-        const newest = await sets.newest(tx, 0)
+        const newest = await sets.newest(tx, Math.max(0, floor - 1))
         const known = trigger === 'publish' ? newest : await sets.withHash(tx, hash)
         if (known?.hash === hash) {
           return { result: 'known', version: known.version, isActive: newest?.hash === hash }
         }
-        const after = newest?.version ?? 0
+        const after = newest?.version ?? floor
         const inserted = await sets.insert(tx, { after, hash, canonical, at: clock.now(), by })
         if (!inserted) return null
         const { version } = inserted

@@ -1,4 +1,7 @@
 import { createSecretKey, randomBytes } from 'node:crypto'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Entry } from '../../src/domain/entry.ts'
@@ -7,6 +10,7 @@ import { createMetrics } from '../../src/platform/metrics.ts'
 import { formatProblem, type Problem } from '../../src/platform/yaml.ts'
 import { type CompileContext, compile } from '../../src/policy/compile.ts'
 import { decide } from '../../src/policy/decide.ts'
+import { openPolicyMark, type PolicyMark } from '../../src/policy/mark.ts'
 import { isProblems } from '../../src/policy/problem.ts'
 import { createPolicyStore, type PolicyStore } from '../../src/policy/publish.ts'
 import { createPublishedSets } from '../../src/policy/published.ts'
@@ -39,7 +43,7 @@ function secret(kid: string) {
 /** A gateway process, with the policies on its disk and the entries it appends. */
 function startReplica(
   texts: readonly string[],
-  more: { context?: CompileContext; keys?: Parameters<typeof createPublishedSets>[0] } = {},
+  more: { context?: CompileContext; keys?: Parameters<typeof createPublishedSets>[0]; mark?: PolicyMark } = {},
 ) {
   const entries: Entry[] = []
   const metrics = createMetrics()
@@ -55,6 +59,7 @@ function startReplica(
   const replica = createPolicyStore({
     database: store.database,
     keys: more.keys ?? keys,
+    mark: more.mark ?? noMark(),
     audit: {
       append: async (entry) => appended([entry]),
       within: async (tx, some) => {
@@ -71,6 +76,17 @@ function startReplica(
   replicas.push(replica)
   const metric = async (name: string) => (await metrics.registry.getSingleMetric(name)?.get())?.values[0]?.value
   return { replica, entries, disk, metric }
+}
+
+/** Of a process that none came before. */
+function noMark(): PolicyMark {
+  let version = 0
+  return {
+    read: async () => version,
+    write: async (next) => {
+      version = next
+    },
+  }
 }
 
 async function asSuperuser(sql: string, params: unknown[] = []): Promise<void> {
@@ -368,6 +384,48 @@ describe('whoever writes to the database', () => {
     await asSuperuser('DELETE FROM countersign.policy_set WHERE version = 2')
     await replica.refresh()
     expect(versionOf(replica)).toBe(2)
+  })
+
+  it('does not take a replica back that starts again, either', async () => {
+    const dataDir = await mkdtemp(join(tmpdir(), 'countersign-policy-'))
+    try {
+      const first = startReplica([policy('deny')], { mark: openPolicyMark(dataDir, keys) })
+      await first.replica.publishAtStart('a')
+      first.disk.source = sourceOf(policy('allow'))
+      await first.replica.publish('a')
+      await asSuperuser('DELETE FROM countersign.policy_set WHERE version = 2')
+
+      const again = startReplica([policy('deny')], { mark: openPolicyMark(dataDir, keys) })
+      await again.replica.publishAtStart('a')
+      await again.replica.refresh()
+      expect(versionOf(again.replica)).toBeNull()
+      expect(again.replica.whyNone()).toMatch(/lacks policy version 2/)
+
+      // Nor does the row that was there before, or one that nobody published.
+      await store.database.query(
+        `INSERT INTO countersign.policy_set VALUES (3, $1, 'x', now(), 'mallory', 'm1', 'x')`,
+        ['ab'.repeat(32)],
+      )
+      await again.replica.refresh()
+      expect(versionOf(again.replica)).toBeNull()
+
+      expect(await again.replica.publish('a')).toEqual({ result: 'published', version: 4 })
+      expect(versionOf(again.replica)).toBe(4)
+    } finally {
+      await rm(dataDir, { recursive: true })
+    }
+  })
+
+  it('starts nothing with a mark that was not written with these keys', async () => {
+    const dataDir = await mkdtemp(join(tmpdir(), 'countersign-policy-'))
+    try {
+      await openPolicyMark(dataDir, secret('m1')).write(7)
+      await expect(openPolicyMark(dataDir, keys).read()).rejects.toMatchObject({ code: 'config' })
+      await writeFile(join(dataDir, 'policy.json'), '{')
+      await expect(openPolicyMark(dataDir, keys).read()).rejects.toMatchObject({ code: 'config' })
+    } finally {
+      await rm(dataDir, { recursive: true })
+    }
   })
 })
 
