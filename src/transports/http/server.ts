@@ -118,6 +118,9 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
   for (const method of methods) {
     if (!app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true })
   }
+  // What the gateway answers itself needs no body, and nobody is known yet who could be made to wait for one.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', (_request, _payload, done) => done(null))
   app.setNotFoundHandler((_request, reply) => {
     const problem = problemOf(NO_UPSTREAM)
     return reply.code(404).type(PROBLEM_MEDIA_TYPE).send(JSON.stringify(problem))
