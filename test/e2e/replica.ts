@@ -54,7 +54,7 @@ export async function startReplica(at: { configFile: string; dataDir: string }):
     const hear = (line: LogLine) => line['msg'] === message && resolve(line)
     hearers.add(hear)
     for (const line of log) hear(line)
-    ended.then(({ code, signal }) => {
+    void ended.then(({ code, signal }) => {
       const said = [...errors, ...log.map((line) => JSON.stringify(line))].slice(-20).join('\n')
       reject(new Error(`it ended (${code ?? signal}) without saying "${message}":\n${said}`))
     })

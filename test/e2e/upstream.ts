@@ -59,12 +59,11 @@ export async function startRecordingUpstream(file: string): Promise<RecordingUps
     count += 1
     server.emit('recorded')
     response.on('error', () => undefined)
-    switch (upstream.manner) {
-      case 'answer':
-        return answer(response)
-      case 'stall':
-        response.writeHead(200, { 'content-type': 'application/json' }).write('{"done":')
+    if (upstream.manner === 'answer') {
+      answer(response)
+      return
     }
+    if (upstream.manner === 'stall') response.writeHead(200, { 'content-type': 'application/json' }).write('{"done":')
     kept.push(response)
   }
 
