@@ -25,5 +25,7 @@ export function createMetricsServer({ registry, log }: { registry: Registry; log
       })
   })
   server.maxConnections = 50
+  // Fifty connections that say nothing would leave nobody to look.
+  server.timeout = 2 * TIMEOUT_MS
   return server
 }

@@ -103,8 +103,10 @@ function createServer(tls: ControlParts['tls'], handle: http.RequestListener): h
     insecureHTTPParser: false,
   }
   const server = tls
-    ? https.createServer({ ...limits, ...tls, minVersion: 'TLSv1.2' }, handle)
+    ? https.createServer({ ...limits, ...tls, minVersion: 'TLSv1.2', handshakeTimeout: REQUEST_TIMEOUT_MS }, handle)
     : http.createServer(limits, handle)
   server.maxConnections = 1_000
+  // The time-outs above begin with the first byte; this one ends connections on which none comes.
+  server.timeout = 2 * REQUEST_TIMEOUT_MS
   return server
 }

@@ -191,7 +191,12 @@ export const listQuerySchema = z.strictObject({
     .pipe(z.array(z.enum(STATES)).max(STATES.length))
     .optional()
     .describe('States, separated by commas; those still open (pending, approved) if left out'),
-  upstream: z.string().min(1).max(200).optional(),
+  upstream: z
+    .string()
+    .min(1)
+    .max(200)
+    .regex(/^\P{Cc}*$/u, 'must have no control characters')
+    .optional(),
   limit: z.coerce.number().int().min(1).max(100).default(50),
   after: z
     .string()

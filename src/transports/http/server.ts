@@ -8,6 +8,7 @@ import { refuse } from '../../domain/refusal.ts'
 import type { Logger } from '../../platform/logger.ts'
 import { inspectHead, isUpgradable, type Malformed, type MalformedReason } from './malformed.ts'
 import type { Target } from './request-target.ts'
+import { endSilentConnections } from './silent.ts'
 
 export interface GatewayServerOptions {
   readonly host: string
@@ -84,12 +85,16 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
   const hosts = new Map<string, string>()
   const upgrades = new Map<string, UpgradeHandler>()
   const tunnels = new Set<Duplex>()
-  const server = tls ? https.createServer({ ...settings(options), ...tls }) : http.createServer(settings(options))
+  const server = tls
+    ? https.createServer({ ...settings(options), ...tls, handshakeTimeout: HEADERS_TIMEOUT_MS })
+    : http.createServer(settings(options))
   // Not `requestTimeout`: it would end uploads and held calls. What may idle is bounded where it is read.
   server.requestTimeout = 0
   server.headersTimeout = options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS
   server.keepAliveTimeout = options.keepAliveTimeoutMs ?? 75_000
   server.maxConnections = options.maxConnections ?? 10_000
+  // Later than the time-out for a head that has begun, which is answered.
+  endSilentConnections(server, 2 * server.headersTimeout)
 
   const app = Fastify({
     serverFactory: (handle) => {
