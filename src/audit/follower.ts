@@ -2,8 +2,8 @@ import type { Tx } from '../platform/database.ts'
 import { entryHash, leafHash } from './chain.ts'
 import { type Head, readLeaves } from './store.ts'
 
-/** Entries whose leaves are asked for at once: 160 KB. */
-const PAGE = 5_000
+/** Entries whose leaves are asked for at once: to follow them takes some milliseconds, in which nothing else is done. */
+const PAGE = 1_000
 /** Leaves that are remembered once they were followed, for answers that come later than the look that saw their entries. */
 const REMEMBERED = 65_536
 const LEAF_BYTES = 32
@@ -28,6 +28,7 @@ export interface Follower {
 
 export function createFollower(): Follower {
   const ring = Buffer.alloc(REMEMBERED * LEAF_BYTES)
+  // Leaves as texts of their bytes: to keep the bodies for a second would cost more than to hash them now.
   const own = new Map<number, string>()
   let at: Head | null = null
   /** The first entry whose leaf is remembered. */
@@ -45,8 +46,9 @@ export function createFollower(): Follower {
   function take(firstSeq: number, bodies: readonly string[]): void {
     for (const [index, body] of bodies.entries()) {
       const seq = firstSeq + index
-      if (at === null || seq > at.seq) own.set(seq, body)
-      else if (seq >= ringFrom) isContradicted ||= !isLeafOf(slot(seq), body)
+      const leaf = leafHash(body)
+      if (at === null || seq > at.seq) own.set(seq, leaf.toString('latin1'))
+      else if (seq >= ringFrom) isContradicted ||= !slot(seq).equals(leaf)
       // After an acknowledgement an answer may still be on its way; otherwise none comes for what was long ago.
       else if (!(isBegunAgain && seq <= begunSeq)) isContradicted = true
     }
@@ -63,7 +65,7 @@ export function createFollower(): Follower {
       const mine = own.get(seq)
       if (mine !== undefined) {
         own.delete(seq)
-        isContradicted ||= !isLeafOf(leaf, mine)
+        isContradicted ||= leaf.toString('latin1') !== mine
       }
       leaf.copy(slot(seq))
       at = { seq, hash: entryHash(at.hash, leaf) }
@@ -98,8 +100,4 @@ export function createFollower(): Follower {
       return !isContradicted && (at === null || at.seq > head.seq || at.hash.equals(head.hash))
     },
   }
-}
-
-function isLeafOf(leaf: Buffer, body: string): boolean {
-  return leaf.equals(leafHash(Buffer.from(body, 'utf8')))
 }
