@@ -3,7 +3,7 @@ import { type Refusal, refuse } from '../domain/refusal.ts'
 import type { Tx } from '../platform/database.ts'
 import type { Keys } from '../platform/keys.ts'
 import type { Ground } from './ground.ts'
-import { refuseFor, refuseSpent } from './refusals.ts'
+import { isOver, refuseFor, refuseSpent } from './refusals.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow, isGenuine } from './row.ts'
 import { approvalOf, type Held, isOverdue, notify, readNow, withVotes } from './store.ts'
 
@@ -42,6 +42,8 @@ export async function findPrecedent(
     const isFetchable = request.isDetached && keyed.row.is_detached && isGenuine(keys.mac, keyed.row)
     return isFetchable ? toPrecedent(tx, keys, keyed.row) : refuseSpent(keyed.row.id)
   }
+  // Looked for again below it might be used meanwhile, and be missed: the key would begin another one.
+  if (keyed && !isOver(keyed.row.state)) return toPrecedent(tx, keys, keyed.row)
   const { rows: open } = await tx.query<ApprovalRow>(
     `SELECT ${APPROVAL_COLUMNS} FROM approval
      WHERE principal_key = $1 AND match_key = $2 AND state IN ('pending', 'approved')`,

@@ -60,6 +60,39 @@ describe('spending an approval', () => {
     })
   })
 
+  it('is the only one of its Idempotency-Key, even if it is used while a retry looks for it', async () => {
+    const principal = agent('s-keyed')
+    const first = makeCall({ principal, idempotencyKey: 'once' })
+    // The retry begins before there is an approval, finds it approved, and then it is used.
+    let used: Approval | null = null
+    const before: [RegExp, () => Promise<unknown>][] = [
+      [/^INSERT INTO holder/, async () => (used = (await approved(principal, { call: first })).approval)],
+      [/match_key = \$2 AND state IN|FROM vote/, async () => used && spend(used, first)],
+    ]
+    const interrupt = async (sql: string) => {
+      if (before[0]?.[0].test(sql)) await before.shift()?.[1]()
+    }
+    const late = world.openReplica({
+      through: (database) => ({
+        ...database,
+        transaction: (work) =>
+          database.transaction((tx) =>
+            work({
+              async query(sql, params) {
+                await interrupt(sql)
+                return tx.query(sql, params)
+              },
+            }),
+          ),
+      }),
+    })
+    const retry = makeCall({ principal, idempotencyKey: 'once' })
+    const joined = await late.queue.hold(retry, judged(), retry.sealed)
+    expect(before).toEqual([])
+    const told = isRefusal(joined) ? joined : await late.queue.settle(joined, retry)
+    expect(codeOf(told)).toBe('already_spent')
+  })
+
   it('is spent once by a hundred waiters on two replicas', async () => {
     const { approval, call } = await approved(agent('s2'))
     const replicas = [queue, world.openReplica().queue]
