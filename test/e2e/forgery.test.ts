@@ -44,7 +44,7 @@ const COPY_VOTE = `INSERT INTO vote SELECT $1, issuer, subject, decision, reason
 async function alter(path: string, how: (id: string) => Promise<void>) {
   const id = await world.abandon(gateway, path)
   await how(id)
-  const told = await problemOf(await world.call(gateway, path, { headers: { prefer: 'wait=1' } }))
+  const told = await problemOf(await world.call(gateway, path, { headers: { prefer: 'wait=0' } }))
   expect(told.status).toBe(403)
   expect(world.arrivals(path)).toBe(0)
   return { id, told }
@@ -145,7 +145,7 @@ describe('somebody with the password of the gateway’s database login', () => {
       await world.approve(gateway, id)
       const swap = `UPDATE approval SET (${columns}) = (SELECT ${columns} FROM approval WHERE id = $2) WHERE id = $1`
       expect(await sqlStateOf(swap, [id, other])).toBe('done')
-      const told = await problemOf(await world.call(gateway, path, { headers: { prefer: 'wait=1' } }))
+      const told = await problemOf(await world.call(gateway, path, { headers: { prefer: 'wait=0' } }))
       expect(told).toMatchObject({ status: 503, code: 'unavailable' })
       expect(world.arrivals(path) + world.arrivals('/refunds/other-bytes')).toBe(0)
     }
