@@ -60,11 +60,11 @@ function intentEntry(call: Exchange, judged: Judged): Entry & { kind: 'intent'; 
 function intentDetail({ effect, verdict, actions }: Judged, refusal: Refusal | null): JsonObject {
   const rules = verdict?.rules ?? []
   return {
+    ...(actions && actions.length > 1 && { actions: actions.map(({ verb, resource }) => ({ resource, verb })) }),
     ...(verdict && verdict.basis !== 'rule' && { basis: verdict.basis }),
+    ...(refusal && { code: refusal.code }),
     ...(verdict && verdict.effect !== effect && { observed: verdict.effect }),
     ...(rules.length > 1 && { rules: rules.map(formatRule) }),
-    ...(actions && actions.length > 1 && { actions: actions.map(({ verb, resource }) => ({ verb, resource })) }),
-    ...(refusal && { code: refusal.code }),
   }
 }
 
@@ -76,14 +76,15 @@ function outcomeEntry(call: Exchange, approval: Approval | null, outcome: Outcom
     ...(approval && { approvalId: approval.id }),
     upstream: call.upstream.name,
     outcome: outcome.name,
+    // In the order of their names: an entry that is in order is written in a third of the time.
     detail: {
-      ...(status !== undefined && { status }),
       ...(bytesIn !== undefined && { bytes_in: bytesIn }),
       ...(bytesOut !== undefined && { bytes_out: bytesOut }),
+      ...(refusal && { code: refusal.code }),
+      ...(durationMs !== undefined && { ms: Math.round(durationMs) }),
       ...(requestHash !== undefined && { request_sha256: requestHash }),
       ...(responseHash !== undefined && { response_sha256: responseHash }),
-      ...(durationMs !== undefined && { ms: Math.round(durationMs) }),
-      ...(refusal && { code: refusal.code }),
+      ...(status !== undefined && { status }),
     },
   }
 }
