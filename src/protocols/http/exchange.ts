@@ -56,6 +56,8 @@ export interface ExchangeParts {
   readonly isDetached: boolean
   readonly idempotencyKey: string | null
   readonly claimed: Claimed
+  /** Takes room in memory for so many bytes of the body, until the call is over; false if there is none. */
+  takeRoom(bytes: number): boolean
   /** Told of the approval that let the call through, before the response begins. */
   approvedBy(approval: Approval): void
   /** What a store kept of the response; null if a client got it. */
@@ -65,6 +67,9 @@ export interface ExchangeParts {
 // A body no larger is collected and sent with its head in one write; larger ones stream.
 const MAX_COLLECTED_BYTES = 64 * 1024
 const DETACHED_RETRY_S = 5
+const NO_ROOM = refuse('rate_limited', 'Not executed. Too many bodies are being read at once; repeat the call later.', {
+  retryAfterS: 2,
+})
 const OVERRIDES = refuse('malformed', 'Not executed. The body overrides the method.')
 
 /** Makes the exchange of one HTTP call. */
@@ -81,7 +86,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
   async function readWhole(): Promise<Buffer | Refusal> {
     if (body !== null) return body
     if (model.contentLength !== null && model.contentLength > service.maxBodyBytes) return tooLarge()
-    const read = await line.read(service.maxBodyBytes)
+    const read = await line.read(service.maxBodyBytes, parts.takeRoom)
     switch (read) {
       case 'too_large':
         return tooLarge()
@@ -89,6 +94,8 @@ export function createExchange(parts: ExchangeParts): Exchange {
         return refuse('malformed', 'Not executed. The client left before its body was read.')
       case 'stalled':
         return refuse('malformed', 'Not executed. The rest of the body did not come in time.')
+      case 'no_room':
+        return NO_ROOM
       case 'malformed':
         return refuse('malformed', 'Not executed. The body is not in chunks that every server reads alike.')
       default:
@@ -129,7 +136,8 @@ export function createExchange(parts: ExchangeParts): Exchange {
       if (isRefusal(read)) return read
     }
     if (body === null && (model.upgrade !== null || (length !== null && length <= MAX_COLLECTED_BYTES))) {
-      const read = await line.read(Math.max(MAX_COLLECTED_BYTES, service.maxBodyBytes))
+      const read = await line.read(Math.max(MAX_COLLECTED_BYTES, service.maxBodyBytes), parts.takeRoom)
+      if (read === 'no_room') return NO_ROOM
       if (typeof read === 'string') return refuse('malformed', 'Not executed. The body did not come whole.')
       if (methodInspector(model)?.(read) === false) return OVERRIDES
       body = read
@@ -144,6 +152,8 @@ export function createExchange(parts: ExchangeParts): Exchange {
     const outgoing = body === null ? await unlessStopped(outgoingBody(), signal) : read
     if (isRefusal(outgoing)) return answerRefusal(outgoing)
     if (approval) parts.approvedBy(approval)
+    // It was judged: the upstream may take its time, and a parsed body takes many times its bytes.
+    parsed = null
     const path = model.query === '' ? service.basePath + model.path : `${service.basePath}${model.path}?${model.query}`
     const headers = [...model.headers, ...service.injector.headersFor(service.upstream.name)]
     if (service.sign) {
@@ -235,6 +245,8 @@ export function createExchange(parts: ExchangeParts): Exchange {
       return { payload: presentRequest(model, bytes, service.shownHeaders(model)), notes: [] }
     },
     held(approval) {
+      // What is forwarded on approval is read anew.
+      parsed = null
       if (parts.isDetached) answerLater(approval)
       return Promise.resolve()
     },

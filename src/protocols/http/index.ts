@@ -5,7 +5,9 @@ import type { Pool } from 'undici'
 import type { AssertionSigner } from '../../credentials/assertion.ts'
 import type { Injector } from '../../credentials/inject.ts'
 import type { Arrival, Exchange, Upstream } from '../../domain/call.ts'
+import { formatParty } from '../../domain/principal.ts'
 import { isRefusal, type Refusal, refuse } from '../../domain/refusal.ts'
+import { createRoom, type Lease, type Room } from '../../transports/http/room.ts'
 import type { GatewayServer } from '../../transports/http/server.ts'
 import { responseOn, routeOf } from '../../transports/http/server.ts'
 import { storeSink } from '../../transports/http/sink.ts'
@@ -36,10 +38,16 @@ export interface HttpParts extends ProtocolParts<HttpOptions> {
   readonly isPromptKept?: boolean
   /** The largest response that is kept for a detached call, in bytes. */
   readonly maxKeptBytes?: number
+  /** Bytes of bodies of calls under way that are kept in memory. */
+  readonly room?: { readonly totalBytes: number; readonly holderBytes: number }
 }
 
 const KIB = 1024
 const MAX_KEY_CHARACTERS = 255
+// For one agent as much as the largest `max_body` there may be.
+const ROOM = { totalBytes: 256 * KIB * KIB, holderBytes: 64 * KIB * KIB }
+// A handshake has a body for hardly anybody; it is read before it is known who sends it.
+const MAX_HANDSHAKE_BODY = 64 * KIB
 
 /** Any HTTP/1.1 API. */
 export const http = {
@@ -53,12 +61,13 @@ export const http = {
 async function start(parts: HttpParts) {
   const pools: Pool[] = []
   const services = new Map<string, { readonly service: Service; readonly rules: HeaderRules }>()
+  const room = createRoom(parts.room ?? ROOM)
   for (const options of parts.upstreams) {
     const { service, own } = prepareService(options, parts)
     pools.push(...own)
     const rules = headerRules(options.headers.allow)
     services.set(options.name, { service, rules })
-    const door = createDoor({ service, rules, parts })
+    const door = createDoor({ service, rules, parts, room })
     await mount(parts.server, options, door)
   }
 
@@ -79,6 +88,7 @@ async function start(parts: HttpParts) {
         isDetached: true,
         idempotencyKey: null,
         claimed: {},
+        takeRoom: () => true,
         approvedBy() {},
         kept: sink.kept,
       })
@@ -138,6 +148,12 @@ function headersWorthShowing(model: RequestModel, usual: HeaderRules): ReadonlyS
   return shown
 }
 
+/** A call that has arrived, and what is to be done when it is over. */
+interface Begun {
+  readonly arrival: Arrival
+  end(): void
+}
+
 interface Door {
   enter(request: IncomingMessage, response: ServerResponse): void
   enterUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void
@@ -167,7 +183,17 @@ async function mount(server: GatewayServer, options: HttpOptions, door: Door): P
 }
 
 /** Where requests for one upstream come in. */
-function createDoor({ service, rules, parts }: { service: Service; rules: HeaderRules; parts: HttpParts }): Door {
+function createDoor({
+  service,
+  rules,
+  parts,
+  room,
+}: {
+  service: Service
+  rules: HeaderRules
+  parts: HttpParts
+  room: Room
+}): Door {
   const { server, log, pass, newCallId } = parts
   const prefixLength = `/${service.upstream.name}`.length
 
@@ -177,7 +203,11 @@ function createDoor({ service, rules, parts }: { service: Service; rules: Header
   }
 
   function enterUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
-    const limits = { maxBodyBytes: service.maxBodyBytes, maxEarlyBytes: 64 * KIB, bodyMs: 30_000 }
+    const limits = {
+      maxBodyBytes: Math.min(service.maxBodyBytes, MAX_HANDSHAKE_BODY),
+      maxEarlyBytes: 64 * KIB,
+      bodyMs: 30_000,
+    }
     const connection = takeUpgrade(request, socket, { head, limits })
     const response = responseOn(request, socket)
     const call = begin(
@@ -188,21 +218,26 @@ function createDoor({ service, rules, parts }: { service: Service; rules: Header
     carry(call, response)
   }
 
-  function carry(arrival: Arrival | null, response: ServerResponse): void {
-    if (!arrival) return
-    pass(arrival).catch(async (error: unknown) => {
-      log.error({ err: error, call: arrival.id }, 'a call failed')
-      if (response.headersSent) response.destroy()
-      else await arrival.refuse(refuse('unavailable', 'Perhaps executed. The gateway failed during this call.'))
-    })
+  function carry(call: Begun | null, response: ServerResponse): void {
+    if (!call) return
+    const { arrival } = call
+    pass(arrival)
+      .catch(async (error: unknown) => {
+        log.error({ err: error, call: arrival.id }, 'a call failed')
+        if (response.headersSent) response.destroy()
+        else await arrival.refuse(refuse('unavailable', 'Perhaps executed. The gateway failed during this call.'))
+      })
+      .finally(call.end)
   }
 
   function begin(
     request: IncomingMessage,
     open: (added: () => readonly string[]) => Line,
     upgrade: string | null = null,
-  ): Arrival | null {
+  ): Begun | null {
     const id = newCallId()
+    // Most calls have no body that is kept.
+    let lease: Lease | null = null
     const { target, isByHost } = routeOf(request)
     const fields = sortHeaders(request.rawHeaders, rules, upgrade !== null)
     const added = ['countersign-call', id]
@@ -228,7 +263,7 @@ function createDoor({ service, rules, parts }: { service: Service; rules: Header
       upgrade,
       prefer: prefer.rest,
     })
-    return {
+    const arrival: Arrival = {
       id,
       upstream: service.upstream,
       credential: readCredential(fields.own, target.query),
@@ -246,10 +281,15 @@ function createDoor({ service, rules, parts }: { service: Service; rules: Header
           isDetached: prefer.isDetached && upgrade === null,
           idempotencyKey: fields.own.get('idempotency-key') || null,
           claimed: readContext(fields.own, parts.isPromptKept ?? false),
+          takeRoom(bytes) {
+            lease ??= room.lease(formatParty(principal))
+            return lease.take(bytes)
+          },
           approvedBy: (approval) => added.push('countersign-approval', approval.id),
           kept: null,
         }),
     }
+    return { arrival, end: () => lease?.end() }
   }
 
   return { enter, enterUpgrade }

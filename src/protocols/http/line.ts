@@ -11,8 +11,8 @@ import type { Inspect } from './override.ts'
 
 /** How the bytes of one call come in and go out. */
 export interface Line {
-  /** Reads the whole body. It is asked once. */
-  read(maxBytes: number): Promise<Buffer | BodyFault | 'malformed'>
+  /** Reads the whole body, as far as `take` finds room for it. It is asked once. */
+  read(maxBytes: number, take: (bytes: number) => boolean): Promise<Buffer | BodyFault | 'malformed'>
   /** Lets the body stream instead. */
   stream(inspect: Inspect | null): Upload
   readonly sink: Sink
@@ -37,8 +37,8 @@ export function plainLine(
   { idleMs, added }: { idleMs: number; added: () => readonly string[] },
 ): Line {
   return {
-    read: (maxBytes) =>
-      readBody(request, response, { maxBytes, idleMs: Math.min(idleMs, READ_IDLE_MS), totalMs: READ_TOTAL_MS }),
+    read: (maxBytes, take) =>
+      readBody(request, response, { maxBytes, take, idleMs: Math.min(idleMs, READ_IDLE_MS), totalMs: READ_TOTAL_MS }),
     stream: (inspect) => streamBody(request, response, { idleMs, inspect }),
     sink: clientSink(response, added),
     answer(status, headers, text) {
@@ -70,7 +70,10 @@ interface UpgradeLineParts {
 /** A request for an upgrade, on a socket that HTTP was detached from. */
 export function upgradeLine({ request, response, connection, rewrite, added }: UpgradeLineParts): Line {
   return {
-    read: () => connection.body(),
+    async read(_maxBytes, take) {
+      const read = await connection.body()
+      return typeof read === 'string' || take(read.length) ? read : 'no_room'
+    },
     stream: () => {
       throw new TypeError('the body of an upgrade is read, not streamed')
     },

@@ -1,10 +1,11 @@
 import { createHash, hash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
+import { createPile } from './pile.ts'
 import { continueIfExpected } from './server.ts'
 
 /** Why a body could not be read to its end. */
-export type BodyFault = 'too_large' | 'gone' | 'stalled'
+export type BodyFault = 'too_large' | 'gone' | 'stalled' | 'no_room'
 
 export interface ReadLimits {
   readonly maxBytes: number
@@ -12,6 +13,8 @@ export interface ReadLimits {
   readonly idleMs: number
   /** Longest time for the whole, in milliseconds. */
   readonly totalMs: number
+  /** Takes room in memory for so many bytes; false if there is none. */
+  take(bytes: number): boolean
 }
 
 /** What the head says of the body's length in bytes; null for a chunked one. */
@@ -24,24 +27,23 @@ export function declaredLength(request: IncomingMessage): number | null {
 export function readBody(
   request: IncomingMessage,
   response: ServerResponse,
-  { maxBytes, idleMs, totalMs }: ReadLimits,
+  { maxBytes, idleMs, totalMs, take: takeRoom }: ReadLimits,
 ): Promise<Buffer | BodyFault> {
   const declared = declaredLength(request)
   if (declared === 0) return Promise.resolve(Buffer.alloc(0))
   if (declared !== null && declared > maxBytes) return Promise.resolve('too_large')
   continueIfExpected(request, response)
   return new Promise((resolve) => {
-    const chunks: Buffer[] = []
-    let size = 0
+    const pile = createPile()
     const timer = setTimeout(() => done('stalled'), idleMs)
     const deadline = setTimeout(() => done('stalled'), totalMs)
     const take = (chunk: Buffer) => {
-      size += chunk.length
-      if (size > maxBytes) return done('too_large')
+      if (pile.bytes + chunk.length > maxBytes) return done('too_large')
+      if (!takeRoom(chunk.length)) return done('no_room')
       timer.refresh()
-      chunks.push(chunk)
+      pile.add(chunk)
     }
-    const end = () => done(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks))
+    const end = () => done(pile.take())
     const leave = () => done('gone')
     const done = (result: Buffer | BodyFault) => {
       clearTimeout(timer)
@@ -55,6 +57,10 @@ export function readBody(
     request.on('data', take).on('end', end).on('close', leave).on('error', leave)
   })
 }
+
+/** Pieces smaller than this are put together, up to so many bytes. */
+const SMALL_BYTES = 1024
+const MOST_SMALL_BYTES = 32 * 1024
 
 /** The gateway ended a body on its way through, for what it held. */
 export class BodyRefused extends Error {}
@@ -77,6 +83,8 @@ export function streamBody(
   { idleMs, inspect }: { readonly idleMs: number; readonly inspect: ((chunk: Buffer) => boolean) | null },
 ): Upload {
   const sha = createHash('sha256')
+  const small = createPile()
+  let flushing: NodeJS.Immediate | null = null
   let timer: NodeJS.Timeout | null = null
   const stream = new Readable({
     highWaterMark: 256 * 1024,
@@ -101,6 +109,18 @@ export function streamBody(
   }
   function take(chunk: Buffer) {
     timer?.refresh()
+    if (chunk.length >= SMALL_BYTES && small.bytes === 0) return pass(chunk)
+    // What else comes in this turn of the event loop goes along: a million chunks of a byte are a few large ones.
+    small.add(chunk)
+    if (small.bytes >= MOST_SMALL_BYTES) flush()
+    else flushing ??= setImmediate(flush)
+  }
+  function flush() {
+    if (flushing) clearImmediate(flushing)
+    flushing = null
+    if (small.bytes > 0 && !stream.destroyed) pass(small.take())
+  }
+  function pass(chunk: Buffer) {
     if (inspect?.(chunk) === false) {
       stream.destroy(new BodyRefused())
       return
@@ -110,14 +130,16 @@ export function streamBody(
     if (!stream.push(chunk)) request.pause()
   }
   function end() {
+    flush()
     stop()
-    stream.push(null)
+    if (!stream.destroyed) stream.push(null)
   }
   function leave() {
     stream.destroy(new Error('the client left'))
   }
   function stop() {
     if (timer) clearTimeout(timer)
+    if (flushing) clearImmediate(flushing)
     request.off('data', take).off('end', end).off('close', leave).off('error', leave)
     request.pause()
   }

@@ -8,7 +8,7 @@ import type { Arrival, Credential, Exchange, Intent, Outcome, Release } from '..
 import type { Principal } from '../../../src/domain/principal.ts'
 import { isRefusal, refuse } from '../../../src/domain/refusal.ts'
 import { newCallId } from '../../../src/platform/id.ts'
-import { http } from '../../../src/protocols/http/index.ts'
+import { type HttpParts, http } from '../../../src/protocols/http/index.ts'
 import { httpOptions } from '../../../src/protocols/http/options.ts'
 import type { MalformedReason } from '../../../src/transports/http/malformed.ts'
 import { createGatewayServer, type GatewayServerOptions } from '../../../src/transports/http/server.ts'
@@ -103,7 +103,7 @@ export const keyPair = generateKeyPairSync('ed25519')
 export async function startGateway(
   judge: Judge,
   upstreams: readonly object[],
-  more: Partial<GatewayServerOptions> & { maxKeptBytes?: number } = {},
+  more: Partial<GatewayServerOptions> & Pick<HttpParts, 'maxKeptBytes' | 'room'> = {},
 ): Promise<TestGateway> {
   const passed: Passed[] = []
   const malformed: TestGateway['malformed'] = []
@@ -161,6 +161,7 @@ export async function startGateway(
       now: () => Date.now(),
     }),
     ...(more.maxKeptBytes === undefined ? {} : { maxKeptBytes: more.maxKeptBytes }),
+    ...(more.room === undefined ? {} : { room: more.room }),
   })
   const { port } = await server.listen()
 
