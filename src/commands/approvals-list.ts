@@ -2,6 +2,7 @@ import { listedSchema } from '../control/wire.ts'
 import { STATES } from '../domain/approval.ts'
 import { formatList, formatNotices } from './approval-text.ts'
 import { defineCommand } from './cli.ts'
+import { fold } from './fold.ts'
 import { writeJson } from './json.ts'
 import { ISSUER_OPTION, JSON_OPTION, type PersonContext, URL_OPTION } from './person-context.ts'
 import { signInToRead } from './sign-in-as.ts'
@@ -28,7 +29,7 @@ export const approvalsList = defineCommand({
     const page = await client.get(`/v1/approvals?${query}`, listedSchema)
     if (options.json) return context.out(writeJson(page))
     for (const line of formatNotices(page.notices)) context.err(line)
-    for (const line of formatList(page.approvals, context.clock.now())) context.out(line)
+    for (const line of fold(formatList(page.approvals, context.clock.now()), context.columns)) context.out(line)
     if (page.next !== null) context.err(`There are more: --after ${page.next}`)
   },
 })

@@ -1,5 +1,6 @@
 import { formatNotices, formatShown } from './approval-text.ts'
 import { defineCommand } from './cli.ts'
+import { fold } from './fold.ts'
 import { writeJson } from './json.ts'
 import { ISSUER_OPTION, JSON_OPTION, type PersonContext, URL_OPTION } from './person-context.ts'
 import { fetchShown } from './shown.ts'
@@ -17,6 +18,6 @@ export const approvalsShow = defineCommand({
     const shown = await fetchShown(client, args.id)
     if (options.json) return context.out(writeJson(shown))
     for (const line of formatNotices(shown.notices)) context.err(line)
-    for (const line of formatShown(shown, context.clock.now())) context.out(line)
+    for (const line of fold(formatShown(shown, context.clock.now()), context.columns)) context.out(line)
   },
 })

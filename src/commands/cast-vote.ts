@@ -3,6 +3,7 @@ import type { Decision } from '../domain/approval.ts'
 import { GatewayError } from '../domain/error.ts'
 import { formatNotices, formatShown } from './approval-text.ts'
 import type { Input } from './cli.ts'
+import { fold } from './fold.ts'
 import { writeJson } from './json.ts'
 import { ISSUER_OPTION, JSON_OPTION, type PersonContext, URL_OPTION } from './person-context.ts'
 import { fetchShown } from './shown.ts'
@@ -58,9 +59,9 @@ export async function castVote(
 async function isConfirmed(
   decision: Decision,
   shown: Parameters<typeof formatShown>[0],
-  { ask, err, clock }: PersonContext,
+  { ask, err, clock, columns }: PersonContext,
 ): Promise<boolean> {
-  for (const line of formatShown(shown, clock.now())) err(line)
+  for (const line of fold(formatShown(shown, clock.now()), columns)) err(line)
   const answer = await ask?.(`To ${decision} it, type its id (${shown.approval.id}): `)
   return answer?.trim().toUpperCase() === shown.approval.id
 }

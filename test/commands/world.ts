@@ -77,6 +77,7 @@ export async function startWorld({ observed = [] as readonly string[] } = {}) {
       clock: systemClock,
       configDir,
       defaultUrl,
+      columns: 1000,
     }
     const code = await dispatch({ name: 'countersign', group }, argv, context)
     await Promise.all(visits)
