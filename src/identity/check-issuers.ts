@@ -21,6 +21,7 @@ export function checkIssuers(agents: readonly AgentIssuer[], people: readonly Pe
     ...findDuplicates('agent_issuers', agents),
     ...findDuplicates('people', people),
     ...findSharedNames([...agents, ...people]),
+    ...findAliases([...agents, ...people]),
     ...people.flatMap((issuer) => findAudienceFaults(issuer, agents)),
     ...[...agents, ...people].flatMap((issuer) => findPairwiseFault(issuer, undefined) ?? []),
     ...[...agents, ...people].flatMap(findForeignGroups),
@@ -71,6 +72,29 @@ function findSharedNames(issuers: readonly IssuerOptions[]): string[] {
       faults.add(`${options.issuer}: its name ${name} is that of ${owner}; set another name`)
   }
   return [...faults]
+}
+
+/**
+ * One directory under two names is one person as two parties: who could approve what their own agent asks for, or count
+ * twice. Entra ID signs by two names, depending on the version of the token.
+ */
+function findAliases(issuers: readonly IssuerOptions[]): string[] {
+  const names = new Map<string, string>()
+  const faults = new Set<string>()
+  for (const { issuer } of issuers) {
+    const directory = directoryOf(issuer)
+    const other = names.get(directory) ?? issuer
+    names.set(directory, other)
+    if (other !== issuer) faults.add(`${issuer}: it is ${other} by another name; all tokens of it must have one issuer`)
+  }
+  return [...faults]
+}
+
+/** What stays the same of an issuer, whichever of its names is used. */
+function directoryOf(issuer: string): string {
+  const { hostname, host, pathname } = new URL(issuer)
+  const tenant = PAIRWISE_HOSTS.test(hostname) ? pathname.split('/')[1] : undefined
+  return tenant ? `entra ${tenant.toLowerCase()}` : `${host}${pathname.replace(/\/+$/, '')}`
 }
 
 function findAudienceFaults(options: PeopleIssuer, agents: readonly AgentIssuer[]): string[] {
