@@ -5,6 +5,9 @@ import type { TokenFault } from './token-fault.ts'
 /** Clocks of issuers and gateways may differ by this much. */
 const LEEWAY_S = 30
 
+/** The last moment that can be written as a date (ECMA-262, section 21.4.1.1). */
+const LAST_S = 8_640_000_000_000
+
 const MAX_SUBJECT_LENGTH = 512
 const MAX_GROUPS = 1000
 
@@ -36,7 +39,7 @@ export function checkTimes(claims: JsonObject, nowS: number): { readonly expires
 }
 
 export function isNumericDate(value: Json | undefined): value is number {
-  return typeof value === 'number' && value >= 0 && value <= Number.MAX_SAFE_INTEGER
+  return typeof value === 'number' && value >= 0 && value <= LAST_S
 }
 
 /**
