@@ -20,7 +20,10 @@ export const login = defineCommand({
     const url = await findUrl(options.url, context)
     const provider = await findProvider(url, options.issuer, context)
     if (provider.read_client_id === null) {
-      throw new GatewayError('config', `${url} has no sign-in that could be kept: list and show sign in each time`)
+      throw new GatewayError(
+        'config',
+        `${url} has no sign-in that could be kept (people[].read_client_id is not configured); list and show sign in each time`,
+      )
     }
     const { token, expiresAt } = await signIn(provider, provider.read_client_id, context)
     const me = await createControlClient(url, { token, signal }).get('/v1/whoami', whoamiSchema)
