@@ -2,10 +2,11 @@ import type { Approval } from '../domain/approval.ts'
 import { type Refusal, refuse } from '../domain/refusal.ts'
 import type { Tx } from '../platform/database.ts'
 import type { Keys } from '../platform/keys.ts'
+import { sealAsDetached } from './finish.ts'
 import type { Ground } from './ground.ts'
 import { isOver, refuseFor, refuseSpent } from './refusals.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow, isGenuine } from './row.ts'
-import { approvalOf, type Held, isOverdue, notify, readNow, withVotes } from './store.ts'
+import { approvalOf, type Held, isOverdue, notify, readHeld, readNow, withVotes } from './store.ts'
 
 /** What finds the approval that a call belongs to. */
 export interface HoldRequest {
@@ -50,7 +51,7 @@ export async function findPrecedent(
     [request.principalKey, request.matchKey],
   )
   if (open[0]) return toPrecedent(tx, keys, open[0])
-  return findDenial(tx, request)
+  return findDenial(tx, keys, request)
 }
 
 async function toPrecedent(tx: Tx, keys: Pick<Keys, 'mac'>, row: ApprovalRow): Promise<Precedent | null> {
@@ -77,33 +78,31 @@ async function findKeyed(
 }
 
 /** A denial answers the same bytes for a while, so that an agent cannot wear its reviewers out. */
-async function findDenial(tx: Tx, request: HoldRequest): Promise<Refusal | null> {
-  const { rows } = await tx.query<{ id: string; reason: string | null }>(
-    `SELECT id, reason FROM approval
+async function findDenial(tx: Tx, keys: Pick<Keys, 'mac'>, request: HoldRequest): Promise<Refusal | null> {
+  const { rows } = await tx.query<{ id: string }>(
+    `SELECT id FROM approval
      WHERE principal_key = $1 AND digest = $2 AND state = 'denied'
        AND decided_at > clock_timestamp() - $3 * interval '1 millisecond'
      ORDER BY decided_at DESC LIMIT 1`,
     [request.principalKey, request.digest, request.repeatDenialMs],
   )
-  const denied = rows[0]
-  return denied ? refuseFor({ ...denied, state: 'denied' }) : null
+  const denied = rows[0] && (await readHeld(tx, keys, rows[0]))
+  return denied?.isGenuine && denied.row.state === 'denied' ? refuseFor(approvalOf(denied)) : null
 }
 
 /**
  * Lets a call wait for an approval that another call opened. Null if it ended meanwhile. A client that asks for the
  * response to be kept makes the approval a detached one.
  */
-export async function attach(
-  { database, keys }: Ground,
-  held: Held,
-  request: HoldRequest,
-): Promise<Approval | Refusal | null> {
+export async function attach(ground: Ground, held: Held, request: HoldRequest): Promise<Approval | Refusal | null> {
+  const { database, keys } = ground
   const { row } = held
   const mustDetach = request.isDetached && !row.is_detached
   if (!mustDetach && !request.keyHash) return approvalOf(held)
   return database.transaction(async (tx) => {
     if (request.keyHash && !(await noteKey(tx, request, row.id))) return refuseReusedKey()
     if (!mustDetach) return approvalOf(held)
+    await sealAsDetached(ground, tx, row.id)
     const { rows } = await tx.query<ApprovalRow>(
       `UPDATE approval SET is_detached = true WHERE id = $1 AND state IN ('pending', 'approved')
        RETURNING ${APPROVAL_COLUMNS}`,

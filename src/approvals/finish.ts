@@ -1,7 +1,8 @@
 import type { Approval } from '../domain/approval.ts'
 import type { Outcome, Stored } from '../domain/call.ts'
+import type { Tx } from '../platform/database.ts'
 import type { Ground } from './ground.ts'
-import { decodeStored, encodeStored, sealAlso, unseal } from './seal.ts'
+import { decodeStored, encodeStored, type SealedField, sealAlso, unseal } from './seal.ts'
 import { notify } from './store.ts'
 
 interface Kept {
@@ -50,24 +51,53 @@ export async function finish(
 
 /** The response of a detached call; null if there is none (yet, or any more). */
 export async function readResponse({ database, keys }: Ground, id: string): Promise<Stored | null> {
-  return readSealed({ database, keys }, id, 'response')
+  return readSealed({ database, keys }, { id, column: 'response', fields: ['response'] })
 }
 
 /** The call as it was approved; null once it was used, or its approval ended. */
-export async function readCall({ database, keys }: Ground, id: string): Promise<Stored | null> {
-  return readSealed({ database, keys }, id, 'call')
+export async function readCall(ground: Ground, id: string): Promise<Stored | null> {
+  return readSealed(ground, { id, column: 'call', fields: ['call', 'detached'] })
+}
+
+/** The same, only if its client asked for it to be carried out without it. Throws `GatewayError` if it did not. */
+export async function readDetachedCall(ground: Ground, id: string): Promise<Stored | null> {
+  return readSealed(ground, { id, column: 'call', fields: ['detached'] })
+}
+
+/** In a transaction: from now on the call is one that is carried out without its client. */
+export async function sealAsDetached({ keys }: Pick<Ground, 'keys'>, tx: Tx, id: string): Promise<void> {
+  const { rows } = await tx.query<Kept>(
+    `SELECT id, digest, is_detached, wrapped_key AS wrapped, sealed_call AS sealed FROM approval WHERE id = $1
+     FOR NO KEY UPDATE`,
+    [id],
+  )
+  const kept = rows[0]
+  const { wrapped = null, sealed = null } = kept ?? {}
+  const plaintext = kept && unseal(keys.payload, kept, { field: 'call', sealed })
+  if (!kept || !plaintext || wrapped === null) return
+  const detached = sealAlso(keys.payload, { ...kept, wrapped }, { field: 'detached', plaintext })
+  await tx.query('UPDATE approval SET sealed_call = $2 WHERE id = $1', [id, detached])
 }
 
 async function readSealed(
   { database, keys }: Pick<Ground, 'database' | 'keys'>,
-  id: string,
-  field: 'call' | 'response',
+  { id, column, fields }: { id: string; column: 'call' | 'response'; fields: readonly [SealedField, SealedField?] },
 ): Promise<Stored | null> {
   const { rows } = await database.query<Kept>(
-    `SELECT id, digest, is_detached, wrapped_key AS wrapped, sealed_${field} AS sealed FROM approval WHERE id = $1`,
+    `SELECT id, digest, is_detached, wrapped_key AS wrapped, sealed_${column} AS sealed FROM approval WHERE id = $1`,
     [id],
   )
   const kept = rows[0]
-  const bytes = kept ? unseal(keys.payload, kept, { field, sealed: kept.sealed }) : null
+  const [first, second = first] = fields
+  const bytes = kept ? open(first) : null
   return bytes && decodeStored(bytes)
+
+  function open(field: SealedField): Buffer | null {
+    try {
+      return kept ? unseal(keys.payload, kept, { field, sealed: kept.sealed }) : null
+    } catch (error) {
+      if (field === second) throw error
+      return open(second)
+    }
+  }
 }

@@ -135,7 +135,7 @@ export function createHolding(
     }
     const isNew = await insert(tx, row, {
       wrapped: envelope.wrapped,
-      call: envelope.seal('call', plaintext),
+      call: envelope.seal(call.isDetached ? 'detached' : 'call', plaintext),
       card: envelope.seal('card', card.bytes),
     })
     if (!isNew || (request.keyHash && !(await noteKey(tx, request, id)))) throw of.overtaken

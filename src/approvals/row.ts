@@ -1,4 +1,4 @@
-import type { Approval, State, Vote } from '../domain/approval.ts'
+import { type Approval, type State, type Vote, WITHDRAWAL_REASONS } from '../domain/approval.ts'
 import { canonicalJson } from '../domain/canonical.ts'
 import type { Principal } from '../domain/principal.ts'
 import type { Requirement, RuleRef } from '../domain/verdict.ts'
@@ -73,6 +73,12 @@ function macParts(facts: ApprovalFacts): (string | Uint8Array)[] {
   ]
 }
 
+/** Not what the row says: whoever writes to the database would speak for a reviewer, to an agent that listens. */
+function reasonOf({ state, reason }: ApprovalRow, votes: readonly Vote[]): string | null {
+  if (state === 'denied') return votes.findLast(({ decision }) => decision === 'deny')?.reason ?? null
+  return WITHDRAWAL_REASONS.find((known) => state === 'withdrawn' && known === reason) ?? null
+}
+
 export function toApproval(row: ApprovalRow, votes: readonly Vote[]): Approval {
   return {
     id: row.id,
@@ -91,7 +97,7 @@ export function toApproval(row: ApprovalRow, votes: readonly Vote[]): Approval {
     expiresAt: row.expires_at.getTime(),
     useBy: row.use_by?.getTime() ?? null,
     decidedAt: row.decided_at?.getTime() ?? null,
-    reason: row.reason,
+    reason: reasonOf(row, votes),
     votes,
   }
 }

@@ -1,7 +1,7 @@
 import type { Approval } from '../domain/approval.ts'
 import type { Exchange, Outcome, Stored } from '../domain/call.ts'
 import { withdraw } from './end.ts'
-import { readCall } from './finish.ts'
+import { readDetachedCall } from './finish.ts'
 import type { Ground } from './ground.ts'
 import { approvalOf, readHeld } from './store.ts'
 
@@ -105,7 +105,7 @@ export function createRunner(ground: Ground, parts: Parts): Runner {
   async function run(id: string): Promise<void> {
     const held = await readHeld(database, keys, { id })
     if (held?.row.state !== 'approved') return
-    const stored = held.isGenuine ? await readCall(ground, id) : null
+    const stored = held.isGenuine ? await readDetachedCall(ground, id) : null
     if (!stored) {
       await withdraw(ground, id, 'tampered')
       return

@@ -2,8 +2,11 @@ import type { Stored } from '../domain/call.ts'
 import type { JsonObject } from '../domain/json.ts'
 import { decrypt, encrypt, type KeyPair, newDataKey, type SecretKey, unwrapDataKey } from '../platform/keys.ts'
 
-/** What is kept encrypted. The name is part of what each ciphertext is bound to. */
-export type SealedField = 'call' | 'card' | 'response'
+/**
+ * What is kept encrypted. The name is part of what each ciphertext is bound to: a call that nobody asked to be carried
+ * out without its client is sealed as another one than a detached call, whatever the database says.
+ */
+export type SealedField = 'call' | 'detached' | 'card' | 'response'
 
 /** What a ciphertext belongs to: moved to another approval, or to another field, it cannot be opened. */
 export interface Binding {
