@@ -127,7 +127,8 @@ function inspectString(literal: string, keys: Set<string> | null): string | null
 
 /** Whether a double holds the number exactly as it is written. */
 function survives(literal: string, isInteger: boolean): boolean {
-  if (isInteger && literal.length < 16) return true
+  // A double keeps fifteen digits, whatever they are, while its exponent is not near its ends (IEEE 754).
+  if (literal.length < 16 && (isInteger || !/[eE][+-]?[0-9]{3}/.test(literal))) return true
   if (literal.length > MAX_NUMBER_LENGTH) return false
   const value = Number(literal)
   if (!Number.isFinite(value)) return false
