@@ -157,7 +157,7 @@ export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
       })
       await sweeper.start()
       const outbox = createOutbox(ground, { channels, clock, random: parts.random, replicaId, timing: timing.outbox })
-      const runner = createRunner(ground, { revive, resume, replicaId, timing: timing.runner })
+      const runner = createRunner(ground, { revive, resume, replicaId, clock, timing: timing.runner })
       await database.listen(NOTIFICATIONS, (id) => {
         waiter.hear(id)
         outbox.hear()

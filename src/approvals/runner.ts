@@ -1,5 +1,7 @@
 import type { Approval } from '../domain/approval.ts'
 import type { Exchange, Outcome, Stored } from '../domain/call.ts'
+import { GatewayError } from '../domain/error.ts'
+import type { Clock } from '../platform/clock.ts'
 import { withdraw } from './end.ts'
 import { readDetachedCall } from './finish.ts'
 import type { Ground } from './ground.ts'
@@ -14,11 +16,15 @@ export interface Runner {
 }
 
 interface Parts {
-  /** Makes the exchange of a stored call, by its upstream's protocol; null if it cannot be made any more. */
+  /**
+   * Makes the exchange of a stored call, by its upstream's protocol; null if it cannot be made any more. Throws
+   * `GatewayError('config')` if only this process cannot.
+   */
   revive(approval: Approval, stored: Stored): Promise<Exchange | null>
   /** The gate's: judges again, spends, forwards, and records the outcome. */
   resume(call: Exchange, approval: Approval): Promise<Outcome>
   readonly replicaId: string
+  readonly clock: Pick<Clock, 'monotonic'>
   readonly timing?: Partial<RunnerTiming>
 }
 
@@ -29,6 +35,9 @@ export interface RunnerTiming {
   /** Before an approval is tried again that could neither be spent nor ended. */
   readonly retryMs: number
 }
+
+/** How long a process leaves alone what its configuration does not let it do. */
+const LEAVE_MS = 60_000
 
 const TIMING: RunnerTiming = { pollMs: 1000, leaseMs: 15_000, retryMs: 5000 }
 const AT_ONCE = 16
@@ -42,6 +51,8 @@ export function createRunner(ground: Ground, parts: Parts): Runner {
   const { database, keys, log } = ground
   const timing: RunnerTiming = { ...TIMING, ...parts.timing }
   const underWay = new Map<string, Promise<void>>()
+  /** What others have to carry out, and until when this process leaves it to them. */
+  const left = new Map<string, number>()
   let timer: NodeJS.Timeout | null = null
   let pumping: Promise<void> | null = null
   let isHinted = false
@@ -76,30 +87,38 @@ export function createRunner(ground: Ground, parts: Parts): Runner {
       `WITH due AS MATERIALIZED (
          SELECT id FROM approval
          WHERE state = 'approved' AND is_detached AND use_by > clock_timestamp()
-           AND (lease_until IS NULL OR lease_until <= clock_timestamp())
+           AND (lease_until IS NULL OR lease_until <= clock_timestamp()) AND id <> ALL ($4)
          ORDER BY decided_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED)
        UPDATE approval SET lease_by = $1, lease_until = clock_timestamp() + $3 * interval '1 millisecond'
        WHERE id IN (SELECT id FROM due)
        RETURNING id`,
-      [parts.replicaId, most, timing.leaseMs],
+      [parts.replicaId, most, timing.leaseMs, leftToOthers()],
     )
     return rows.map((row) => row.id)
+  }
+
+  function leftToOthers(): readonly string[] {
+    for (const [id, until] of left) if (until <= parts.clock.monotonic()) left.delete(id)
+    return [...left.keys()]
   }
 
   async function carryOut(id: string): Promise<void> {
     const renewal = setInterval(() => {
       setLease(id, timing.leaseMs).catch((error: unknown) => log.debug({ err: error }, 'a lease was not renewed'))
     }, timing.leaseMs / 3).unref()
+    let retryMs = timing.retryMs
     try {
       await run(id)
     } catch (error) {
       log.error({ err: error, approval: id }, 'a detached call could not be carried out')
+      if (error instanceof GatewayError && error.code === 'config') {
+        left.set(id, parts.clock.monotonic() + LEAVE_MS)
+        retryMs = 0
+      }
     } finally {
       clearInterval(renewal)
     }
-    await setLease(id, timing.retryMs).catch((error: unknown) =>
-      log.debug({ err: error }, 'a lease was not given back'),
-    )
+    await setLease(id, retryMs).catch((error: unknown) => log.debug({ err: error }, 'a lease was not given back'))
   }
 
   async function run(id: string): Promise<void> {

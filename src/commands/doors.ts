@@ -8,6 +8,7 @@ import { createAssertionSigner } from '../credentials/assertion.ts'
 import type { Injector } from '../credentials/inject.ts'
 import type { Approval } from '../domain/approval.ts'
 import type { Arrival, Credential, Exchange, Stored } from '../domain/call.ts'
+import { GatewayError } from '../domain/error.ts'
 import type { Principal } from '../domain/principal.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Gate } from '../gate.ts'
@@ -116,7 +117,10 @@ export async function openDoors(config: Config, ground: Ground, parts: Parts): P
     close,
     async revive({ callId: id, requester: principal, upstream }, stored) {
       const protocol = config.upstreams.find(({ name }) => name === upstream)?.protocol
-      return running.get(protocol ?? '')?.revive(stored, { id, principal, upstream }) ?? null
+      const found = running.get(protocol ?? '')
+      // Another replica may know it: this one leaves it to them, instead of ending what people have approved.
+      if (!found) throw new GatewayError('config', `the upstream ${upstream} is not configured here`)
+      return found.revive(stored, { id, principal, upstream })
     },
     oldestCallId: () => underWay.keys().next().value ?? null,
   }
