@@ -142,6 +142,25 @@ describe('a header that may not pass', () => {
   })
 })
 
+describe('a header that the gateway puts its credential in', () => {
+  it('is never the agent’s, though its name is on the list', async () => {
+    const credential = { header: { name: 'X-Billing-Key', value: 'upstream-secret' } }
+    const options = { url: upstream.url, credential, headers: { allow: ['X-Billing-*'] } }
+    const gateway = await startGateway(allow, [options])
+    const before = upstream.seen.length
+    const client = connectRaw(gateway.port)
+    const lines = ['X-Billing-Key: evil', 'x-billing_key: evil', 'X-Billing-Mode: a']
+    client.send(get('/billing/a', lines).replaceAll('{token}', 'agents-own.token.value'))
+    const answer = await client.until((text) => text.includes('ok'))
+    const sent = upstream.seen.slice(before).join('')
+    expect(sent).toContain('x-billing-key: upstream-secret')
+    expect(sent).toContain('x-billing-mode: a')
+    expect(sent).not.toContain('evil')
+    expect(answer).toMatch(/countersign-dropped: x-billing-key, x-billing_key\r\n/i)
+    await gateway.close()
+  })
+})
+
 describe('a charset that only some find', () => {
   it.each(["charset*=utf-8''utf-7", 'charset*0=utf-7', 'charset*0*=utf-7'])(
     'is not understood: %s',

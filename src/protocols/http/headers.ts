@@ -136,11 +136,17 @@ export function isHeaderPattern(pattern: string): boolean {
 export interface HeaderRules {
   readonly names: ReadonlySet<string>
   readonly prefixes: readonly string[]
+  /** In lower case, the header that the gateway's own credential is sent in: an agent's would stand before it. */
+  credentialHeader(): string | undefined
 }
 
-export function headerRules(allow: readonly string[]): HeaderRules {
+export function headerRules(
+  allow: readonly string[],
+  credentialHeader: HeaderRules['credentialHeader'] = () => undefined,
+): HeaderRules {
   const patterns = allow.map((pattern) => pattern.toLowerCase())
   return {
+    credentialHeader,
     names: new Set(patterns.filter((pattern) => !pattern.endsWith('*'))),
     prefixes: patterns.filter((pattern) => pattern.endsWith('*')).map((pattern) => pattern.slice(0, -1)),
   }
@@ -179,6 +185,7 @@ export function sortHeaders(rawHeaders: readonly string[], rules: HeaderRules, i
   const dropped: string[] = []
   const own = new Map<string, string>()
   const nominated = nominatedBy(rawHeaders)
+  const credential = rules.credentialHeader()
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
     const name = (rawHeaders[index] ?? '').toLowerCase()
     const value = rawHeaders[index + 1] ?? ''
@@ -189,7 +196,7 @@ export function sortHeaders(rawHeaders: readonly string[], rules: HeaderRules, i
     const mayPass = ALLOWED.has(name) || (isUpgrade && ALLOWED_IN_UPGRADES.has(name)) || isAllowedBy(rules, name)
     // What is left of Prefer for the upstream is passed on.
     if (name === 'prefer' && !isVisibleAscii(value)) return refuse('malformed', 'Not executed. Prefer is not ASCII.')
-    if (mayPass && !nominated?.has(name) && !isNever(name)) {
+    if (mayPass && !nominated?.has(name) && !isNever(name) && !isSame(name, credential)) {
       if (!isVisibleAscii(value)) {
         return refuse('malformed', `Not executed. The header ${name} holds bytes outside ASCII.`)
       }
@@ -213,6 +220,10 @@ function isNever(name: string): boolean {
   // CGI, and all that came from it, reads an underscore and a hyphen as the same (RFC 3875, section 4.1.18).
   const hyphened = name.replaceAll('_', '-')
   return NEVER.has(hyphened) || NEVER_PREFIXES.some((prefix) => hyphened.startsWith(prefix))
+}
+
+function isSame(name: string, other: string | undefined): boolean {
+  return name === other || (other !== undefined && name.includes('_') && name.replaceAll('_', '-') === other)
 }
 
 /** What `Connection` names is for this connection alone (RFC 9110, section 7.6.1). */

@@ -65,7 +65,7 @@ async function start(parts: HttpParts) {
   for (const options of parts.upstreams) {
     const { service, own } = prepareService(options, parts)
     pools.push(...own)
-    const rules = headerRules(options.headers.allow)
+    const rules = headerRules(options.headers.allow, () => parts.injector.headersFor(options.name)[0])
     services.set(options.name, { service, rules })
     const door = createDoor({ service, rules, parts, room })
     await mount(parts.server, options, door)
