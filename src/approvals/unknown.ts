@@ -9,6 +9,9 @@ import { notify } from './store.ts'
 
 const BATCH = 200
 
+/** Call ids begin with the time of the process that made them, and the end of a process is told by the store's. */
+const MOST_SKEW_MS = 600_000
+
 /**
  * Closes approvals that were spent by a process that has ended since: with the outcome that the log has, or as
  * `unknown`. Their rows are locked meanwhile, so that only one replica says it. Returns whether there may be more.
@@ -90,7 +93,8 @@ export async function settleEnded(ground: Ground): Promise<boolean> {
         })),
       )
     }
-    return !isWhole
+    // Of this process or of another: where many die, one a round would never catch up.
+    return true
   })
 }
 
@@ -118,7 +122,7 @@ async function lockEnded(tx: Tx): Promise<Range | null> {
   const ended = rows[0]
   // Without a living process there is nobody to ask; the one that asks beats first.
   if (!ended || ended.living === null) return null
-  const end = firstCallId(ended.ended_at.getTime() + 1000)
+  const end = firstCallId(ended.ended_at.getTime() + MOST_SKEW_MS)
   const isLast = end <= ended.living
   if (!isLast && ended.living <= ended.low_water) return null
   return { id: ended.id, from: ended.low_water, to: isLast ? end : ended.living, isLast }

@@ -140,6 +140,18 @@ describe('the sweeper', () => {
     expect(rows).toEqual([{ count: calls.length, calls: calls.length }])
   })
 
+  it('settles many dead processes in one round', async () => {
+    const calls = await Promise.all(
+      Array.from({ length: 5 }, async (_, index) => {
+        const startedAt = Date.now() - HOUR_MS + index * 600_000
+        await addReplica(`dead-${index}`, { agoMs: HOUR_MS - index * 600_000, lowWater: firstCallId(startedAt) })
+        return intend('allow', newCallId(startedAt + 100))
+      }),
+    )
+    await open('one').sweep()
+    for (const call of calls) expect(await outcomesOf(call)).toEqual(['unknown'])
+  })
+
   it('leaves alone what a living process may still have under way', async () => {
     const longAgo = Date.now() - HOUR_MS
     const running = await intend('allow', newCallId(longAgo + 5))
