@@ -1,6 +1,6 @@
 // Kills gateways, hundreds of times, and compares what reached the upstream with the audit log.
 //
-//   node scripts/crash.ts [--kills 200] [--calls 3]
+//   node scripts/crash.ts [--kills 200] [--calls 3] [moment…]
 //
 // Ctrl-C ends the killing early, and counts what there is. Ends with 0 if they agree. docs/crash-tests.md says what it does and what came of it.
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -23,11 +23,13 @@ const UNSETTLED = `SELECT (SELECT count(*) FROM countersign.approval WHERE state
   + (SELECT count(DISTINCT i.call_id) FROM countersign.audit_entry i WHERE i.kind = 'intent' AND NOT EXISTS
       (SELECT FROM countersign.audit_entry o WHERE o.kind = 'outcome' AND o.call_id = i.call_id)) AS count`
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: { kills: { type: 'string', default: '200' }, calls: { type: 'string', default: '3' } },
 })
 const kills = Number(values.kills)
 const calls = Number(values.calls)
+const moments = positionals.length === 0 ? MOMENTS : MOMENTS.filter((moment) => positionals.includes(moment))
 
 const directory = await mkdtemp(join(tmpdir(), 'countersign-crash-'))
 const log = createLogger({ level: 'warn' })
@@ -49,11 +51,11 @@ async function crash(world: World): Promise<boolean> {
   const wrong: string[] = []
   let done = 0
   let isEnough = false
-  process.once('SIGINT', () => {
+  process.on('SIGINT', () => {
     isEnough = true
   })
   for (let kill = 0; kill < kills && !isEnough; kill++) {
-    for (const moment of MOMENTS) {
+    for (const moment of moments) {
       done++
       try {
         fates.push(...(await rounds.run(moment, { way: kill, calls })))
@@ -75,7 +77,7 @@ async function crash(world: World): Promise<boolean> {
 
   for (const line of tableOf(fates, account)) console.log(line)
   console.log(
-    `\n${done} kills, ${done / MOMENTS.length} at each moment, ${fates.length} held calls, ${account.forwarded} requests upstream`,
+    `\n${done} kills, ${done / moments.length} at each moment, ${fates.length} held calls, ${account.forwarded} requests upstream`,
   )
   console.log(`audit verify: ${verified.out.trim()}`)
   const minutes = Math.round((performance.now() - startedAt) / 60_000)

@@ -41,14 +41,7 @@ export async function compareRecords(
   received: readonly Received[],
   { isSettled = false } = {},
 ): Promise<Account> {
-  const { rows: entries } = await admin.query<EntryRow>(
-    `SELECT seq::int, at, kind, call_id, approval_id, effect, outcome,
-       convert_from(body, 'UTF8')::json -> 'detail' ->> 'state' AS state
-     FROM countersign.audit_log ORDER BY seq`,
-  )
-  const { rows: all } = await admin.query<ApprovalRow>(
-    'SELECT id, state, outcome, spent_call FROM countersign.approval',
-  )
+  const { entries, all } = await readStore(admin)
   const approvals = new Map(all.map((row) => [row.id, row]))
   const said: string[] = []
   const ofKind = (kind: string) => entries.filter((entry) => entry.kind === kind)
@@ -117,4 +110,24 @@ export async function compareRecords(
     if (!ended.has(call)) said.push(`call ${call} has an intent and no outcome`)
   }
   return { contradictions: said, outcomes, approvals, forwarded: received.length }
+}
+
+/** The log and the approvals of one moment: approvals may expire while they are read. */
+async function readStore(admin: pg.Pool): Promise<{ entries: readonly EntryRow[]; all: readonly ApprovalRow[] }> {
+  const client = await admin.connect()
+  try {
+    await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
+    const { rows: entries } = await client.query<EntryRow>(
+      `SELECT seq::int, at, kind, call_id, approval_id, effect, outcome,
+         convert_from(body, 'UTF8')::json -> 'detail' ->> 'state' AS state
+       FROM countersign.audit_log ORDER BY seq`,
+    )
+    const { rows: all } = await client.query<ApprovalRow>(
+      'SELECT id, state, outcome, spent_call FROM countersign.approval',
+    )
+    await client.query('COMMIT')
+    return { entries, all }
+  } finally {
+    client.release()
+  }
 }
