@@ -126,5 +126,6 @@ describe('a store of its own', () => {
     } finally {
       await store.close()
     }
-  })
+    // Eight processes one after the other, each of which loads everything.
+  }, 120_000)
 })
