@@ -128,10 +128,14 @@ export async function readLeaves(
   return Array.from({ length: leaves.length / 32 }, (_, index) => leaves.subarray(index * 32, (index + 1) * 32))
 }
 
-/** The parties named most recently: those whose commitments a new process goes on to use. */
+/**
+ * The parties named most recently: those whose commitments a new process goes on to use. One that is longer than a gateway
+ * would write is somebody else's, and a few thousand of them would not fit into memory.
+ */
 export async function readParties(tx: Tx, limit: number): Promise<PersonalValue[]> {
   const { rows } = await tx.query<{ field: string; value: string; salt: Buffer }>(
-    `SELECT field, value, salt FROM countersign.audit_personal WHERE field = 'party' ORDER BY at DESC LIMIT $1`,
+    `SELECT field, value, salt FROM countersign.audit_personal WHERE field = 'party' AND octet_length(value) <= 1024
+     ORDER BY at DESC LIMIT $1`,
     [limit],
   )
   return rows.reverse()
