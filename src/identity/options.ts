@@ -121,7 +121,11 @@ export const agentIssuerOptions = z.strictObject({
     .union([
       z.strictObject({ claim: claimPath.describe('The claim: "issuer|subject", or an object with `iss` and `sub`') }),
       z.strictObject({
-        map: z.record(text, party).describe('From the agent’s subject to its owner, "issuer|subject"'),
+        map: z
+          .record(text, party)
+          .describe(
+            'From the agent’s subject (an actor of another issuer: "issuer|subject") to its owner, "issuer|subject"',
+          ),
       }),
       z.literal('none'),
     ])

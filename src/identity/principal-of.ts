@@ -105,12 +105,19 @@ function ownerOf(
   const { caller, options, known } = how
   if (options.owner === 'none') return null
   const owner =
-    'map' in options.owner ? mappedOwner(options.owner.map, caller) : readParty(claimAt(claims, options.owner.claim))
+    'map' in options.owner
+      ? mappedOwner(options.owner.map, { caller, issuer: options.issuer })
+      : readParty(claimAt(claims, options.owner.claim))
   return owner && known.has(owner.issuer) ? owner : 'bad_owner'
 }
 
-function mappedOwner(map: Readonly<Record<string, string>>, caller: Party): Party | null {
-  return Object.hasOwn(map, caller.subject) ? parseParty(map[caller.subject] ?? '') : null
+/** The map names agents of its own issuer; an actor of another one may have the same subject, and another owner. */
+function mappedOwner(
+  map: Readonly<Record<string, string>>,
+  { caller, issuer }: { caller: Party; issuer: string },
+): Party | null {
+  const name = caller.issuer === issuer ? caller.subject : formatParty(caller)
+  return Object.hasOwn(map, name) ? parseParty(map[name] ?? '') : null
 }
 
 /** "issuer|subject", or `{iss, sub}`; never an e-mail address, which another person may have tomorrow. */
