@@ -77,6 +77,15 @@ describe('what looks like something else', () => {
   })
 })
 
+describe('a header that chooses what a call does', () => {
+  it('is on the card, unless it says what every client says', () => {
+    const lines = (accept: string) => present({ headers: ['accept', accept] }).text
+    expect(lines('application/vnd.billing.v0+json')).toBe('header accept: application/vnd.billing.v0+json')
+    expect(lines('application/json;dry_run=false')).toContain('dry_run')
+    for (const usual of ['*/*', 'application/json', 'application/json, text/plain, */*']) expect(lines(usual)).toBe('')
+  })
+})
+
 describe('a body that is made to be hard to show', () => {
   const MIB = 1024 * 1024
   const cases: readonly (readonly [string, string])[] = [

@@ -137,7 +137,10 @@ function prepareService(options: HttpOptions, parts: HttpParts): { service: Serv
 
 /** Those that only a configuration lets through, and those that change what a request does. */
 function headersWorthShowing(model: RequestModel, usual: HeaderRules): ReadonlySet<string> {
-  const shown = new Set(['content-encoding', 'content-range', 'range', 'if-match', 'if-none-match', 'prefer'])
+  const shown = new Set([
+    ...['content-disposition', 'content-encoding', 'content-range', 'range', 'prefer'],
+    ...['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since', 'if-range'],
+  ])
   const names = model.headers.filter((_name, index) => index % 2 === 0)
   const passedByDefault = sortHeaders(
     names.flatMap((name) => [name, '']),

@@ -37,7 +37,7 @@ export function presentRequest(model: RequestModel, body: Buffer, shownHeaders: 
   for (let index = 0; index + 1 < model.headers.length; index += 2) {
     const name = model.headers[index] ?? ''
     const value = model.headers[index + 1] ?? ''
-    if (!shownHeaders.has(name) && !(name === 'content-type' && hasMeaningfulParameter(value))) continue
+    if (!shownHeaders.has(name) && !isTelling(name, value)) continue
     lines.push(`header ${name}: ${redactField(`/headers/${pointer(name)}`, name, value, sheet)}`)
   }
   const type = parseMediaType(model.contentType ?? undefined)
@@ -58,9 +58,13 @@ export function presentRequest(model: RequestModel, body: Buffer, shownHeaders: 
   }
 }
 
-/** Whether a Content-Type says more than the media type, which is shown beside the payload. */
-function hasMeaningfulParameter(contentType: string): boolean {
-  return contentType.includes(';') && !/^[^;]*;[ \t]*charset="?utf-?8"?[ \t]*$/i.test(contentType)
+/**
+ * Whether a header that mostly says nothing says something: a Content-Type more than the media type, which is shown beside
+ * the payload, an Accept more than that anything or JSON will do. Both choose versions and behaviours of some APIs.
+ */
+function isTelling(name: string, value: string): boolean {
+  if (name === 'content-type') return value.includes(';') && !/^[^;]*;[ \t]*charset="?utf-?8"?[ \t]*$/i.test(value)
+  return name === 'accept' && !/^(?:(?:\*\/\*|application\/json|text\/plain)(?:, ?|$))+$/i.test(value)
 }
 
 /** Null for bytes that are not text. */
