@@ -309,7 +309,7 @@ describe('presentRequest', () => {
   })
 
   it('shows the query and the headers that change what a call does', () => {
-    const model = { query: 'to=b%20c&api_key=x', headers: ['x-mode', 'fast', 'accept', 'a'] }
+    const model = { query: 'to=b%20c&api_key=x', headers: ['x-mode', 'fast', 'accept', '*/*', 'user-agent', 'a'] }
     const payload = present('', model, ['x-mode'])
     expect(payload.text).toBe('query "to": "b c"\nquery "api_key": "[redacted]"\nheader x-mode: fast')
     expect(payload.redacted).toEqual(['/query/api_key'])
