@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Queue } from '../../src/approvals/queue.ts'
 import type { Approval } from '../../src/domain/approval.ts'
 import type { Principal } from '../../src/domain/principal.ts'
@@ -8,11 +8,11 @@ import { hold, openWorld, type World } from '../approvals/world.ts'
 describe('a superuser of the store, who has none of the keys', () => {
   let world: World
   let queue: Queue
-  beforeAll(async () => {
+  beforeEach(async () => {
     world = await openWorld()
     queue = world.openReplica().queue
   })
-  afterAll(() => world.close())
+  afterEach(() => world.close())
 
   async function approved(principal: Principal) {
     const call = makeCall({ principal })
