@@ -52,6 +52,9 @@ export interface Queue extends Desk {
   /** After a failover or a restore: ends all that was opened before. Returns how many. */
   withdrawAll(how: { reason: WithdrawalReason; openedBefore: Date }): Promise<number>
 
+  /** Told that these approvals are over, whatever the store may say of them later. */
+  noteEnded(approvalIds: readonly string[]): void
+
   /** Begins to deliver, to run detached calls, to sweep, and to hear of other replicas. Throws `GatewayError`. */
   start(parts: Starting): Promise<void>
   /** Ends all of it; what is under way gets `waitMs` milliseconds. */
@@ -128,6 +131,7 @@ export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
     list: (person, filter) => listApprovals(ground, { person, filter }),
     findFor: (person, id) => findFor(ground, id, person),
     find: (id) => show(ground, id),
+    noteEnded: (ids) => ended.note(ids),
     withdrawAll: (how) => withdrawAll(ground, how),
     ownCall: (principal, id, patience) =>
       findOwnCall({ ground, waiter }, { principal, id }, patience && { ...patience, draining }),

@@ -1,6 +1,6 @@
 import type { Tx } from '../platform/database.ts'
 import { entryHash, leafHash } from './chain.ts'
-import { type Head, readLeaves } from './store.ts'
+import { type Head, readStretch } from './store.ts'
 
 /** Entries whose leaves are asked for at once: to follow them takes some milliseconds, in which nothing else is done. */
 const PAGE = 1_000
@@ -26,7 +26,8 @@ export interface Follower {
   reaches(tx: Tx, head: Head): Promise<boolean>
 }
 
-export function createFollower(): Follower {
+/** @param noteEnded told of approvals that anybody's entries say are over */
+export function createFollower(noteEnded: (approvalIds: readonly string[]) => void): Follower {
   const ring = Buffer.alloc(REMEMBERED * LEAF_BYTES)
   // Leaves as texts of their bytes: to keep the bodies for a second would cost more than to hash them now.
   const own = new Map<number, string>()
@@ -93,9 +94,10 @@ export function createFollower(): Follower {
     async reaches(tx, head) {
       while (at !== null && at.seq < head.seq && !isContradicted) {
         const count = Math.min(PAGE, head.seq - at.seq)
-        const leaves = await readLeaves(tx, { after: at.seq, count })
+        const { leaves, ended } = await readStretch(tx, { after: at.seq, count })
         if (leaves.length !== count) return false
         pass(leaves)
+        if (ended.length > 0) noteEnded(ended)
       }
       return !isContradicted && (at === null || at.seq > head.seq || at.hash.equals(head.hash))
     },

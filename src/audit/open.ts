@@ -29,9 +29,10 @@ export interface OpenAudit {
   readonly guard: StoreGuard
   /**
    * Begins to compare the store with what was seen of it. `withdrawOlder` ends every open approval from before that
-   * moment (milliseconds since the epoch), with reason `store_failover`.
+   * moment (milliseconds since the epoch), with reason `store_failover`. `noteEnded` is told of approvals that anybody's
+   * entries say are over, within a second or so.
    */
-  follow(withdrawOlder: (thanMs: number) => Promise<void>): void
+  follow(withdrawOlder: (thanMs: number) => Promise<void>, noteEnded?: (approvalIds: readonly string[]) => void): void
   close(): Promise<void>
 }
 
@@ -46,11 +47,11 @@ export async function openAudit(options: Options): Promise<OpenAudit> {
   return {
     audit,
     guard,
-    follow(withdrawOlder) {
+    follow(withdrawOlder, noteEnded) {
       guard.follow(async (found) => {
         await withdrawOlder(found.olderThanMs)
         await audit.append({ kind: 'store_failover', detail: describe(found) })
-      })
+      }, noteEnded)
     },
     async close() {
       await audit.close()

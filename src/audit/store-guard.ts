@@ -27,8 +27,11 @@ export interface StoreGuard {
    * `GatewayError('store')` if the store is in doubt, or does not hold those entries as they were chained.
    */
   persist(seq?: number): Promise<void>
-  /** Begins to follow the store. `onFailover` must withdraw older approvals and record it; it is called again if it throws. */
-  follow(onFailover: (found: Failover) => Promise<void>): void
+  /**
+   * Begins to follow the store. `onFailover` must withdraw older approvals and record it; it is called again if it throws.
+   * `onEnded` is told of approvals that anybody's entries say are over.
+   */
+  follow(onFailover: (found: Failover) => Promise<void>, onEnded?: (approvalIds: readonly string[]) => void): void
   close(): Promise<void>
 }
 
@@ -70,11 +73,12 @@ const ANEW = -2
 /** Reads the head file and compares it with the store. Throws `GatewayError('store')` if the store does not answer. */
 export async function openStoreGuard(options: Options): Promise<StoreGuard> {
   const { database, path, keys, clock, log, pollMs = 1_000 } = options
-  const follower = createFollower()
+  const follower = createFollower((ids) => hearEnded(ids))
   const offered = new Map<number, { readonly firstSeq: number; readonly bodies: readonly string[] }>()
   let isClosed = false
   let wake = () => {}
   let isFollowing = false
+  let hearEnded: (approvalIds: readonly string[]) => void = () => undefined
   let head: SeenHead | null = null
   let savedSeq = -1
   let doubt: Doubt | null = null
@@ -225,8 +229,9 @@ export async function openStoreGuard(options: Options): Promise<StoreGuard> {
       if (doubt !== null) throw new GatewayError('store', DOUBTS[doubt])
       await save()
     },
-    follow(onFailover) {
+    follow(onFailover, onEnded) {
       handle = onFailover
+      if (onEnded) hearEnded = onEnded
       following = run()
     },
     async close() {

@@ -114,18 +114,31 @@ export async function readState(tx: Tx, knownSeq: number): Promise<StoreState> {
   return { systemIdentifier, knownHash, timeline, seq, hash, erasures }
 }
 
-/** The leaves (RFC 6962, section 2.1) of so many entries after one, in order; fewer if the store has no more. */
-export async function readLeaves(
+/** A part of the chain, as the store has it. */
+export interface Stretch {
+  /** The leaves (RFC 6962, section 2.1), in order; fewer than asked for if the store has no more. */
+  readonly leaves: readonly Buffer[]
+  /** The approvals that came to their end in it. */
+  readonly ended: readonly string[]
+}
+
+/** The stretch of so many entries after one. */
+export async function readStretch(
   tx: Tx,
   { after, count }: { readonly after: number; readonly count: number },
-): Promise<readonly Buffer[]> {
-  const { rows } = await tx.query<{ leaves: Buffer | null }>(
-    `SELECT string_agg(sha256('\\x00'::bytea || e.body), ''::bytea ORDER BY e.seq) AS leaves
+): Promise<Stretch> {
+  const { rows } = await tx.query<{ leaves: Buffer | null; ended: readonly string[] | null }>(
+    `SELECT string_agg(sha256('\\x00'::bytea || e.body), ''::bytea ORDER BY e.seq) AS leaves,
+       array_agg(e.approval_id) FILTER (WHERE e.kind = 'spent' OR
+         (e.kind = 'decided' AND position('"state":"approved"'::bytea IN e.body) = 0)) AS ended
      FROM countersign.audit_entry e WHERE e.seq > $1::bigint AND e.seq <= $1::bigint + $2::bigint`,
     [after, count],
   )
   const leaves = rows[0]?.leaves ?? Buffer.alloc(0)
-  return Array.from({ length: leaves.length / 32 }, (_, index) => leaves.subarray(index * 32, (index + 1) * 32))
+  return {
+    leaves: Array.from({ length: leaves.length / 32 }, (_, index) => leaves.subarray(index * 32, (index + 1) * 32)),
+    ended: (rows[0]?.ended ?? []).filter((id) => id !== null),
+  }
 }
 
 /**

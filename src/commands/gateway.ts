@@ -82,7 +82,7 @@ export async function startGateway(
   )
   follow(async (thanMs) => {
     await queue.withdrawAll({ reason: 'store_failover', openedBefore: new Date(thanMs) })
-  })
+  }, queue.noteEnded)
 
   const rate = createRateLimiter({ rate: config.rate.per_principal, clock })
   function admit(principal: Principal): Refusal | null {

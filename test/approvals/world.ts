@@ -127,6 +127,8 @@ export async function openWorld() {
     keys,
     store,
     audit: auditing.audit,
+    guard: auditing.guard,
+    hearEnded: (note: (approvalIds: readonly string[]) => void) => auditing.follow(async () => {}, note),
     openReplica,
     entriesOf,
     asSuperuser,
