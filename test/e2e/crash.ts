@@ -109,8 +109,8 @@ export interface Rounds {
 
 const MOST_WAIT_MS = 5_000
 const RACE_MS = 40
-/** From the approval to the outcome it takes some tens of milliseconds, on a busy machine some hundreds. */
-const ANYWHERE_MS = 250
+/** From the approval to the outcome it takes some tens of milliseconds, more on a busy machine. */
+const ANYWHERE_MS = 120
 
 /** Kills gateways that share a store with `survivor`, which people vote through and where retries go. */
 export function createRounds(world: World, survivor: Replica): Rounds {

@@ -199,6 +199,8 @@ function relay(
     [client, store],
     [store, client],
   ] as const) {
+    // Else every statement would wait for an acknowledgement of the one before.
+    one.setNoDelay(true)
     one.on('error', () => undefined)
     one.on('close', () => {
       other.destroy()
