@@ -37,10 +37,10 @@ export interface Limit {
 export interface Verdict {
   readonly effect: Effect
   /**
-   * Why: a rule says so; no rule matched; a rule's condition threw, so that it counts as a deny; or someone on the
-   * requesting side is suspended.
+   * Why: a rule says so; no rule matched; a rule's condition threw, so that it counts as a deny; what a rule reads of
+   * the call cannot be read; or someone on the requesting side is suspended.
    */
-  readonly basis: 'rule' | 'no_rule' | 'condition_failed' | 'suspended'
+  readonly basis: 'rule' | 'no_rule' | 'condition_failed' | 'unreadable' | 'suspended'
   /** Every rule that gave the effect; empty when nothing matched, which is a deny. */
   readonly rules: readonly RuleRef[]
   /** What the deciding rule tells the agent. */
@@ -59,4 +59,5 @@ export interface Verdict {
 export interface Unsure {
   readonly effect: 'unsure'
   readonly needs: Needs
+  readonly policyVersion: number
 }

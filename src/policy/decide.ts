@@ -39,7 +39,7 @@ export function decide(set: PolicySet, input: DecideInput): Verdict | Unsure {
     for (const need of finding.needs) needs.add(need)
     findings.push(finding)
   }
-  if (needs.size > 0) return { effect: 'unsure', needs }
+  if (needs.size > 0) return { effect: 'unsure', needs, policyVersion: set.version }
 
   const holding = findings.findIndex(({ holds }) => holds.length > 0)
   const holds = unique(findings.flatMap((finding) => finding.holds))
@@ -69,7 +69,8 @@ export function decide(set: PolicySet, input: DecideInput): Verdict | Unsure {
   }
 }
 
-const NOTHING = {
+/** What a verdict says where no rule gave it. */
+export const NOTHING = {
   rules: [],
   message: null,
   requirements: [],

@@ -120,6 +120,7 @@ const BASES: Readonly<Record<Verdict['basis'], string>> = {
   rule: 'by rule',
   no_rule: 'no rule allows it',
   condition_failed: 'a condition could not be evaluated',
+  unreadable: 'what a rule reads of it cannot be read',
   suspended: 'the agent, or someone it acts for, is suspended',
 }
 

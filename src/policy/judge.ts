@@ -2,8 +2,9 @@ import { type Actions, type Needs, NOTHING_NEEDED } from '../domain/action.ts'
 import type { Exchange } from '../domain/call.ts'
 import type { Judged } from '../domain/judged.ts'
 import type { Principal } from '../domain/principal.ts'
-import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts'
+import { type Code, isRefusal, type Refusal, refuse } from '../domain/refusal.ts'
 import { formatRule, type Unsure, type Verdict } from '../domain/verdict.ts'
+import { NOTHING } from './decide.ts'
 
 interface Parts {
   /** The decision by the active policy, or why there is none to decide by. */
@@ -21,15 +22,17 @@ export function createJudge({ decide, isSuspended, applyLimits }: Parts): (call:
   return async function judge(call) {
     let have: Needs = NOTHING_NEEDED
     let actions: Actions | null = null
+    let policyVersion = 0
     for (;;) {
       const described = await call.describe(have)
-      if (isRefusal(described)) return { effect: 'deny', verdict: null, actions, refusal: described }
+      if (isRefusal(described)) return failToRead(call, described, { actions, policyVersion })
       actions = described
 
       const decided = decide(call, { actions, have, isSuspended: isSuspended(call.principal) })
       if (isRefusal(decided)) return { effect: 'deny', verdict: null, actions, refusal: decided }
       if (decided.effect === 'unsure') {
         have = have.union(decided.needs)
+        policyVersion = decided.policyVersion
         continue
       }
       const verdict = decided.effect === 'allow' ? await applyLimits(call, decided) : decided
@@ -37,6 +40,20 @@ export function createJudge({ decide, isSuspended, applyLimits }: Parts): (call:
       return carryOut(call, verdict, actions)
     }
   }
+}
+
+const UNREADABLE: ReadonlySet<Code> = new Set(['too_large', 'unreadable'])
+
+/** A call that rules cannot read need not be a bad one: where the gateway only watches, it passes. */
+function failToRead(
+  call: Exchange,
+  refusal: Refusal,
+  { actions, policyVersion }: { actions: Actions | null; policyVersion: number },
+): Judged {
+  const isWatched = call.upstream.mode === 'observe' && UNREADABLE.has(refusal.code)
+  if (!isWatched || actions === null) return { effect: 'deny', verdict: null, actions, refusal }
+  const verdict: Verdict = { ...NOTHING, effect: 'deny', basis: 'unreadable', policyVersion }
+  return { effect: 'allow', verdict, actions, refusal: null }
 }
 
 function carryOut(call: Exchange, verdict: Verdict, actions: Actions): Judged {
@@ -57,6 +74,7 @@ function explainDenial(verdict: Verdict, actions: Actions): Refusal {
     case 'no_rule':
       return refuse('denied', `Not executed. No rule allows ${verb} ${resource}, and what no rule allows is denied.`)
     case 'condition_failed':
+    case 'unreadable':
     case 'rule': {
       const why = verdict.message ?? defaultMessage(verdict)
       const name = rule ? ` (rule ${formatRule(rule)})` : ''

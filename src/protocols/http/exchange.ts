@@ -11,7 +11,7 @@ import { isRefusal, type Refusal, refuse } from '../../domain/refusal.ts'
 import { forward, type Timeouts } from '../../transports/http/forward.ts'
 import type { Rewrite } from '../../transports/http/response-headers.ts'
 import type { KeptResponse } from '../../transports/http/sink.ts'
-import { sha256Hex, type Upload } from '../../transports/http/upload.ts'
+import { type BodyFault, sha256Hex, type Upload } from '../../transports/http/upload.ts'
 import { kindOf, parseBody, parseMediaType, unreadableType } from './body.ts'
 import { describeRequest } from './describe.ts'
 import { type Binding, digestOf, matchKeyOf } from './digest.ts'
@@ -78,6 +78,8 @@ export function createExchange(parts: ExchangeParts): Exchange {
   let { model } = parts
   let body: Buffer | null = parts.body ?? (model.contentLength === 0 ? NO_BODY : null)
   let parsed: { readonly value?: Json } | null = null
+  // Why no more of the body can be had, once a part of it was read and dropped.
+  let broken: Refusal | null = null
   // Made for every call, though most are over before anyone asks: a getter in its place would give each exchange a
   // hidden class of its own, and V8 keeps those, with all that hangs on them, until a full collection.
   const gone = new AbortController()
@@ -85,9 +87,20 @@ export function createExchange(parts: ExchangeParts): Exchange {
 
   async function readWhole(): Promise<Buffer | Refusal> {
     if (body !== null) return body
+    if (broken !== null) return broken
     if (model.contentLength !== null && model.contentLength > service.maxBodyBytes) return tooLarge()
     const read = await line.read(service.maxBodyBytes, parts.takeRoom)
-    switch (read) {
+    if (typeof read === 'string') {
+      broken = explainFault(read)
+      return broken
+    }
+    body = read
+    model = { ...model, contentLength: read.length }
+    return read
+  }
+
+  function explainFault(fault: BodyFault | 'malformed'): Refusal {
+    switch (fault) {
       case 'too_large':
         return tooLarge()
       case 'gone':
@@ -98,10 +111,6 @@ export function createExchange(parts: ExchangeParts): Exchange {
         return NO_ROOM
       case 'malformed':
         return refuse('malformed', 'Not executed. The body is not in chunks that every server reads alike.')
-      default:
-        body = read
-        model = { ...model, contentLength: read.length }
-        return read
     }
   }
 
@@ -130,6 +139,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
   async function outgoingBody(): Promise<Buffer | Upload | null | Refusal> {
     const type = kindOf(parseMediaType(model.contentType ?? undefined))
     const length = model.contentLength
+    if (broken !== null) return broken
     if (body === null && type === 'form') {
       // Frameworks read a method out of forms: a form is never sent unread.
       const read = await readParsed()
