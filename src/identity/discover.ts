@@ -1,4 +1,4 @@
-import { allowInsecureRequests, customFetch, discovery } from 'openid-client'
+import { allowInsecureRequests, ClientError, customFetch, discovery } from 'openid-client'
 import { GatewayError } from '../domain/error.ts'
 import { findPairwiseFault } from './check-issuers.ts'
 import type { Fetcher } from './fetch-json.ts'
@@ -40,6 +40,13 @@ async function readMetadata(server: URL, fetcher: Fetcher, signal: AbortSignal) 
     })
     return configuration.serverMetadata()
   } catch (error) {
-    throw new GatewayError('upstream', `the issuer ${server.href} could not be discovered`, { cause: error })
+    throw toFault(error, `the issuer ${server.href} could not be discovered`)
   }
+}
+
+/** The library's errors have a code where they say what is wrong with the answer; others wrap what the fetch threw. */
+function toFault(error: unknown, tried: string): GatewayError {
+  if (!(error instanceof ClientError)) return new GatewayError('upstream', tried, { cause: error })
+  if (error.code !== undefined) return new GatewayError('upstream', `${tried}: ${error.message}`)
+  return new GatewayError('upstream', tried, { cause: error.cause ?? error })
 }

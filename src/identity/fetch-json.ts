@@ -6,7 +6,7 @@ const MAX_BYTES = 512 * 1024
 
 /** A fetch of small documents from one issuer: bounded in time and size, and never redirected. */
 export interface Fetcher {
-  /** The whole response, already read. Throws `GatewayError('upstream')`. */
+  /** A response of 200, already read whole. Throws `GatewayError('upstream')`, also for any other answer. */
   fetch(url: string, options: { headers: Record<string, string>; signal?: AbortSignal | undefined }): Promise<Response>
   /** The JSON that is there, whatever type it is said to have. Throws `GatewayError('upstream')`. */
   fetchJson(url: string, signal: AbortSignal): Promise<unknown>
@@ -31,6 +31,8 @@ export function createFetcher(options: { ca?: string | undefined; timeoutMs?: nu
         signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
       })
       const body = await readBounded(response.body)
+      if (response.status !== 200)
+        throw new GatewayError('upstream', `the issuer answered ${response.status} at ${url}`)
       const type = response.headers.get('content-type')
       return new Response(body.length === 0 ? null : body, {
         status: response.status,
@@ -38,7 +40,7 @@ export function createFetcher(options: { ca?: string | undefined; timeoutMs?: nu
       })
     } catch (error) {
       if (error instanceof GatewayError) throw error
-      throw new GatewayError('upstream', `the issuer did not answer in order at ${url}`, { cause: error })
+      throw toFault(error, `the issuer did not answer in order at ${url}`)
     }
   }
 
@@ -49,16 +51,22 @@ export function createFetcher(options: { ca?: string | undefined; timeoutMs?: nu
         headers: { accept: 'application/jwk-set+json, application/json' },
         signal,
       })
-      if (response.status !== 200)
-        throw new GatewayError('upstream', `the issuer answered ${response.status} at ${url}`)
       try {
         return await response.json()
-      } catch (error) {
-        throw new GatewayError('upstream', `the issuer did not answer with JSON at ${url}`, { cause: error })
+      } catch {
+        // Without the cause, which only quotes what was there instead.
+        throw new GatewayError('upstream', `the issuer did not answer with JSON at ${url}`)
       }
     },
     close: () => dispatcher.destroy(),
   }
+}
+
+/** What `fetch` refuses by itself, a blocked port for one, has a cause without a code, whose message says it all. */
+function toFault(error: unknown, tried: string): GatewayError {
+  const cause = error instanceof TypeError ? error.cause : undefined
+  if (cause instanceof Error && !('code' in cause)) return new GatewayError('upstream', `${tried}: ${cause.message}`)
+  return new GatewayError('upstream', tried, { cause: error })
 }
 
 async function readBounded(body: AsyncIterable<Uint8Array> | null): Promise<Buffer<ArrayBuffer>> {

@@ -1,22 +1,9 @@
 import pino from 'pino'
+import { describeError, messageOf } from './describe-error.ts'
 import { mayHoldSecret, redact, redactText } from './redact.ts'
 
 export type Logger = pino.Logger
 
-/** Of an error's own properties these are written; any other may quote a statement, its parameters, or a header. */
-const ERROR_FIELDS = [
-  'code',
-  'errno',
-  'syscall',
-  'address',
-  'port',
-  'status',
-  'severity',
-  'table',
-  'constraint',
-] as const
-
-const MAX_CAUSES = 5
 const MAX_DEPTH = 6
 
 /**
@@ -92,29 +79,4 @@ function toPlain(value: unknown, depth = 0): unknown {
 function toError(fields: unknown): Error | null {
   const error: unknown = typeof fields === 'object' && fields !== null && 'err' in fields ? fields.err : null
   return error instanceof Error ? error : null
-}
-
-function describeError(error: unknown, depth = 0): unknown {
-  if (!(error instanceof Error)) return error
-  const described: Record<string, unknown> = { type: error.name, message: messageOf(error) }
-  for (const field of ERROR_FIELDS) {
-    const value: unknown = Reflect.get(error, field)
-    if (typeof value === 'string' || typeof value === 'number') described[field] = value
-  }
-  // Without its first lines, which repeat the message.
-  described['stack'] = error.stack
-    ?.split('\n')
-    .filter((line) => line.startsWith('    at '))
-    .join('\n')
-  if (error.cause !== undefined && depth < MAX_CAUSES) described['cause'] = describeError(error.cause, depth + 1)
-  if (error instanceof AggregateError) {
-    described['errors'] = error.errors.slice(0, MAX_CAUSES).map((inner) => describeError(inner, depth + 1))
-  }
-  return described
-}
-
-/** Class 22 of SQLSTATE, data exceptions, quotes the parameter that was wrong. */
-function messageOf(error: Error): string {
-  const isQuoting = 'severity' in error && 'code' in error && String(error.code).startsWith('22')
-  return isQuoting ? 'a parameter was refused; its value is not logged' : error.message
 }

@@ -1,4 +1,5 @@
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { createLogger } from '../../src/platform/logger.ts'
 import { makeKey, sign, startIssuer, type TestIssuer, type TestKey } from './issuer.ts'
 import { bearer, makeAgents, makeClock } from './parts.ts'
 
@@ -83,6 +84,45 @@ describe('an issuer that is down', () => {
     expect(flood.every((refusal) => 'refused' in refusal)).toBe(true)
     expect(troubled.hits).toEqual({ discovery: 1, keys: 1 })
     await agents.close()
+  })
+})
+
+describe('the log of an issuer that is down', () => {
+  it.each([
+    ['hang', /timeout/],
+    ['error', /answered 500/],
+    ['huge', /more than \d+ bytes/],
+    ['redirect', /answered 302/],
+    ['garbage', /JSON|parsing error/],
+    ['gone', /ECONNREFUSED/],
+  ] as const)('by %s says in one short line what was tried and why it failed', async (mode, why) => {
+    for (const change of [{}, { jwks_uri: `${troubled.url}/keys` }]) {
+      const lines: string[] = []
+      const log = createLogger({ level: 'warn', destination: { write: (line: string) => void lines.push(line) } })
+      if (mode === 'gone') await troubled.close()
+      else troubled.mode = mode
+      const agents = makeAgents({ issuers: [options(troubled, change)], timing: { ...timing, retryMs: 60_000 }, log })
+      await agents.probe()
+      await agents.close()
+      expect(lines).toHaveLength(1)
+      const [line = ''] = lines
+      expect(line).toContain(troubled.url)
+      expect(line).toMatch(why)
+      expect(line).not.toContain('stack')
+      expect(line.length).toBeLessThan(800)
+    }
+  })
+})
+
+describe('the log of an issuer on a port that no browser talks to', () => {
+  it('is as short', async () => {
+    const lines: string[] = []
+    const log = createLogger({ level: 'warn', destination: { write: (line: string) => void lines.push(line) } })
+    const agents = makeAgents({ issuers: [options({ ...good, url: 'http://127.0.0.1:9' })], timing, log })
+    await agents.probe()
+    await agents.close()
+    expect(lines).toEqual([expect.stringContaining('bad port')])
+    expect(lines[0]).not.toContain('stack')
   })
 })
 

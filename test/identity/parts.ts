@@ -3,6 +3,7 @@ import { createAgents } from '../../src/identity/agents.ts'
 import { agentIssuerOptions, type PeopleIssuer, peopleIssuerOptions } from '../../src/identity/options.ts'
 import type { TrustTiming } from '../../src/identity/trust.ts'
 import type { Clock } from '../../src/platform/clock.ts'
+import type { Logger } from '../../src/platform/logger.ts'
 
 export const silentLog = pino({ level: 'silent' })
 
@@ -35,12 +36,13 @@ export function makeAgents(options: {
   clock?: Clock
   metrics?: ReturnType<typeof makeMetrics>
   timing?: TrustTiming
+  log?: Logger
 }) {
   return createAgents({
     issuers: options.issuers.map((issuer) => agentIssuerOptions.parse(issuer)),
     people: (options.people ?? []).map((issuer): PeopleIssuer => peopleIssuerOptions.parse(issuer)),
     clock: options.clock ?? makeClock(),
-    log: silentLog,
+    log: options.log ?? silentLog,
     metrics: options.metrics ?? makeMetrics(),
     timing: options.timing ?? {},
   })

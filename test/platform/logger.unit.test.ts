@@ -178,16 +178,29 @@ describe('createLogger', () => {
   it('writes an error with its code, its stack and its causes', () => {
     const { log, lines } = capture()
     log.error(
-      { err: new Error('outer', { cause: failWith({ code: 'ECONNREFUSED', port: 5432 }, 'inner') }) },
+      { err: new Error('outer', { cause: failWith({ code: '42P01', table: 'approval' }, 'inner') }) },
       'it failed',
     )
     const { err } = JSON.parse(lines[0] ?? '')
     expect(err).toMatchObject({
       type: 'Error',
       message: 'outer',
-      cause: { code: 'ECONNREFUSED', port: 5432, message: 'inner' },
+      cause: { code: '42P01', table: 'approval', message: 'inner' },
     })
     expect(err.stack).toContain('logger.unit.test.ts')
+  })
+
+  it('writes a fault of the network without stacks', () => {
+    const { log, lines } = capture()
+    const refused = failWith({ code: 'ECONNREFUSED', port: 5432 }, `connect ECONNREFUSED, Bearer ${SECRET}`)
+    log.warn({ err: new Error('outer', { cause: refused }) }, 'it failed')
+    const { err, msg } = JSON.parse(lines[0] ?? '')
+    expect(msg).toBe('it failed')
+    expect(err).toEqual({
+      type: 'Error',
+      message: 'outer',
+      causes: [{ message: 'connect ECONNREFUSED, Bearer [redacted]', code: 'ECONNREFUSED', port: 5432 }],
+    })
   })
 
   it('writes one line for what holds itself, and cuts long text', () => {
