@@ -1,5 +1,6 @@
 import type { Clock } from '../platform/clock.ts'
 import { expireOverdue } from './end.ts'
+import { createForgetting } from './forget.ts'
 import type { Ground } from './ground.ts'
 import { beat, sayGoodbye } from './replicas.ts'
 import { closeSpent, settleEnded } from './unknown.ts'
@@ -28,9 +29,10 @@ const BATCH = 100
 /** Batches of one kind in one round: a backlog must not keep the heart from beating. */
 const MOST_BATCHES = 20
 
-/** What any replica does every few seconds, each thing once across all of them: expire, close, erase, count. */
+/** What any replica does every few seconds, each thing once across all of them: expire, close, erase, forget, count. */
 export function createSweeper(ground: Ground, parts: Parts): Sweeper {
   const { database, metrics, log } = ground
+  const forget = createForgetting(database, parts)
   let timer: NodeJS.Timeout | null = null
   let sweeping: Promise<void> | null = null
 
@@ -43,6 +45,10 @@ export function createSweeper(ground: Ground, parts: Parts): Sweeper {
     closeSpent: () => closeSpent(ground),
     settleEnded: () => settleEnded(ground),
     erase,
+    forgetKeys: () => forget('idempotency', BATCH),
+    forgetOwed: () => forget('outbox', BATCH),
+    forgetConversations: () => forget('conversation', BATCH),
+    forgetReplicas: () => forget('replica', BATCH),
     count: async () => {
       await count()
       return false

@@ -11,6 +11,9 @@ import type { Logger } from '../platform/logger.ts'
 import { assertSchema, migrate } from '../platform/migrations.ts'
 import { assertLeastPrivilege } from '../platform/privileges.ts'
 
+/** The schema of the release before. What needs a later one looks whether it is there. */
+const OLDEST_SCHEMA = 3
+
 export interface OpenStore {
   readonly database: Database
   readonly keys: Keys
@@ -57,7 +60,7 @@ async function open(how: {
     try {
       await database.query('SELECT 1')
       await assertLeastPrivilege(database)
-      await assertSchema(database)
+      await assertSchema(database, { oldest: OLDEST_SCHEMA })
     } catch (error) {
       await database.close()
       throw error
