@@ -54,10 +54,19 @@ describe('the rate of a principal', () => {
   })
 
   it('is configured as calls per second, minute or hour', () => {
-    expect(rateOptions.parse(undefined)).toEqual({ per_principal: { calls: 200, perMs: 1000 } })
-    expect(rateOptions.parse({ per_principal: '30/m' })).toEqual({ per_principal: { calls: 30, perMs: 60_000 } })
+    expect(rateOptions.parse(undefined)).toEqual({
+      per_principal: { calls: 200, perMs: 1000 },
+      open_per_principal: 1000,
+    })
+    expect(rateOptions.parse({ per_principal: '30/m' })).toMatchObject({
+      per_principal: { calls: 30, perMs: 60_000 },
+    })
+    expect(rateOptions.parse({ open_per_principal: 1 })).toMatchObject({ open_per_principal: 1 })
     for (const wrong of ['200', '0/s', '200/d', '200 / s', '-1/s', 200]) {
       expect(rateOptions.safeParse({ per_principal: wrong }).success).toBe(false)
+    }
+    for (const wrong of [0, -1, 1.5, '10', 1_000_000]) {
+      expect(rateOptions.safeParse({ open_per_principal: wrong }).success).toBe(false)
     }
     expect(rateOptions.safeParse({ per_principle: '1/s' }).success).toBe(false)
   })
