@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -13,8 +13,12 @@ let directory: string
 
 /** The real command line: type stripping accepts less than a test runner does. */
 async function countersign(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  return countersignIn(directory, ...args)
+}
+
+async function countersignIn(cwd: string, ...args: string[]): Promise<{ code: number; out: string; err: string }> {
   try {
-    const { stdout, stderr } = await promisify(execFile)(process.execPath, [MAIN, ...args], { cwd: directory })
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, [MAIN, ...args], { cwd })
     return { code: 0, out: stdout, err: stderr }
   } catch (error) {
     // execFile rejects with what the process said and its exit code.
@@ -123,9 +127,31 @@ describe('a store of its own', () => {
       })
       expect(await countersign('audit', 'export', 'log.jsonl', ...using)).toMatchObject({ code: 0 })
       expect(await countersign('audit', 'verify', '--file', 'log.jsonl', ...using)).toMatchObject({ code: 0 })
+      const key = await countersign('audit', 'key', ...using)
+      await verifyElsewhere(key)
+      await writeFile(join(directory, 'checkpoint.pem'), key.out)
+      await copyFile(join(directory, '.countersign', 'head.json'), join(directory, 'head-copy.json'))
+      const copies = ['--head', 'head-copy.json', '--key', 'checkpoint.pem'] as const
+      expect(await countersign('audit', 'verify', ...copies, ...using)).toMatchObject({ code: 0 })
     } finally {
       await store.close()
     }
-    // Eight processes one after the other, each of which loads everything.
+    // Twelve processes one after the other, each of which loads everything.
   }, 120_000)
 })
+
+/** What an auditor does, on a machine that has nothing but the export and the public key. */
+async function verifyElsewhere(key: { code: number; out: string }): Promise<void> {
+  expect(key).toMatchObject({ code: 0, out: expect.stringMatching(/^-----BEGIN PUBLIC KEY-----\n/) })
+  const elsewhere = await mkdtemp(join(tmpdir(), 'countersign-auditor-'))
+  try {
+    await copyFile(join(directory, 'log.jsonl'), join(elsewhere, 'log.jsonl'))
+    await writeFile(join(elsewhere, 'checkpoint.pem'), key.out)
+    const verified = await countersignIn(elsewhere, 'audit', 'verify', '--file', 'log.jsonl', '--key', 'checkpoint.pem')
+    expect(verified).toMatchObject({ code: 0, err: '', out: expect.stringContaining('a signed head vouches for') })
+    const bare = await countersignIn(elsewhere, 'audit', 'verify', '--file', 'log.jsonl')
+    expect(bare).toMatchObject({ code: 14, err: '', out: expect.stringContaining('not checked: the signature') })
+  } finally {
+    await rm(elsewhere, { recursive: true })
+  }
+}
