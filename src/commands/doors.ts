@@ -58,6 +58,7 @@ export async function openDoors(config: Config, ground: Ground, parts: Parts): P
     tls: config.gateway.tls ?? null,
     isBehindTlsProxy: config.gateway.behind_tls_proxy,
     log,
+    newCallId,
     onMalformed(source, reason) {
       metrics.malformed.inc({ reason })
       tally.count('malformed', source, reason)

@@ -116,6 +116,7 @@ export async function startGateway(
     tls: null,
     isBehindTlsProxy: false,
     log,
+    newCallId,
     onMalformed: (source, reason) => malformed.push({ source, reason }),
     ...more,
   })
