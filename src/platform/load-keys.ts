@@ -36,13 +36,35 @@ export function readKeys(config: KeysConfig): Keys {
     mac: readPair('mac', config.mac, readSecret),
     cookie: readPair('cookie', config.cookie, readSecret),
     assertion: readPair('assertion', config.assertion, readSigningKey),
-    checkpoint: readPair('checkpoint', config.checkpoint, readSigningKey),
-  }
-  for (const key of [keys.checkpoint.current, keys.checkpoint.previous]) {
-    if (key && key.algorithm !== 'EdDSA') throw new GatewayError('config', 'keys.checkpoint must be an Ed25519 key')
+    checkpoint: readPair('checkpoint', config.checkpoint, readCheckpointKey),
   }
   assertDistinct(keys)
   return keys
+}
+
+/** What is wrong with a key, and where in the configuration it stands. Its value is not in it. */
+export interface KeyFault {
+  readonly path: readonly string[]
+  readonly message: string
+}
+
+/** What `readKeys` would refuse: the first fault of each purpose, so that a person sees them all at once. */
+export function findKeyFaults(config: KeysConfig): readonly KeyFault[] {
+  const faults = PURPOSES.flatMap((purpose) => {
+    const read = purpose === 'checkpoint' ? readCheckpointKey : purpose === 'assertion' ? readSigningKey : readSecret
+    return faultOf(['keys', purpose], () => readPair<SecretKey | SigningKey>(purpose, config[purpose], read))
+  })
+  return faults.length > 0 ? faults : faultOf(['keys'], () => readKeys(config))
+}
+
+function faultOf(path: readonly string[], read: () => unknown): readonly KeyFault[] {
+  try {
+    read()
+    return []
+  } catch (error) {
+    if (error instanceof GatewayError && error.code === 'config') return [{ path, message: error.message }]
+    throw error
+  }
 }
 
 /**
@@ -172,6 +194,12 @@ function readSigningKey(name: string, kid: string, text: string): SigningKey {
   const isP256 = key.asymmetricKeyType === 'ec' && key.asymmetricKeyDetails?.namedCurve === 'prime256v1'
   if (isP256) return { kid, algorithm: 'ES256', key, publicKey }
   throw new GatewayError('config', `${name} is neither an Ed25519 nor a P-256 key`)
+}
+
+function readCheckpointKey(name: string, kid: string, text: string): SigningKey {
+  const key = readSigningKey(name, kid, text)
+  if (key.algorithm !== 'EdDSA') throw new GatewayError('config', `${name} must be an Ed25519 key`)
+  return key
 }
 
 function parsePrivateKey(name: string, text: string): KeyObject {

@@ -97,6 +97,37 @@ describe('bad input', () => {
   })
 })
 
+describe('keys in the configuration', () => {
+  it('are checked by config check, which names key and fault, and never the key', async () => {
+    const text = await readFile(join(directory, 'countersign.yaml'), 'utf8')
+    const good = generateKeys()
+    const bad = {
+      payload: { kid: 'a', current: 'c2hvcnQtbXVjaC10b28tc2hvcnQ' },
+      mac: { ...good.mac, previous: { kid: good.mac.kid, key: good.cookie.current } },
+      cookie: { kid: 'a', current: 'not!base64' },
+      assertion: { kid: 'a', current: good.payload.current },
+    }
+    const check = async (keys: object) => {
+      const lines = Object.entries(keys).map(([name, pair]) => `  ${name}: ${JSON.stringify(pair)}\n`)
+      await writeFile(join(directory, 'keys.yaml'), `${text}keys:\n${lines.join('')}`)
+      return countersign('config', 'check', '--config', 'keys.yaml')
+    }
+    expect(await check(good)).toMatchObject({ code: 0 })
+    const { code, out, err } = await check({ ...good, ...bad })
+    expect([code, out]).toEqual([1, ''])
+    const faults = [
+      'keys.payload.current is not 32 bytes in hex or base64url',
+      'keys.mac: the previous key has the kid of the current one',
+      'keys.cookie.current is not 32 bytes in hex or base64url',
+      'keys.assertion.current is no private key in PEM or as a JWK',
+    ]
+    for (const fault of faults)
+      expect(err).toMatch(new RegExp(`^(?:countersign config check: )?keys\\.yaml:\\d+: ${fault}$`, 'm'))
+    for (const { current } of Object.values({ ...good, ...bad })) expect(err).not.toContain(current)
+    expect((await check({ ...good, mac: good.cookie })).err).toContain('are the same key')
+  })
+})
+
 describe('a store of its own', () => {
   it('is migrated once, and its empty log verifies, and exports', async () => {
     const store = await createEmptyDatabase()
