@@ -137,11 +137,8 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
   }
 
   function receive(request: IncomingMessage, response: ServerResponse, handle: http.RequestListener): void {
-    const socket = request.socket as GatewaySocket
-    if (isBusy(socket)) {
-      endPipelined(request)
-      return
-    }
+    if (endIfPipelined(request)) return
+    const socket: GatewaySocket = request.socket
     socket[CURRENT] = response
     const route = routing.find(request)
     if ('reason' in route) {
@@ -154,9 +151,11 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
   }
 
   /** Bytes behind a call in progress would hide that its client hung up. HTTP allows to close at any time. */
-  function endPipelined(request: IncomingMessage): void {
+  function endIfPipelined(request: IncomingMessage): boolean {
+    if (!isBusy(request.socket)) return false
     onMalformed(sourceOf(request), 'pipelined')
     request.socket.destroy()
+    return true
   }
 
   function refuseMalformed(request: IncomingMessage, response: ServerResponse, fault: Malformed): void {
@@ -181,15 +180,17 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
       socket.destroy()
       return
     }
-    refuseMalformedRaw(source, socket, faultOf(error.code))
+    refuseMalformedRaw(source, socket, faultOf(error.code ?? ''))
   }
 
   server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
+    if (endIfPipelined(request)) return
     const detail = 'the only expectation understood is 100-continue'
     refuseMalformed(request, response, { reason: 'expectation', detail, status: 417 })
   })
   server.on('connect', (request: IncomingMessage, socket: Duplex) => {
     socket.on('error', () => socket.destroy())
+    if (endIfPipelined(request)) return
     refuseMalformedRaw(sourceOf(request), socket, { reason: 'method', detail: 'CONNECT is not forwarded' })
   })
   server.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) => {
@@ -197,10 +198,7 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
     socket.on('error', () => socket.destroy())
     tunnels.add(socket)
     socket.on('close', () => tunnels.delete(socket))
-    if (isBusy(socket)) {
-      endPipelined(request)
-      return
-    }
+    if (endIfPipelined(request)) return
     const route = routing.find(request)
     if ('reason' in route) {
       refuseMalformedRaw(sourceOf(request), socket, route)
@@ -261,7 +259,7 @@ function isBusy(socket: GatewaySocket): boolean {
 }
 
 /** What the HTTP parser's error says of the request. */
-function faultOf(code: string | undefined): Malformed {
+function faultOf(code: string): Malformed {
   switch (code) {
     case 'HPE_HEADER_OVERFLOW':
       return { reason: 'too_long', detail: 'the request head is too long', status: 431 }
