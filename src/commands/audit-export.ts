@@ -3,9 +3,9 @@ import { parseHeadFile } from '../audit/head.ts'
 import { headPath } from '../audit/open.ts'
 import { readRows, readStoreHead } from '../audit/rows.ts'
 import { loadConfig } from '../config.ts'
+import { counted } from '../domain/counted.ts'
 import { GatewayError } from '../domain/error.ts'
 import { readFileIfAny } from '../platform/files.ts'
-import { countEntries } from './audit-report.ts'
 import { defineCommand } from './cli.ts'
 import { openStoreBeside } from './open-store.ts'
 import { configOption, DEFAULT_CONFIG, jsonOption } from './options.ts'
@@ -32,7 +32,9 @@ export const auditExportCommand = defineCommand({
         withPersonal: options['with-names'],
       })
       out(
-        options.json ? JSON.stringify({ entries, file: args.file }) : `wrote ${countEntries(entries)} to ${args.file}`,
+        options.json
+          ? JSON.stringify({ entries, file: args.file })
+          : `wrote ${counted(entries, 'entry', 'entries')} to ${args.file}`,
       )
     } finally {
       await close()

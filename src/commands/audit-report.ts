@@ -1,5 +1,6 @@
 import type { Statement } from '../audit/export.ts'
 import type { Report, Witness } from '../audit/verify.ts'
+import { counted } from '../domain/counted.ts'
 
 /** What was found, for a person: the verdict with the entries that it is about, then each finding. */
 export function* describeReport(report: Report): Generator<string> {
@@ -14,7 +15,7 @@ export function* describeReport(report: Report): Generator<string> {
     yield `unanchored: ${all}, agreeing with each other; no signed head vouches for any of them`
     return
   }
-  yield `${verdict}: ${findingCount} ${findingCount === 1 ? 'fault' : 'faults'} in ${countEntries(entries)}`
+  yield `${verdict}: ${counted(findingCount, 'fault')} in ${counted(entries, 'entry', 'entries')}`
   for (const { seq, fault, what } of findings) yield `  entry ${seq}: ${fault}: ${what}`
   if (findingCount > findings.length) yield `  and ${findingCount - findings.length} more`
 }
@@ -46,10 +47,6 @@ export function describeFile(checked: {
   } else
     for (const { name } of unsigned) notes.push(`${name} has no valid signature by the keys given: it proves nothing`)
   return notes
-}
-
-export function countEntries(count: number): string {
-  return count === 1 ? '1 entry' : `${count} entries`
 }
 
 function range(lastSeq: number): string {

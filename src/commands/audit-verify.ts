@@ -97,7 +97,7 @@ function showProgress(total: number | null): Required<Pick<VerifyOptions, 'onPro
     onProgress({ entries }) {
       const count = entries.toLocaleString('en')
       if (total === null) {
-        process.stderr.write(`\r${count} entries`)
+        process.stderr.write(`\r${count} ${entries === 1 ? 'entry' : 'entries'}`)
         return
       }
       const share = total === 0 ? 1 : Math.min(1, entries / total)

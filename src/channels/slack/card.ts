@@ -1,4 +1,5 @@
 import type { types } from '@slack/bolt'
+import { counted } from '../../domain/counted.ts'
 import { formatButton } from './button.ts'
 import { clean, list, MAX_LISTED } from './foreign.ts'
 import { type CardView, fallback, head, label, type Rendered, showVotes, whereToSee } from './parts.ts'
@@ -105,7 +106,7 @@ function terms(view: CardView, missing: readonly string[]): Inline[][] {
       ...(isReasonRequired ? [plain(', with a reason')] : []),
     ])
   if (rows.length < card.needed.length)
-    rows.push([plain(`… and ${card.needed.length - rows.length} more requirements`)])
+    rows.push([plain(`… and ${counted(card.needed.length - rows.length, 'more requirement')}`)])
   rows.push(...showVotes(approval.votes), [bold('Decide by '), moment(approval.expiresAt)])
   if (missing.length > 0) {
     rows.push([bold('Approve is not offered here. '), plain([...new Set(missing)].join(' '))], whereToSee(view))
