@@ -90,7 +90,7 @@ export async function openDoors(config: Config, ground: Ground, parts: Parts): P
     const holdWaitMs = config.hold.wait
     const isPromptKept = config.gateway.keep_prompts
     const how = { upstreams, isPromptKept, pass, newCallId, clock, log, server, publicUrl, holdWaitMs, injector, sign }
-    const protocol = await kind.start(how)
+    const protocol = await kind.start({ ...how, charge: allowance.charge })
     running.set(kind.name, protocol)
     undo.defer(() => protocol.stop())
   }

@@ -53,6 +53,36 @@ describe('the rate of a principal', () => {
     expect(limiter.take('a')).toBe(0)
   })
 
+  it('pays for what a call costs besides, out of the same', () => {
+    const { limiter, clock } = limiterAt('5/s')
+    limiter.take('a')
+    expect(limiter.takeMore('a', 3)).toBe(0)
+    expect([limiter.take('a'), limiter.take('a')]).toEqual([0, 200])
+    clock.at += 400
+    expect(limiter.takeMore('a', 2)).toBe(0)
+    expect(limiter.take('a')).toBe(200)
+  })
+
+  it('says when that call and its cost will both be there, and is not used up by what was refused', () => {
+    const { limiter, clock } = limiterAt('5/s')
+    limiter.take('a')
+    limiter.take('a')
+    limiter.take('a')
+    const waitMs = limiter.takeMore('a', 3)
+    expect([waitMs, limiter.takeMore('a', 3)]).toEqual([400, 400])
+    clock.at += waitMs
+    expect([limiter.take('a'), limiter.takeMore('a', 3)]).toEqual([0, 0])
+  })
+
+  it.each(['5/s', '1/s'])('of %s is enough for whatever one call costs, while nothing else is called', (text) => {
+    const { limiter, clock } = limiterAt(text)
+    for (let n = 0; n < 3; n++) {
+      expect([limiter.take('a'), limiter.takeMore('a', 1_000_000)]).toEqual([0, 0])
+      expect(limiter.take('a')).toBeGreaterThan(0)
+      clock.at += 1000
+    }
+  })
+
   it('is configured as calls per second, minute or hour', () => {
     expect(rateOptions.parse(undefined)).toEqual({
       per_principal: { calls: 200, perMs: 1000 },

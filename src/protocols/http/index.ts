@@ -89,6 +89,7 @@ async function start(parts: HttpParts) {
         idempotencyKey: null,
         claimed: {},
         takeRoom: () => true,
+        charge: () => null,
         approvedBy() {},
         kept: sink.kept,
       })
@@ -288,6 +289,7 @@ function createDoor({
             lease ??= room.lease(formatParty(principal))
             return lease.take(bytes)
           },
+          charge: (bytes) => parts.charge(principal, bytes),
           approvedBy: (approval) => added.push('countersign-approval', approval.id),
           kept: null,
         }),
