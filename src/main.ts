@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { homedir } from 'node:os'
 import { slack } from './channels/slack/index.ts'
 import { approvals } from './commands/approvals.ts'
