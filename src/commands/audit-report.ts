@@ -11,6 +11,10 @@ export function* describeReport(report: Report): Generator<string> {
     yield `intact: ${all}; a signed head vouches for ${range(anchoredSeq)}${rest}`
     return
   }
+  if (verdict === 'unanchored' && entries === 0) {
+    yield 'unanchored: there are no entries, and no signed head to say how many there were'
+    return
+  }
   if (verdict === 'unanchored') {
     yield `unanchored: ${all}, agreeing with each other; no signed head vouches for any of them`
     return
@@ -50,6 +54,5 @@ export function describeFile(checked: {
 }
 
 function range(lastSeq: number): string {
-  if (lastSeq === 0) return 'no entries'
   return lastSeq === 1 ? 'entry 1' : `entries 1 to ${lastSeq}`
 }

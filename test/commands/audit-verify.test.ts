@@ -140,6 +140,15 @@ describe('an export at an auditor’s, who has no configuration', () => {
   })
 })
 
+it('of a log that has no entries yet says so', async () => {
+  await exportOf([], null)
+  const { code, out } = await verify('--key', 'checkpoint.pem')
+  expect([code, out.split('\n')[0]]).toEqual([
+    14,
+    'unanchored: there are no entries, and no signed head to say how many there were',
+  ])
+})
+
 it('is vouched for whole by a head of its last entry', async () => {
   await exportOf(entries(1), headAt(1))
   const { out } = await verify('--key', 'checkpoint.pem')

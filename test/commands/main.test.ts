@@ -52,6 +52,15 @@ describe('a first configuration', () => {
     expect(await readFile(join(directory, 'countersign.yaml'), 'utf8')).toBe(before)
   })
 
+  it('is written into the directory that is named, and lets people keep a sign-in for reading', async () => {
+    const written = await countersign('init', join('gateways', 'first'))
+    expect(written).toMatchObject({ code: 0, out: expect.stringContaining('wrote gateways/first/countersign.yaml') })
+    const config = join('gateways', 'first', 'countersign.yaml')
+    expect(await readFile(join(directory, config), 'utf8')).toContain('read_client_id: ')
+    expect(await countersign('policy', 'test', '--config', config)).toMatchObject({ code: 0 })
+    expect(await countersign('init', join('gateways', 'first'))).toMatchObject({ code: 1 })
+  })
+
   it('has a schema for editors, which names its keys', async () => {
     const { code, out } = await countersign('config', 'schema')
     expect(code).toBe(0)
