@@ -2,7 +2,7 @@ import { timingSafeEqual } from 'node:crypto'
 import type { State } from '../domain/approval.ts'
 import { type Principal, principalKey } from '../domain/principal.ts'
 import { type Refusal, refuse } from '../domain/refusal.ts'
-import type { CallDesk, OwnCall } from './desk.ts'
+import type { AgentParts, OwnCall } from './desk.ts'
 import { refuseWithoutResponse } from './outcome.ts'
 import { type Replay, readReplay } from './replay.ts'
 
@@ -42,24 +42,23 @@ export type CallAnswer =
   | { readonly kind: 'refusal'; readonly refusal: Refusal; readonly call: OwnCall }
 
 /** Looks after held calls for the agents that made them. What is another's does not exist. */
-export function createCallLookup({ calls, refuseFor }: Parts) {
+export function createCallLookup(parts: Parts) {
   return async (
     id: string,
     principal: Principal,
     patience: { waitMs: number; gone: AbortSignal } | null,
   ): Promise<CallAnswer | Refusal> => {
-    const call = await calls.ownCall(principal, id, patience)
+    const call = await parts.calls.ownCall(principal, id, patience)
     if (!call || !isOwn(call, principal)) return refuse('not_found', 'There is no such call of yours that was held.')
-    return call.approval.isDetached ? answerDetached(call, refuseFor) : answerStatus(call, false)
+    return call.approval.isDetached ? answerDetached(call, parts) : answerStatus(call, false)
   }
 }
 
-type RefuseFor = (approval: OwnCall['approval']) => Refusal
+type Parts = Pick<AgentParts, 'calls' | 'refuseFor' | 'charge'>
 
-interface Parts {
-  readonly calls: CallDesk
-  readonly refuseFor: RefuseFor
-}
+// Not that of a call that is refused: this one was executed.
+const TOO_MUCH =
+  'The response is kept. It is more than can be read for this agent now; slow down, and ask for it again.'
 
 /** The queue looks only among this principal's; whoever answers makes sure. */
 function isOwn({ approval }: OwnCall, principal: Principal): boolean {
@@ -71,11 +70,14 @@ function isOpen({ approval, outcome }: OwnCall): boolean {
   return state === 'pending' || state === 'approved' || (state === 'spent' && outcome === null)
 }
 
-function answerDetached(call: OwnCall, refuseFor: RefuseFor): CallAnswer {
+async function answerDetached(call: OwnCall, { refuseFor, charge }: Parts): Promise<CallAnswer> {
   const { approval, outcome } = call
   if (isOpen(call)) return answerStatus(call, true)
   if (approval.state !== 'spent' || outcome === null) return { kind: 'refusal', refusal: refuseFor(approval), call }
-  const response = call.response && readReplay(call.response)
+  const excess = call.response && charge(approval.requester, call.response.bytes)
+  if (excess) return { kind: 'refusal', refusal: { ...excess, detail: TOO_MUCH, approval: approval.id }, call }
+  const stored = (await call.response?.read()) ?? null
+  const response = stored && readReplay(stored)
   return response
     ? { kind: 'response', response, call }
     : { kind: 'refusal', refusal: refuseWithoutResponse(outcome, approval.id), call }

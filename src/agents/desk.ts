@@ -11,7 +11,15 @@ export interface OwnCall {
   /** Null until the approval was used and the call has ended. */
   readonly outcome: OutcomeName | null
   /** The upstream's response, where the agent asked for it to be kept; null until it is there. */
-  readonly response: Stored | null
+  readonly response: KeptResponse | null
+}
+
+/** A response that is kept, not read yet. */
+export interface KeptResponse {
+  /** As it is stored. */
+  readonly bytes: number
+  /** Null if it was erased meanwhile. */
+  read(): Promise<Stored | null>
 }
 
 export interface CallDesk {
@@ -40,6 +48,8 @@ export interface AgentParts {
   admit(principal: Principal): Refusal | null
   /** Counts what is done for it as under way, until what is returned is called. */
   begin(principal: Principal): () => void
+  /** Takes from the principal's rate what it costs to read so many bytes for it; a refusal if too little is left. */
+  charge(principal: Principal, bytes: number): Refusal | null
   sourceOf(request: IncomingMessage): string
   readonly calls: CallDesk
   /** What an agent is told of an approval that will not be used any more, or not yet. */

@@ -1,8 +1,7 @@
 import type { Approval } from '../domain/approval.ts'
-import type { Stored } from '../domain/call.ts'
 import { OUTCOMES, type OutcomeName } from '../domain/entry.ts'
 import { type Principal, principalKey } from '../domain/principal.ts'
-import { readResponse } from './finish.ts'
+import { findResponse, type KeptResponse } from './finish.ts'
 import type { Ground } from './ground.ts'
 import { isOver } from './refusals.ts'
 import { approvalOf, readHeld } from './store.ts'
@@ -14,7 +13,7 @@ export interface OwnCall {
   /** How the call that used the approval ended; null if none has. */
   readonly outcome: OutcomeName | null
   /** The response of a detached call, while it is kept. */
-  readonly response: Stored | null
+  readonly response: KeptResponse | null
 }
 
 interface Patience {
@@ -54,7 +53,7 @@ async function read(ground: Ground, id: string): Promise<OwnCall | null> {
   const held = await readHeld(ground.database, ground.keys, { id })
   if (!held?.isGenuine) return null
   const { outcome } = held.row
-  const response = outcome === null ? null : await readResponse(ground, id)
+  const response = outcome === null ? null : await findResponse(ground, id)
   return { approval: approvalOf(held), outcome: outcome !== null && isOutcome(outcome) ? outcome : null, response }
 }
 

@@ -67,6 +67,7 @@ export async function openDoors(config: Config, ground: Ground, parts: Parts): P
   await server.app.register(agentEndpoints, {
     ...parts,
     begin: allowance.begin,
+    charge: allowance.charge,
     readCredential: readRequestCredential,
     sourceOf: server.sourceOf,
     calls: parts.queue,

@@ -11,15 +11,15 @@ export interface Allowance {
   /** Counts a call that was taken as under way, until what is returned is called. */
   begin(principal: Principal): () => void
   /**
-   * Takes from the principal's rate what it costs to parse so many bytes for a call that was taken; a refusal if too
-   * little is left.
+   * Takes from the principal's rate what it costs to parse so many bytes of a call that was taken, or to read them from
+   * the store; a refusal if too little is left.
    */
   charge(principal: Principal, bytes: number): Refusal | null
 }
 
 /**
  * Bytes of a body that count as one call more. At 200 calls a second one principal has 1.6 MiB a second parsed, whether in
- * few bodies or in many: measured, 6 % of a core for common JSON, and a third of one for the worst there is.
+ * few bodies or in many: measured, 6 % of a core for common JSON, and a third of one for the worst there is. Kept responses take 5 to 10 %.
  */
 const PARSED_PER_CALL = 8 * 1024
 

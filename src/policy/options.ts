@@ -17,7 +17,7 @@ export const rateOptions = z
     per_principal: rate
       .prefault('200/s')
       .describe(
-        'Calls that one principal may make before it is answered 429 rate_limited; a body that is read counts as one more for each 8 KiB. Each replica counts its own',
+        'Calls that one principal may make before it is answered 429 rate_limited; a body that is read, or a kept response that is fetched, counts as one more for each 8 KiB. Each replica counts its own',
       ),
     open_per_principal: z
       .number()

@@ -4,17 +4,34 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { AgentParts, OwnCall } from '../../src/agents/desk.ts'
 import { agentEndpoints } from '../../src/agents/endpoints.ts'
 import type { Approval } from '../../src/domain/approval.ts'
+import type { Stored } from '../../src/domain/call.ts'
 import type { Principal } from '../../src/domain/principal.ts'
 import { refuse } from '../../src/domain/refusal.ts'
+import { createAllowance } from '../../src/policy/allowance.ts'
+import { rateOptions } from '../../src/policy/options.ts'
 import { AGENT, ISSUER, refund } from '../control/people.ts'
 
 const CALL = '0190aaaa-0000-7000-8000-000000000001'
 const ID = '7Q3F000000'
+const MIB = 1024 * 1024
 
 const open: { close(): Promise<unknown> }[] = []
 afterEach(async () => {
   await Promise.all(open.splice(0).map((one) => one.close()))
 })
+
+/** A response as it is kept, and how often it was read. */
+function kept(stored: Stored, bytes = stored.body.length) {
+  const reads = { count: 0 }
+  return {
+    bytes,
+    reads,
+    async read() {
+      reads.count++
+      return stored
+    },
+  }
+}
 
 function held(more: Partial<Approval> = {}, call: Partial<OwnCall> = {}): OwnCall {
   return { approval: refund(ID, { callId: CALL, ...more }).approval, outcome: null, response: null, ...call }
@@ -77,6 +94,7 @@ async function serve(calls: AgentParts['calls'], more: Partial<AgentParts> = {})
     },
     admit: () => null,
     begin: () => () => undefined,
+    charge: () => null,
     sourceOf: () => '127.0.0.1',
     calls,
     refuseFor: ({ id, state, reason }) =>
@@ -168,7 +186,7 @@ describe('an own call', () => {
 
 describe('a detached call', () => {
   const detached = { isDetached: true }
-  const kept = {
+  const refunded = {
     head: {
       status: 201,
       headers: ['Content-Type', 'text/x-refund', 'Set-Cookie', 'a=b', 'X-Billing-Id', '7', 'Countersign-Call', 'x'],
@@ -190,10 +208,10 @@ describe('a detached call', () => {
     await expect.poll(() => calls.waiting.size).toBe(1)
     calls.become(held({ ...detached, state: 'spent' }))
     await expect.poll(() => calls.waiting.size).toBe(1)
-    calls.become(held({ ...detached, state: 'spent' }, { outcome: 'forwarded', response: kept }))
+    calls.become(held({ ...detached, state: 'spent' }, { outcome: 'forwarded', response: kept(refunded) }))
     const response = await answer
     expect(response.status).toBe(201)
-    expect(Buffer.from(await response.arrayBuffer())).toEqual(kept.body)
+    expect(Buffer.from(await response.arrayBuffer())).toEqual(refunded.body)
     expect(response.headers.get('content-type')).toBe('text/x-refund')
     expect(response.headers.get('x-billing-id')).toBe('7')
     expect(response.headers.get('set-cookie')).toBeNull()
@@ -229,8 +247,50 @@ describe('a detached call', () => {
     expect([response.status, await response.json()]).toMatchObject([status, { code }])
   })
 
+  it('has its response charged for by its bytes, and its status not', async () => {
+    const charged: [Principal, number][] = []
+    const calls = fakeCalls(held({ ...detached, state: 'approved' }))
+    const ask = await serve(calls, {
+      charge(principal, bytes) {
+        charged.push([principal, bytes])
+        return null
+      },
+    })
+    expect((await ask(`/.countersign/calls/${CALL}`)).status).toBe(202)
+    expect(charged).toEqual([])
+    calls.become(held({ ...detached, state: 'spent' }, { outcome: 'forwarded', response: kept(refunded, MIB) }))
+    expect((await ask(`/.countersign/calls/${CALL}`)).status).toBe(201)
+    expect(charged).toEqual([[AGENT, MIB]])
+  })
+
+  it('is not read again and again for one agent', async () => {
+    const clock = { at: 0, monotonic: () => clock.at }
+    const { take: admit, charge } = createAllowance({ options: rateOptions.parse({}), clock })
+    const response = kept(refunded, MIB)
+    const ask = await serve(fakeCalls(held({ ...detached, state: 'spent' }, { outcome: 'forwarded', response })), {
+      admit,
+      charge,
+    })
+    const askAll = () => Promise.all(Array.from({ length: 20 }, () => ask(`/.countersign/calls/${CALL}`)))
+    const answers = await askAll()
+    expect(response.reads.count).toBe(1)
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(1)
+    const refused = answers.find(({ status }) => status === 429)
+    expect(Number(refused?.headers.get('retry-after'))).toBeGreaterThan(0)
+    expect(refused?.headers.get('countersign-call')).toBe(CALL)
+    // The call was executed: nobody is to make it again.
+    expect(await refused?.json()).toMatchObject({
+      code: 'rate_limited',
+      call: CALL,
+      detail: expect.not.stringMatching(/Not executed/),
+    })
+    clock.at += 1000
+    await askAll()
+    expect(response.reads.count).toBe(2)
+  })
+
   it('whose stored response is not one is not answered with it', async () => {
-    const response = { head: { status: 99, headers: ['odd'] }, body: Buffer.from('x') }
+    const response = kept({ head: { status: 99, headers: ['odd'] }, body: Buffer.from('x') })
     const ask = await serve(fakeCalls(held({ ...detached, state: 'spent' }, { outcome: 'forwarded', response })))
     expect((await ask(`/.countersign/calls/${CALL}`)).status).toBe(404)
   })

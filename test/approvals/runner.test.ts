@@ -48,8 +48,11 @@ describe('running detached calls', () => {
     await replica.queue.vote(ballot(approval, person('rita')))
     const own = await waiting
     expect(own).toMatchObject({ approval: { state: 'spent' }, outcome: 'forwarded' })
-    expect(Buffer.from(own?.response?.body ?? []).toString()).toBe('the response')
-    expect(own?.response?.head).toEqual({ status: 200 })
+    const kept = await own?.response?.read()
+    expect(Buffer.from(kept?.body ?? []).toString()).toBe('the response')
+    expect(kept?.head).toEqual({ status: 200 })
+    // What it takes in the store: head and body, and what goes with a ciphertext.
+    expect(own?.response?.bytes).toBeGreaterThan('the response'.length)
     expect(forwarded).toHaveLength(1)
   })
 
