@@ -3,6 +3,7 @@ import https from 'node:https'
 import Fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/logger.ts'
+import { limitConnections } from '../transports/http/crowded.ts'
 import type { EndpointName } from './access.ts'
 import { createApprovalHandlers } from './approvals.ts'
 import { createAuthentication } from './authenticate.ts'
@@ -48,6 +49,7 @@ export interface ControlParts {
   readonly tls: { readonly cert: string; readonly key: string } | null
   readonly log: Logger
   readonly clock: Clock
+  readonly maxConnections?: number
 }
 
 /**
@@ -62,7 +64,7 @@ export async function createControlServer(parts: ControlParts): Promise<FastifyI
     // What the router refuses (a bad escape in the path) comes here, not to the error handler.
     frameworkErrors: (error, _request, reply) =>
       void answer(reply.headers(SECURITY_HEADERS), refusalFor(error, parts.log)),
-    serverFactory: (handle) => createServer(parts.tls, handle),
+    serverFactory: (handle) => createServer(parts, handle),
   })
   app.addHook('onRequest', async (_request, reply) => {
     reply.headers(SECURITY_HEADERS)
@@ -106,7 +108,10 @@ function mountEndpoints(app: FastifyInstance, parts: ControlParts): void {
   mount('POST /v1/approvals/:id/deny', approvals.vote('deny'))
 }
 
-function createServer(tls: ControlParts['tls'], handle: http.RequestListener): http.Server {
+function createServer(
+  { tls, log, maxConnections = 1_000 }: Pick<ControlParts, 'tls' | 'log' | 'maxConnections'>,
+  handle: http.RequestListener,
+): http.Server {
   const limits = {
     maxHeaderSize: 32 * KIB,
     headersTimeout: REQUEST_TIMEOUT_MS,
@@ -117,7 +122,7 @@ function createServer(tls: ControlParts['tls'], handle: http.RequestListener): h
   const server = tls
     ? https.createServer({ ...limits, ...tls, minVersion: 'TLSv1.2', handshakeTimeout: REQUEST_TIMEOUT_MS }, handle)
     : http.createServer(limits, handle)
-  server.maxConnections = 1_000
+  limitConnections(server, { most: maxConnections, events: ['request'], log })
   // The time-outs above begin with the first byte; this one ends connections on which none comes.
   server.timeout = 2 * REQUEST_TIMEOUT_MS
   return server

@@ -6,9 +6,10 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { type Refusal, refuse } from '../../domain/refusal.ts'
 import type { Logger } from '../../platform/logger.ts'
 import { noteExpectation } from './continue.ts'
+import { limitConnections } from './crowded.ts'
 import { isUpgradable, type Malformed, type MalformedReason } from './malformed.ts'
 import { createRouting, isReserved, type Routing, routeOf } from './routing.ts'
-import { endSilentConnections } from './silent.ts'
+import { endSilentConnections, REQUEST_EVENTS } from './silent.ts'
 import { answerMalformed, answerUnread, endRawWith, endWith } from './unread.ts'
 
 export interface GatewayServerOptions {
@@ -75,7 +76,7 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
   server.requestTimeout = 0
   server.headersTimeout = options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS
   server.keepAliveTimeout = options.keepAliveTimeoutMs ?? 75_000
-  server.maxConnections = options.maxConnections ?? 10_000
+  limitConnections(server, { most: options.maxConnections ?? 10_000, events: REQUEST_EVENTS, log })
   // Later than the time-out for a head that has begun, which is answered.
   endSilentConnections(server, 2 * server.headersTimeout)
 
