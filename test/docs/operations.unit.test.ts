@@ -13,9 +13,7 @@ const said = readdirSync(new URL('src/', ROOT), { recursive: true, encoding: 'ut
   // A message that is broken over two lines is one.
   .replaceAll(/'\s*\+\s*'/g, '')
   .replaceAll("\\'", "'")
-
-/** From Node or Postgres, not from this program. */
-const OF_OTHERS = ['listen EADDRINUSE: address already in use']
+  .replaceAll('${error.code}', 'EADDRINUSE')
 
 describe('the metrics', () => {
   it('are those of the program, with their labels', async () => {
@@ -34,7 +32,8 @@ describe('the metrics', () => {
 
 describe('the checks of readiness', () => {
   it('are those of the program', () => {
-    const checks = [...readPage('src/commands/gateway.ts').matchAll(/\{ name: '(\w+)', isOk/g)].map(([, name]) => name)
+    const source = ['src/commands/doors.ts', 'src/commands/gateway.ts'].map(readPage).join('')
+    const checks = [...source.matchAll(/\{ name: '(\w+)', isOk/g)].map(([, name]) => name)
     expect(tableUnder(page, 'Health and readiness').map(([name = '']) => quoted(name)[0])).toEqual(checks)
   })
 })
@@ -45,9 +44,7 @@ describe('what is quoted of the program', () => {
       // Codes are quoted too; they are another page's.
       quoted(cell).filter((text) => text.includes(' ')),
     )
-    const parts = quotations
-      .filter((text) => !OF_OTHERS.includes(text))
-      .flatMap((text) => text.split('…').map((part) => part.replaceAll(/^[?; ]+|[?; ]+$/g, '')))
+    const parts = quotations.flatMap((text) => text.split('…').map((part) => part.replaceAll(/^[?; ]+|[?; ]+$/g, '')))
     expect(parts.filter((part) => !said.includes(part))).toEqual([])
   })
 })
