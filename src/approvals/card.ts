@@ -4,7 +4,7 @@ import { canonicalJson } from '../domain/canonical.ts'
 import type { Card, Claimed, Payload } from '../domain/card.ts'
 import { formatParty, type Principal } from '../domain/principal.ts'
 import { formatSelector } from '../domain/selector.ts'
-import { formatRule, type Requirement, type Verdict } from '../domain/verdict.ts'
+import { formatRule, type Requirement, type RuleRef, type Verdict } from '../domain/verdict.ts'
 
 /** What a card is made of. Times in milliseconds since the epoch. */
 export interface CardParts {
@@ -40,7 +40,7 @@ export function buildCard(parts: CardParts): Card {
       actions: parts.actions.map(({ verb, resource }) => ({ verb, resource })),
       payload: parts.payload,
       digest: parts.digest,
-      rules: verdict.rules.map((rule) => ({ name: formatRule(rule), message: verdict.message })),
+      rules: verdict.rules.map((rule) => ({ name: formatRule(rule), message: messageOf(rule, verdict) })),
       notes: parts.notes,
     },
     claimed: parts.claimed,
@@ -62,6 +62,12 @@ function wellFormed(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(wellFormed)
   if (typeof value !== 'object' || value === null) return value
   return Object.fromEntries(Object.entries(value).map(([name, member]) => [name.toWellFormed(), wellFormed(member)]))
+}
+
+/** Each rule's own: what one rule says under the name of another would be signed as if that had said it. */
+function messageOf(rule: RuleRef, { requirements }: Verdict): string | null {
+  const name = formatRule(rule)
+  return requirements.find((requirement) => formatRule(requirement.rule) === name)?.message ?? null
 }
 
 function describeRequirement({ reviewers, quorum, isReasonRequired }: Requirement) {

@@ -22,6 +22,8 @@ export interface Requirement {
   readonly quorum: number
   readonly expiresMs: number | null
   readonly isReasonRequired: boolean
+  /** What its rule tells the agent and shows reviewers; not there in approvals that an earlier release stored. */
+  readonly message?: string | null
 }
 
 /** A bound on what a rule lets through, per call (`windowMs` null) or per principal over a sliding window. */

@@ -80,7 +80,7 @@ function compileRule(parts: RuleParts): CompiledRule {
   }
   checkVerbs(parts, protocols)
 
-  const requirement = rule.approval ? toRequirement(ref, rule.approval) : null
+  const requirement = rule.approval ? toRequirement(ref, rule.approval, rule.message ?? null) : null
   return {
     ref,
     effect: rule.effect,
@@ -141,13 +141,14 @@ function linesAbove(text: string, offset: number): number {
   return text.includes('\n') ? text.slice(0, offset).split('\n').length : 0
 }
 
-function toRequirement(rule: RuleRef, approval: NonNullable<Rule['approval']>): Requirement {
+function toRequirement(rule: RuleRef, approval: NonNullable<Rule['approval']>, message: string | null): Requirement {
   return {
     rule,
     reviewers: toSelectors(approval.reviewers),
     quorum: approval.quorum ?? 1,
     expiresMs: approval.expires === undefined ? null : parseDuration(approval.expires),
     isReasonRequired: approval.reason_required ?? false,
+    message,
   }
 }
 

@@ -206,17 +206,22 @@ export function createUsage(parts: { database: Database; clock: Pick<Clock, 'now
 
 /** The allow as a hold: what each exceeded limit's rule asks for, once per rule. */
 function holdFor(verdict: Verdict, exceeded: readonly Limit[]): Verdict {
-  const byRule = new Map<string, Requirement>(exceeded.map((limit) => [formatRule(limit.rule), limit.requirement]))
-  const requirements = [...byRule.values()]
-  const limits = exceeded.map(formatLimit).join(', ')
+  const byRule = Map.groupBy(exceeded, ({ rule }) => formatRule(rule))
+  const requirements = [...byRule.values()].flatMap((limits): readonly Requirement[] =>
+    limits.slice(-1).map(({ requirement }) => ({ ...requirement, message: sayUsedUp(limits) })),
+  )
   return {
     ...verdict,
     effect: 'hold',
     rules: requirements.map(({ rule }) => rule),
-    message: `The limit is used up: ${limits}.`,
+    message: sayUsedUp(exceeded),
     requirements,
     limits: [],
   }
+}
+
+function sayUsedUp(limits: readonly Limit[]): string {
+  return `The limit is used up: ${limits.map(formatLimit).join(', ')}.`
 }
 
 function formatLimit({ unit, amount, windowMs }: Limit): string {

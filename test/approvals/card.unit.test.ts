@@ -8,7 +8,7 @@ const PARTS: CardParts = {
   requester: agent('agent-7', { groups: [{ issuerName: 'corp', name: 'support' }] }),
   upstream: { name: 'billing', labels: { environment: 'production' } },
   actions: ACTIONS,
-  verdict: verdict([requirement({ isReasonRequired: true })], { message: 'Refunds need finance.' }),
+  verdict: verdict([requirement({ isReasonRequired: true, message: 'Refunds need finance.' })]),
   digest: 'ab'.repeat(32),
   payload: { mediaType: 'application/json', bytes: 17, text: '{ "amount": 120 }', isCut: false, redacted: [] },
   notes: [],
@@ -44,6 +44,18 @@ describe('a card', () => {
     })
   })
 
+  it('gives each rule its own message, or none', () => {
+    const rules = ['first', 'second', 'silent'].map((rule) => ({ policy: 'billing', rule }))
+    const messages = ['First message here.', 'Second message here.', null]
+    const requirements = rules.map((rule, at) => requirement({ rule, message: messages[at] ?? null }))
+    const of = verdict(requirements, { rules, message: 'First message here.' })
+    expect(buildCard({ ...PARTS, verdict: of }).derived.rules).toEqual([
+      { name: 'billing/first', message: 'First message here.' },
+      { name: 'billing/second', message: 'Second message here.' },
+      { name: 'billing/silent', message: null },
+    ])
+  })
+
   it('has the hash of its bytes, which any change of it changes', () => {
     const hash = (more: Partial<CardParts>) => encodeCard(buildCard({ ...PARTS, ...more })).hash.toString('hex')
     const changes: Partial<CardParts>[] = [
@@ -56,6 +68,7 @@ describe('a card', () => {
       { notes: ['done before'] },
       { upstream: { name: 'billing', labels: {} } },
       { verdict: verdict([requirement({ quorum: 2 })]) },
+      { verdict: verdict([requirement({ message: 'Refunds need Olga.' })]) },
     ]
     expect(new Set(changes.map(hash)).size).toBe(changes.length)
     expect(hash({})).toBe(hash({}))

@@ -105,7 +105,7 @@ describe('decide', () => {
 rules:
   - { name: a, upstreams: [billing], effect: allow, limits: [1MiB per call], max_duration: 1h }
   - { name: b, upstreams: [billing], effect: hold, approval: { reviewers: ["group:finance", "https://idp.example.com|alice"], expires: 15m, reason_required: true }, message: B. }
-  - { name: c, upstreams: [billing], effect: hold, approval: { reviewers: ["*"], quorum: 2 }, max_duration: 5m }
+  - { name: c, upstreams: [billing], effect: hold, approval: { reviewers: ["*"], quorum: 2 }, message: C., max_duration: 5m }
 `)
     expect(decide(set, describeCall({}))).toEqual({
       effect: 'hold',
@@ -125,6 +125,7 @@ rules:
           quorum: 1,
           expiresMs: 900_000,
           isReasonRequired: true,
+          message: 'B.',
         },
         {
           rule: { policy: 'p', rule: 'c' },
@@ -132,6 +133,7 @@ rules:
           quorum: 2,
           expiresMs: null,
           isReasonRequired: false,
+          message: 'C.',
         },
       ],
       limits: [],

@@ -111,7 +111,7 @@ describe('a limit that is exceeded', () => {
       effect: 'hold',
       rules: [RULE],
       message: 'The limit is used up: 1 calls per 1h.',
-      requirements: [finance],
+      requirements: [{ ...finance, message: 'The limit is used up: 1 calls per 1h.' }],
       limits: [],
     })
   })
@@ -131,7 +131,10 @@ describe('a limit that is exceeded', () => {
     const verdict = allow(limit('1 calls per 1h'), limit('1 calls per 2h'), limit('1 calls per 1h', elsewhere))
     await usage.apply(agent, verdict)
     const held = await usage.apply(agent, verdict)
-    expect(held.requirements.map(({ rule }) => rule.rule)).toEqual(['reads', 'more'])
+    expect(held.requirements.map(({ rule, message }) => [rule.rule, message])).toEqual([
+      ['reads', 'The limit is used up: 1 calls per 1h, 1 calls per 2h.'],
+      ['more', 'The limit is used up: 1 calls per 1h.'],
+    ])
   })
 })
 
