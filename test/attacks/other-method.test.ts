@@ -96,7 +96,7 @@ describe('a method in a form with parts', () => {
   it('is refused behind a boundary that only some find', async () => {
     const type = 'multipart/form-data; xboundary=evil; boundary=xyz'
     const body = part('Content-Disposition: form-data; name="b"').replaceAll('xyz', 'evil')
-    expect(await send(post(type, body))).toMatchObject({ status: 400, code: 'malformed', seen: '' })
+    expect(await send(post(type, body))).toMatchObject({ status: 415, code: 'unreadable', seen: '' })
   })
 
   it.each([1, 7, 150])(

@@ -128,10 +128,19 @@ export function createExchange(parts: ExchangeParts): Exchange {
     if (parsed !== null) return parsed
     const bytes = await readWhole()
     if (isRefusal(bytes)) return bytes
-    if (methodInspector(model)?.(bytes) === false) return OVERRIDES
+    const override = findOverride(bytes)
+    if (override !== null) return override
     const result = parseBody(bytes, parseMediaType(model.contentType ?? undefined), model.contentEncoding ?? undefined)
     if (!isRefusal(result)) parsed = result
     return result
+  }
+
+  /** Why a body that is whole could replace the method; null if it cannot. */
+  function findOverride(bytes: Buffer): Refusal | null {
+    if (bytes.length === 0) return null
+    const inspect = methodInspector(model)
+    if (isRefusal(inspect)) return inspect
+    return inspect?.(bytes) === false ? OVERRIDES : null
   }
 
   function binding(): Binding {
@@ -153,10 +162,14 @@ export function createExchange(parts: ExchangeParts): Exchange {
       const read = await line.read(Math.max(MAX_COLLECTED_BYTES, service.maxBodyBytes), parts.takeRoom)
       if (read === 'no_room') return NO_ROOM
       if (typeof read === 'string') return refuse('malformed', 'Not executed. The body did not come whole.')
-      if (methodInspector(model)?.(read) === false) return OVERRIDES
+      const override = findOverride(read)
+      if (override !== null) return override
       body = read
     }
-    if (body === null) return line.stream(methodInspector(model))
+    if (body === null) {
+      const inspect = methodInspector(model)
+      return isRefusal(inspect) ? inspect : line.stream(inspect)
+    }
     return body.length === 0 ? null : body
   }
 

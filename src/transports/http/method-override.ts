@@ -1,11 +1,11 @@
 import { parseQuery } from './request-target.ts'
 
 /**
- * Whether a field of this name replaces the method: frameworks read `_method` from queries and forms, and PHP takes
- * spaces before a name away and reads dots, spaces and brackets in it as underscores.
+ * Whether a field of this name replaces the method: frameworks read `_method` from queries and forms, PHP takes spaces
+ * before a name away and reads dots, spaces and brackets in it as underscores, and Rack and qs take brackets away.
  */
 export function isMethodOverride(name: string): boolean {
-  return /^ *[_. []method$/i.test(name)
+  return /^[ [\]]*[_. [\]]method(?:[[\]]|$)/i.test(name)
 }
 
 /** The same for a normalised query. */

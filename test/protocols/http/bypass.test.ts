@@ -11,6 +11,7 @@ import {
 import { bodies, unreadBodies } from './bypass/bodies.ts'
 import type { BypassCase } from './bypass/case.ts'
 import { credentials, heads } from './bypass/heads.ts'
+import { overrides } from './bypass/overrides.ts'
 import { targets } from './bypass/targets.ts'
 import { type Judge, releaseOf, startGateway, type TestGateway } from './gateway.ts'
 
@@ -22,6 +23,7 @@ describe.each([
   { name: 'tokens', cases: credentials },
   { name: 'bodies that are read', cases: bodies },
   { name: 'bodies that are not read', cases: unreadBodies },
+  { name: 'methods in bodies', cases: overrides },
 ])('$name', ({ cases }) => {
   let upstream: RawUpstream
   const gateways = new Map<boolean, TestGateway>()
