@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
+import { AGENT } from './company.ts'
 import { inviteReviewer } from './deciders.ts'
 import { startIdentityProvider } from './identity-provider.ts'
 import { createNarrator, type Narrator } from './narrator.ts'
@@ -16,11 +17,11 @@ const USAGE = `The demo: an agent, its owner, a reviewer and an auditor, on one 
 
 The parts of it, by themselves (docker-compose.yml and countersign.dev.yaml use them):
 
-  node src/demo/main.ts identity-provider [--listen host:port] [--gateway url] [--control url] [--agent-secret-file file]
-  node src/demo/main.ts upstream [--listen host:port] [--token-file file]
-  node src/demo/main.ts agent --agent-secret-file file [--gateway url] [--control url] [--issuer url] [--upstream url]
-                              [--countersign command]
-  node src/demo/main.ts secrets <directory>
+  npm run -s demo -- identity-provider [--listen host:port] [--gateway url] [--control url] [--agent-secret-file file]
+  npm run -s demo -- upstream [--listen host:port] [--token-file file]
+  npm run -s demo -- agent --agent-secret-file file [--gateway url] [--control url] [--issuer url] [--upstream url]
+                           [--countersign command]
+  npm run -s demo -- secrets <directory>
 `
 
 /** What the parts find each other by unless they are told otherwise: the ports of countersign.dev.yaml. */
@@ -111,8 +112,10 @@ async function startProvider(options: Options): Promise<{ line: string; close():
     controlUrl: options.control,
     ...(options['agent-secret-file'] !== undefined && { agentSecret: await readSecret(options['agent-secret-file']) }),
   })
-  const secret = options['agent-secret-file'] === undefined ? `, the agent’s secret is ${agentSecret}` : ''
-  return { line: `The identity provider is ${issuer}${secret}`, close }
+  const line = `The identity provider is ${issuer}`
+  if (options['agent-secret-file'] !== undefined) return { line, close }
+  const ask = `curl -s -u ${AGENT.id}:${agentSecret} ${issuer}/token -d grant_type=client_credentials`
+  return { line: `${line}, the agent’s secret is ${agentSecret}. The agent gets a token by\n\n  ${ask}\n`, close }
 }
 
 async function startBilling(options: Options): Promise<{ line: string; close(): Promise<void> }> {

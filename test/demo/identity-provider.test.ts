@@ -1,3 +1,6 @@
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { decodeJwt } from 'jose'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { z } from 'zod'
@@ -5,6 +8,7 @@ import { type Browser, startBrowser } from '../../src/demo/browser.ts'
 import { CONSOLE, READER } from '../../src/demo/company.ts'
 import { type DemoIdentityProvider, startIdentityProvider } from '../../src/demo/identity-provider.ts'
 import { signIn } from '../../src/demo/sign-in.ts'
+import { start } from './process.ts'
 
 const CONTROL = 'http://127.0.0.1:1'
 const GATEWAY = 'http://127.0.0.1:2'
@@ -19,6 +23,18 @@ it('gives an agent a token for the gateway, with its owner', async () => {
   const response = await token({ grant_type: 'client_credentials' }, `support-agent:${provider.agentSecret}`)
   const claims = decodeJwt((await readJson(response, tokenSchema)).access_token)
   expect(claims).toMatchObject({ aud: GATEWAY, sub: 'support-agent', owner: `${provider.issuer}|olivia` })
+})
+
+it('says how an agent gets a token, in a line that does it', async () => {
+  const main = fileURLToPath(new URL('../../src/demo/main.ts', import.meta.url))
+  const running = start(process.execPath, [main, 'identity-provider', '--listen', '127.0.0.1:0'], '.')
+  try {
+    const [, line = ''] = await running.says(/^ *(curl .*)$/m)
+    const { stdout } = await promisify(execFile)('sh', ['-c', line])
+    expect(decodeJwt(tokenSchema.parse(JSON.parse(stdout)).access_token)).toMatchObject({ sub: 'support-agent' })
+  } finally {
+    await running.end()
+  }
 })
 
 it('refuses an agent with another secret', async () => {
