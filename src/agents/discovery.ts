@@ -7,7 +7,10 @@ export function metadataUrl(publicUrl: string, upstream: string | null): string 
   return `${publicUrl}${WELL_KNOWN}${upstream === null ? '' : `/${upstream}`}`
 }
 
-/** Metadata of the gateway, or of one upstream behind it, as a protected resource (RFC 9728, section 2). */
+/**
+ * Metadata of the gateway, or of one upstream behind it, as a protected resource (RFC 9728, section 2). A client uses it only
+ * if `resource` is what it made the URL from (section 3.3), whatever audiences are configured.
+ */
 export function describeResource(gateway: AgentParts['gateway'], upstream: string | null) {
   const { publicUrl, authorizationServers } = gateway
   return {

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
+import { describeResource } from '../../src/agents/discovery.ts'
 import { isRefusal } from '../../src/domain/refusal.ts'
 import { headerRules, sortHeaders } from '../../src/protocols/http/headers.ts'
 import { httpOptions } from '../../src/protocols/http/options.ts'
-import { quoted, readPage, tableUnder } from './pages.ts'
+import { blocks, quoted, readPage, tableUnder } from './pages.ts'
 
 const page = readPage('docs/http.md')
 
@@ -42,6 +44,13 @@ describe('the headers', () => {
       dropped: ['x-other'],
     })
   })
+})
+
+it('tells clients’ issuers the resources that discovery names', () => {
+  const [block = ''] = blocks(page, 'yaml').filter((text) => text.includes('audiences'))
+  const [{ issuer, audiences }] = parse(block).agent_issuers
+  const gateway = { publicUrl: 'https://gateway.example.com', upstreams: ['billing'], authorizationServers: [issuer] }
+  expect([null, 'billing'].map((upstream) => describeResource(gateway, upstream).resource)).toEqual(audiences)
 })
 
 it('tells the time-outs as they are', () => {
