@@ -78,7 +78,7 @@ export async function readDetachedCall(ground: Ground, id: string): Promise<Stor
   return readSealed(ground, { id, column: 'call', fields: ['detached'] })
 }
 
-/** In a transaction: from now on the call is one that is carried out without its client. */
+/** In a transaction: from now on the call is one that is carried out without its client. Nothing, if it is one already. */
 export async function sealAsDetached({ keys }: Pick<Ground, 'keys'>, tx: Tx, id: string): Promise<void> {
   const { rows } = await tx.query<Kept>(
     `SELECT id, digest, is_detached, wrapped_key AS wrapped, sealed_call AS sealed FROM approval WHERE id = $1
@@ -86,6 +86,8 @@ export async function sealAsDetached({ keys }: Pick<Ground, 'keys'>, tx: Tx, id:
     [id],
   )
   const kept = rows[0]
+  // Only under the lock it is known: another call may have asked for the same a moment ago.
+  if (kept?.is_detached) return
   const { wrapped = null, sealed = null } = kept ?? {}
   const plaintext = kept && unseal(keys.payload, kept, { field: 'call', sealed })
   if (!kept || !plaintext || wrapped === null) return

@@ -170,6 +170,20 @@ describe('holding a call', () => {
     expect(second).toMatchObject({ id: first.id, isDetached: true })
   })
 
+  it('makes it a detached one once, however many ask for it at once', async () => {
+    const replicas = [world.openReplica(), world.openReplica()] as const
+    const principal = agent('async-crowd')
+    const first = await hold(replicas[0].queue, makeCall({ principal }))
+    const held = await Promise.all(
+      Array.from({ length: 30 }, (_, n) =>
+        hold(replicas[n % 4 < 2 ? 0 : 1].queue, makeCall({ principal, isDetached: n % 2 === 0 })),
+      ),
+    )
+    expect(new Set(held.map(({ id }) => id))).toEqual(new Set([first.id]))
+    for (const [n, { isDetached }] of held.entries()) if (n % 2 === 0) expect(isDetached).toBe(true)
+    expect(Buffer.from(granted(await replicas[1].queue.recall(first)).body).toString()).toBe('refund 120')
+  })
+
   it('shows what the call would do, who makes it and what it claims', async () => {
     const { queue } = world.openReplica()
     const call = makeCall({ principal: agent('shown') })

@@ -6,6 +6,8 @@ import { type StoreProxy, startStoreProxy } from './store-proxy.ts'
 import { startWorld, type World } from './world.ts'
 
 const PREFER = { prefer: 'respond-async' }
+// As the log has it.
+const ERROR = 50
 
 let store: TestDatabase
 let world: World
@@ -46,6 +48,23 @@ describe('a call whose client does not wait', () => {
     const again = await fetchCall(a, location, 20)
     expect([again.status, await again.json()]).toEqual([200, { done: true }])
     expect(world.arrivals('/refunds/later')).toBe(1)
+  })
+
+  it('may be made many times at once, also where only some do not wait', async () => {
+    const path = '/refunds/all-at-once'
+    // Held as one that waits, so that those that do not wait change it.
+    await world.call(b, path, { headers: { prefer: 'wait=0' } })
+    const answers = await Promise.all(
+      Array.from({ length: 30 }, (_, n) =>
+        world.call(n % 4 < 2 ? a : b, path, { headers: n % 2 ? PREFER : { prefer: 'wait=0' } }),
+      ),
+    )
+    expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 30 }, (_, n) => (n % 2 ? 202 : 403)))
+    await world.approve(a, await world.approvalOf(path))
+    const response = await fetchCall(a, answers[1]?.headers.get('location') ?? '', 20)
+    expect([response.status, await response.json()]).toEqual([200, { done: true }])
+    expect(world.arrivals(path)).toBe(1)
+    for (const { log } of [a, b]) expect(log.filter(({ level }) => Number(level) >= ERROR)).toEqual([])
   })
 
   it('is taken over by another gateway when the one that runs it is killed before the spend', {
