@@ -2,12 +2,12 @@ import type { Approval, State } from '../domain/approval.ts'
 import { type Refusal, refuse } from '../domain/refusal.ts'
 
 /** What an agent is told of an approval that its call cannot use. The first sentence is for a model to act on. */
-export function refuseFor(approval: Pick<Approval, 'id' | 'state' | 'reason'>): Refusal {
+export function refuseFor(approval: Pick<Approval, 'id' | 'state' | 'reason' | 'requirements'>): Refusal {
   const { id } = approval
   switch (approval.state) {
     case 'pending':
     case 'approved':
-      return refusePending(id)
+      return refusePending(approval)
     case 'denied': {
       const why = approval.reason === null ? '' : ` The reviewer said: ${approval.reason}`
       return refuse('not_approved', `Not executed. A reviewer denied approval ${id}.${why}`, { approval: id })
@@ -25,8 +25,11 @@ export function refuseFor(approval: Pick<Approval, 'id' | 'state' | 'reason'>): 
   }
 }
 
-export function refusePending(id: string): Refusal {
-  return refuse('approval_pending', `Not executed. Waiting for approval ${id}. Repeat the call unchanged.`, {
+/** With what the first rule that has a message tells the agent, behind what it has to do. */
+export function refusePending({ id, requirements }: Pick<Approval, 'id' | 'requirements'>): Refusal {
+  const told = requirements.find(({ message }) => message)?.message
+  const why = told ? ` ${told}` : ''
+  return refuse('approval_pending', `Not executed. Waiting for approval ${id}. Repeat the call unchanged.${why}`, {
     approval: id,
     retryAfterS: 10,
   })

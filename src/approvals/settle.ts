@@ -27,7 +27,7 @@ export function createSettling(
     })
     switch (waited) {
       case 'timed_out':
-        return refusePending(id)
+        return refusePending(approval)
       case 'draining':
         return refuse(
           'draining',
@@ -44,12 +44,13 @@ export function createSettling(
     }
   }
 
-  async function leave({ id }: Approval, how: Exchange['whenGone']): Promise<Refusal> {
-    if (how === 'leave') return refusePending(id)
+  async function leave(approval: Approval, how: Exchange['whenGone']): Promise<Refusal> {
+    const { id } = approval
+    if (how === 'leave') return refusePending(approval)
     const withdrawn = await withdraw(ground, id, 'client_cancelled')
     if (withdrawn) return refuseFor(withdrawn)
     const now = await reread(id)
-    return 'refused' in now ? now : refusePending(id)
+    return 'refused' in now ? now : refusePending(approval)
   }
 
   async function reread(id: string): Promise<Approval | Refusal> {

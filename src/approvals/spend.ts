@@ -98,7 +98,7 @@ export function createSpending(
         const votes = supporters(held.row, held.votes)
         if (isLate(held.row, votes)) {
           ground.log.error({ approval: id }, 'by this clock the approval is overdue: the clock of the store is behind')
-          return refuseFor({ id, state: 'expired', reason: null })
+          return refuseFor({ id, state: 'expired', reason: null, requirements: [] })
         }
         const present = votes.flatMap((vote) => people.get(vote.mac.toString('hex')) ?? [])
         const end = findShortage(held.row, { votes, present, requirements: requirementsOf(call, terms.verdict) })

@@ -53,8 +53,11 @@ export async function withVotes(tx: Tx, keys: Pick<Keys, 'mac'>, rows: readonly 
   })
 }
 
-export function approvalOf({ row, votes }: Held): ReturnType<typeof toApproval> {
-  return toApproval(row, votes.map(toVote))
+export function approvalOf({ row, votes, isGenuine }: Held): ReturnType<typeof toApproval> {
+  const approval = toApproval(row, votes.map(toVote))
+  if (isGenuine) return approval
+  // Whoever writes to the database would speak for a policy, to an agent that listens.
+  return { ...approval, requirements: approval.requirements.map((requirement) => ({ ...requirement, message: null })) }
 }
 
 /** Whether its time to be decided, or to be used, is over. `now` is the database's. */

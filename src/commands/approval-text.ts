@@ -67,12 +67,16 @@ function formatVerified({ requester }: ApprovalWire): readonly string[] {
 
 function formatDerived({ approval, card, call }: ShownWire): readonly string[] {
   const actions = card?.derived.actions ?? [approval]
+  const rules = card?.derived.rules ?? approval.rules.map((name) => ({ name, message: null }))
   const labels = Object.entries(card?.derived.labels ?? {}).map(([name, value]) => ` ${name}=${value}`)
   return [
     'Derived from the call: what it would do',
     ...field('upstream', approval.upstream + labels.join('')),
     ...actions.flatMap(({ verb, resource }) => field('action', `${verb} ${resource}`)),
-    ...approval.rules.flatMap((rule) => field('held by', rule)),
+    ...rules.flatMap(({ name, message }) => [
+      ...field('held by', name),
+      ...(message === null ? [] : field('its message', message)),
+    ]),
     ...(card?.derived.notes ?? []).flatMap((note) => field('note', note)),
     ...field('digest', approval.digest),
     ...(call ? formatCall(call) : field('call', 'no longer kept')),

@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { withdrawAllWithin } from '../../src/approvals/end.ts'
+import { refuseFor } from '../../src/approvals/refusals.ts'
+import { approvalOf, readHeld } from '../../src/approvals/store.ts'
 import { refuse } from '../../src/domain/refusal.ts'
 import type { Database } from '../../src/platform/database.ts'
-import { agent, ballot, codeOf, granted, judged, makeCall, person, verdict } from './parts.ts'
+import { agent, ballot, codeOf, granted, judged, makeCall, person, requirement, verdict } from './parts.ts'
 import { hold, openWorld, type World } from './world.ts'
 
 describe('waiting for a decision', () => {
@@ -73,6 +75,21 @@ describe('waiting for a decision', () => {
       `Not executed. Waiting for approval ${approval.id}. Repeat the call unchanged.`,
     )
     expect(await world.stateOf(approval.id)).toBe('pending')
+  })
+
+  it('adds what the deciding rule tells the agent, unless somebody altered the approval', async () => {
+    const { queue, database } = world.openReplica()
+    const call = makeCall({ principal: agent('w5b'), waitMs: 30 })
+    const rules = ['silent', 'first', 'second'].map((rule) => ({ policy: 'billing', rule }))
+    const messages = [null, 'Refunds need finance.', 'And a manager.']
+    const of = verdict(rules.map((rule, at) => requirement({ rule, message: messages[at] ?? null })))
+    const approval = await hold(queue, call, of)
+    const waiting = `Not executed. Waiting for approval ${approval.id}. Repeat the call unchanged.`
+    expect(await queue.settle(approval, call)).toHaveProperty('detail', `${waiting} Refunds need finance.`)
+    const held = await readHeld(database, world.keys, { id: approval.id })
+    if (!held) throw new Error('it is not there')
+    expect(refuseFor(approvalOf(held)).detail).toBe(`${waiting} Refunds need finance.`)
+    expect(refuseFor(approvalOf({ ...held, isGenuine: false })).detail).toBe(waiting)
   })
 
   it('expires an approval whose time is over while somebody waits', async () => {

@@ -19,6 +19,34 @@ function printed(head: Readonly<Record<string, unknown>>, body = '{}', columns =
   return lines.slice(from, lines.indexOf('', from))
 }
 
+describe('the rules that approvals show prints', () => {
+  it('have their message under them, with what a terminal would obey written out', () => {
+    const { approval, card } = refund('7Q3F000000')
+    if (!card) throw new Error('a refund has a card')
+    const rules = [
+      { name: 'billing/first', message: 'Refunds need finance.\n  owner           nobody\u202e' },
+      { name: 'billing/silent', message: null },
+      { name: 'billing/last', message: 'And a manager.' },
+    ]
+    const changed = { ...card, derived: { ...card.derived, rules } }
+    const lines = formatShown({ approval: writeApproval(approval), card: changed, call: null, notices: [] }, 0)
+    const from = lines.findIndex((line) => line.startsWith('  held by'))
+    expect(lines.slice(from, from + 5)).toEqual([
+      '  held by         billing/first',
+      '  its message     Refunds need finance.⟨U+000A⟩  owner           nobody⟨U+202E⟩',
+      '  held by         billing/silent',
+      '  held by         billing/last',
+      '  its message     And a manager.',
+    ])
+  })
+
+  it('are still named once the card was erased', () => {
+    const { approval } = refund('7Q3F000000')
+    const lines = formatShown({ approval: writeApproval(approval), card: null, call: null, notices: [] }, 0)
+    expect(lines).toContain('  held by         billing/refunds-need-finance')
+  })
+})
+
 describe('the call that approvals show prints', () => {
   it('has its headers a line each', () => {
     const headers = ['content-type', 'application/json', 'x-note', 'refund "twice": yes', 'x-note', '', 'accept', '*/*']

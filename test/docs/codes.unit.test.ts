@@ -26,6 +26,8 @@ it('shows a problem as it is made', () => {
   const shown = JSON.parse(blocks(page, 'json')[0] ?? '')
   const { code, call: callId, approval } = shown
   expect(Object.keys(CODES)).toContain(code satisfies Code)
-  expect(problemOf(refusePending(approval), { callId, publicUrl: 'https://gateway.example.com' })).toEqual(shown)
+  expect(
+    problemOf(refusePending({ id: approval, requirements: [] }), { callId, publicUrl: 'https://gateway.example.com' }),
+  ).toEqual(shown)
   expect(shown.type).toBe(PROBLEM_BASE + code)
 })
