@@ -6,6 +6,7 @@ import { type Problem, parseYaml } from '../platform/yaml.ts'
 import type { CompileContext } from './compile.ts'
 import { type DecideInput, decide } from './decide.ts'
 import { type Explanation, explain } from './explain.ts'
+import { slashFault } from './pattern.ts'
 import type { PolicySet } from './set.ts'
 
 const party = z
@@ -28,7 +29,13 @@ const principalSchema = z.strictObject({
 
 const actionShape = {
   verb: z.string().min(1),
-  resource: z.string().min(1),
+  resource: z
+    .string()
+    .min(1)
+    .superRefine((text, context) => {
+      const fault = slashFault(text)
+      if (fault) context.addIssue({ code: 'custom', message: fault })
+    }),
   facts: z.record(z.string(), z.unknown()).default({}),
 }
 

@@ -18,9 +18,21 @@ export interface PatternTree {
   match(resource: string, found: (value: number) => void): void
 }
 
+/** Why no call has such a resource, or none that such a pattern matches; null if there may be one. */
+export function slashFault(text: string): string | null {
+  if (text === '/' || !text.endsWith('/')) return null
+  const bare = text.replace(/\/+$/, '') || '/'
+  const below = bare.endsWith('*')
+    ? ''
+    : `, which is the path with and without one, or "${bare}/**" for what is below it too`
+  return `"${text}": no resource ends in a slash; write "${bare}"${below}`
+}
+
 /** Why a text is no pattern; null if it is one. */
 export function patternFault(pattern: string): string | null {
   if (pattern === '') return 'must not be empty'
+  const slash = slashFault(pattern)
+  if (slash) return slash
   for (const segment of pattern.split('/')) {
     if (segment.includes('*') && segment !== '*' && segment !== '**') {
       return `"${segment}": "*" and "**" stand for whole segments between slashes; use "when" for parts of one`

@@ -72,6 +72,13 @@ describe('policy test', () => {
     expect(lines[0]).toBe(`${directory}/p.test.yaml:4: a read: expected hold, got allow (rule) by p/reads`)
   })
 
+  it('refuses a case whose resource no call has', async () => {
+    await write('p.yaml', POLICY)
+    await write('p.test.yaml', CASES('allow').replace('/a', '/a/'))
+    expect(await testPolicies(command())).toBe(1)
+    expect(lines[0]).toMatch(/p\.test\.yaml:8: .*"\/a\/": no resource ends in a slash; write "\/a"/)
+  })
+
   it('fails without cases, and with cases that cannot be read', async () => {
     await write('p.yaml', POLICY)
     expect(await testPolicies(command())).toBe(1)

@@ -57,6 +57,17 @@ describe('a policy file', () => {
       rule('effect: allow', 'principals: ["alice@example.com"]'),
       /^0\.yaml:6: .*group:<name>/,
     ],
+    [
+      'a resource that ends in a slash',
+      rule('effect: deny', 'resources: ["/a", "/export/"]'),
+      /^0\.yaml:6: .*"\/export\/": no resource ends in a slash; write "\/export", which is the path with and without one, or "\/export\/\*\*" for what is below it too/,
+    ],
+    ['a star that ends in a slash', rule('effect: deny', 'resources: ["/a/*/"]'), /^0\.yaml:6: .*write "\/a\/\*"/],
+    [
+      'two stars that end in a slash',
+      rule('effect: deny', 'resources: ["/a/**/"]'),
+      /^0\.yaml:6: .*write "\/a\/\*\*"$/,
+    ],
     ['a star inside a segment', rule('effect: allow', 'resources: ["/v1*/x"]'), /^0\.yaml:6: .*whole segments/],
     ['an empty list, which would match nothing', rule('effect: allow', 'verbs: []'), /^0\.yaml:6: .*leave the key out/],
     [

@@ -18,16 +18,14 @@ export function describeRequest(
 ): Action | null {
   const query = model.query === '' ? NO_QUERY : groupQuery(model.query)
   if (query === null) return null
-  const { decodedPath } = model
   return {
     upstream: upstream.name,
     protocol: 'http',
     verb: model.upgrade === null ? model.method : 'UPGRADE',
-    // Most servers take both for the same, so that a rule for one has to be a rule for the other.
-    resource: decodedPath.length > 1 && decodedPath.endsWith('/') ? decodedPath.slice(0, -1) : decodedPath,
+    resource: resourceOf(model),
     facts: {
       method: model.method,
-      path: decodedPath,
+      path: model.decodedPath,
       query,
       host: upstream.host,
       content_type: parseMediaType(model.contentType ?? undefined).essence,
@@ -36,6 +34,11 @@ export function describeRequest(
       ...(body === undefined ? {} : { body: body.value }),
     },
   }
+}
+
+/** The path without a slash at its end: most servers take both alike, so that a rule for one has to be one for the other. */
+export function resourceOf({ decodedPath }: RequestModel): string {
+  return decodedPath.length > 1 && decodedPath.endsWith('/') ? decodedPath.slice(0, -1) : decodedPath
 }
 
 const NO_QUERY = {}

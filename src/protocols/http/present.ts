@@ -3,6 +3,7 @@ import type { Json } from '../../domain/json.ts'
 import { cut, fitInto } from '../../domain/visible.ts'
 import { parseQuery } from '../../transports/http/request-target.ts'
 import { kindOf, parseBody, parseMediaType } from './body.ts'
+import { resourceOf } from './describe.ts'
 import type { RequestModel } from './model.ts'
 import { isSecretName, REDACTED, redactSecrets } from './redact.ts'
 
@@ -27,8 +28,8 @@ interface Sheet {
 export function presentRequest(model: RequestModel, body: Buffer, shownHeaders: ReadonlySet<string>): Payload {
   const sheet: Sheet = { room: MAX_CHARACTERS, isCut: false, redacted: [] }
   const lines: string[] = []
-  // The action shows the path unescaped: there `/a%3Fb` looks like a path with a query.
-  if (model.path !== model.decodedPath) lines.push(`path ${model.path}`)
+  // The action shows the path unescaped, where `/a%3Fb` looks like a path with a query, and without a slash at its end.
+  if (model.path !== resourceOf(model)) lines.push(`path ${model.path}`)
   for (const [name, value] of parseQuery(model.query) ?? []) {
     lines.push(
       `query ${JSON.stringify(name)}: ${JSON.stringify(redactField(`/query/${pointer(name)}`, name, value, sheet))}`,

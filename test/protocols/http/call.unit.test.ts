@@ -279,8 +279,9 @@ describe('sortHeaders', () => {
 })
 
 describe('presentRequest', () => {
+  const PLAIN = { path: '/refunds', decodedPath: '/refunds', query: '' }
   const present = (body: string, model: Partial<RequestModel> = {}, shown: string[] = []) =>
-    presentRequest({ ...MODEL, query: '', ...model }, Buffer.from(body), new Set(shown))
+    presentRequest({ ...MODEL, ...PLAIN, ...model }, Buffer.from(body), new Set(shown))
 
   it('shows JSON to be read', () => {
     expect(present('{"amount":1}')).toEqual({
@@ -313,6 +314,14 @@ describe('presentRequest', () => {
     const payload = present('', model, ['x-mode'])
     expect(payload.text).toBe('query "to": "b c"\nquery "api_key": "[redacted]"\nheader x-mode: fast')
     expect(payload.redacted).toEqual(['/query/api_key'])
+  })
+
+  it('shows the path that is sent where it is not the resource', () => {
+    const shown = (path: string) => present('', { path, decodedPath: decodeURIComponent(path), headers: [] }).text
+    expect(shown('/held/a/')).toBe('path /held/a/')
+    expect(shown('/a%3Fb')).toBe('path /a%3Fb')
+    expect(shown('/a')).toBe('')
+    expect(shown('/')).toBe('')
   })
 
   it('makes visible what turns or hides its surroundings', () => {
