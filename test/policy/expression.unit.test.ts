@@ -97,6 +97,9 @@ describe('numbers', () => {
     expect(judge('action.facts.content_length + 1 == 8', { content_length: 7 })).toBe(true)
     expect(judge('action.facts.content_length + 1 == 8', { content_length: 7.5 })).toBe('failed')
     expect(judge('action.facts.content_length > 0', { content_length: 2 ** 60 })).toBe('failed')
+    expect(judge('action.facts.content_length <= 1000', {})).toBe('failed')
+    expect(judge('has(action.facts.content_length) && action.facts.content_length <= 1000', {})).toBe(false)
+    expect(judge('!has(action.facts.content_length) || action.facts.content_length <= 1000', {})).toBe(true)
   })
 })
 

@@ -13,7 +13,7 @@ export const HTTP_FACTS: FactSchema = {
   path: { type: 'string', doc: 'The path.' },
   query: { type: 'map<string, list<string>>', doc: 'The query.' },
   content_type: { type: 'string', doc: 'The media type of the body.' },
-  content_length: { type: 'int', doc: 'Bytes of the body, or -1.' },
+  content_length: { type: 'int', doc: 'Bytes of the body; missing if not known.' },
   host: { type: 'string', doc: 'The host.' },
   body: { type: 'dyn', need: 'body', doc: 'The JSON body.' },
 }

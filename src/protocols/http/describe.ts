@@ -29,7 +29,8 @@ export function describeRequest(
       query,
       host: upstream.host,
       content_type: parseMediaType(model.contentType ?? undefined).essence,
-      content_length: model.contentLength ?? -1,
+      // Left out, so that a rule that bounds it fails instead of passing what comes in chunks.
+      ...(model.contentLength === null ? {} : { content_length: model.contentLength }),
       upgrade: model.upgrade?.toLowerCase() ?? '',
       ...(body === undefined ? {} : { body: body.value }),
     },

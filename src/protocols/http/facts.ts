@@ -7,7 +7,7 @@ export const httpFacts: FactSchema = {
   query: { type: 'map<string, list<string>>', doc: 'Every value of every query parameter, unescaped, in order.' },
   host: { type: 'string', doc: "The host of the upstream's URL." },
   content_type: { type: 'string', doc: 'The media type of the body in lower case without parameters; empty if none.' },
-  content_length: { type: 'int', doc: 'Bytes of the body; -1 if it comes in chunks and was not read.' },
+  content_length: { type: 'int', doc: 'Bytes of the body; missing if it comes in chunks and was not read.' },
   upgrade: { type: 'string', doc: 'The protocol an upgrade asks for, in lower case; empty for other requests.' },
   body: {
     type: 'dyn',

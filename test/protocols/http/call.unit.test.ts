@@ -43,6 +43,11 @@ describe('describeRequest', () => {
     })
   })
 
+  it('does not tell the length of a body that comes in chunks', () => {
+    const action = describeRequest({ ...MODEL, contentLength: null }, { name: 'b', host: 'h' })
+    expect(action?.facts).not.toHaveProperty('content_length')
+  })
+
   it('tells an upgrade from a GET', () => {
     const action = describeRequest({ ...MODEL, method: 'GET', upgrade: 'WebSocket' }, { name: 'b', host: 'h' })
     expect(action).toMatchObject({ verb: 'UPGRADE', facts: { method: 'GET', upgrade: 'websocket' } })
