@@ -22,14 +22,16 @@ interface Sheet {
 }
 
 /**
- * What reviewers are shown of a call's bytes: the path where it is not what it reads as, the query, the headers that a
- * configuration lets pass, and the body, with secrets replaced and nothing that can hide or turn its surroundings.
+ * What reviewers are shown of a call's bytes: the path where it is not what it reads as, what it is to be upgraded to, the
+ * query, the headers that a configuration lets pass, and the body, with secrets replaced and nothing that can hide or turn
+ * its surroundings.
  */
 export function presentRequest(model: RequestModel, body: Buffer, shownHeaders: ReadonlySet<string>): Payload {
   const sheet: Sheet = { room: MAX_CHARACTERS, isCut: false, redacted: [] }
   const lines: string[] = []
   // The action shows the path unescaped, where `/a%3Fb` looks like a path with a query, and without a slash at its end.
   if (model.path !== resourceOf(model)) lines.push(`path ${model.path}`)
+  if (model.upgrade !== null) lines.push(`upgrade ${model.upgrade}`)
   for (const [name, value] of parseQuery(model.query) ?? []) {
     lines.push(
       `query ${JSON.stringify(name)}: ${JSON.stringify(redactField(`/query/${pointer(name)}`, name, value, sheet))}`,
@@ -61,9 +63,11 @@ export function presentRequest(model: RequestModel, body: Buffer, shownHeaders: 
 
 /**
  * Whether a header that mostly says nothing says something: a Content-Type more than the media type, which is shown beside
- * the payload, an Accept more than that anything or JSON will do. Both choose versions and behaviours of some APIs.
+ * the payload, an Accept more than that anything or JSON will do. Both choose versions and behaviours of some APIs. What
+ * an upgrade asks for says what will be spoken, unjudged.
  */
 function isTelling(name: string, value: string): boolean {
+  if (name === 'sec-websocket-protocol' || name === 'sec-websocket-extensions') return true
   if (name === 'content-type') return value.includes(';') && !/^[^;]*;[ \t]*charset="?utf-?8"?[ \t]*$/i.test(value)
   return name === 'accept' && !/^(?:(?:\*\/\*|application\/json|text\/plain)(?:, ?|$))+$/i.test(value)
 }

@@ -321,6 +321,21 @@ describe('presentRequest', () => {
     expect(payload.redacted).toEqual(['/query/api_key'])
   })
 
+  it('shows what an upgrade is to, and what it asks of it', () => {
+    const headers = [
+      'sec-websocket-protocol',
+      'admin.v1',
+      'sec-websocket-extensions',
+      'x-exec',
+      'sec-websocket-key',
+      'k',
+    ]
+    const { text } = present('', { upgrade: 'SPDY/3.1', headers, contentType: null, method: 'GET' })
+    expect(text).toBe(
+      'upgrade SPDY/3.1\nheader sec-websocket-protocol: admin.v1\nheader sec-websocket-extensions: x-exec',
+    )
+  })
+
   it('shows the path that is sent where it is not the resource', () => {
     const shown = (path: string) => present('', { path, decodedPath: decodeURIComponent(path), headers: [] }).text
     expect(shown('/held/a/')).toBe('path /held/a/')
