@@ -1,6 +1,6 @@
 import { type Document, isAlias, isNode, isScalar, LineCounter, parseDocument, visit } from 'yaml'
-import { z } from 'zod'
-import { nearestName } from '../domain/nearest.ts'
+import type { z } from 'zod'
+import { describeIssue } from './describe-issue.ts'
 
 /** Something wrong in a file, where a person finds it. */
 export interface Problem {
@@ -40,11 +40,9 @@ export function parseYaml<Schema extends z.ZodType>(
   const lineAt = (offset: number | undefined): number => (offset === undefined ? 0 : lines.linePos(offset).line)
   const lineOf = (path: readonly PropertyKey[]): number => lineAt(nearestOffset(document, path))
 
-  const problems: Problem[] = document.errors.map((error) => ({
-    file,
-    line: lineAt(error.pos[0]),
-    message: error.message,
-  }))
+  const problems = describeSyntax(document, text).map(
+    ({ at, message }): Problem => ({ file, line: lineAt(at), message }),
+  )
   if (leaveOut && problems.length === 0 && document.hasIn(leaveOut)) document.deleteIn(leaveOut)
   visit(document, {
     Alias: (_key, node) => {
@@ -62,43 +60,18 @@ export function parseYaml<Schema extends z.ZodType>(
   })
   if (problems.length > 0) return { ok: false, problems }
 
-  const result = schema.safeParse(document.toJS({ maxAliasCount: 0 }) ?? {})
+  const input: unknown = document.toJS({ maxAliasCount: 0 }) ?? {}
+  const result = schema.safeParse(input)
   if (result.success) return { ok: true, value: result.data, lineOf }
-  const described = result.error.issues.flatMap((issue) => describeIssue(issue, schema))
+  const described = result.error.issues.flatMap((issue) => describeIssue(issue, { schema, document, input }))
   return { ok: false, problems: described.map(({ path, message }) => ({ file, line: lineOf(path), message })) }
 }
 
-function describeIssue(
-  issue: z.core.$ZodIssue,
-  schema: z.ZodType,
-): readonly { path: readonly PropertyKey[]; message: string }[] {
-  const at = issue.path.length === 0 ? '' : `${issue.path.map(String).join('.')}: `
-  if (issue.code !== 'unrecognized_keys') return [{ path: issue.path, message: `${at}${issue.message}` }]
-  const known = knownKeys(schema, issue.path)
-  return issue.keys.map((key) => {
-    const near = nearestName(key, known)
-    const hint = near === null ? `known are ${[...known].sort().join(', ')}` : `did you mean ${near}?`
-    return { path: [...issue.path, key], message: `${at}unknown key ${key}; ${hint}` }
-  })
-}
-
-/** The keys that a schema knows at a path, over all branches of its unions. */
-function knownKeys(schema: z.ZodType, path: readonly PropertyKey[]): Set<string> {
-  type Node = { [key: string]: unknown }
-  const root = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as Node
-  const branches = (node: Node): Node[] => {
-    const alternatives = [node['anyOf'], node['oneOf'], node['allOf']].filter(Array.isArray).flat() as Node[]
-    return [node, ...alternatives.flatMap(branches)]
-  }
-  let nodes = branches(root)
-  for (const key of path) {
-    nodes = nodes.flatMap((node) => {
-      const properties = node['properties'] as Node | undefined
-      const next = properties?.[String(key)] ?? (typeof key === 'number' ? node['items'] : node['additionalProperties'])
-      return typeof next === 'object' && next !== null ? branches(next as Node) : []
-    })
-  }
-  return new Set(nodes.flatMap((node) => Object.keys((node['properties'] as Node | undefined) ?? {})))
+function describeSyntax({ errors }: Document, text: string): readonly { at: number; message: string }[] {
+  const unquoted = errors.find(({ pos: [at] }) => at > 0 && text.slice(at - 1, at + 1) === '${')
+  // What else is wrong there follows from it.
+  if (unquoted) return [{ at: unquoted.pos[0], message: 'put quotes around ${…} inside { } or [ ]' }]
+  return errors.map(({ pos, message }) => ({ at: pos[0], message }))
 }
 
 /** Where the value at a path stands, or the nearest thing above it that exists. */

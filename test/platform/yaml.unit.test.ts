@@ -49,6 +49,55 @@ describe('parseYaml', () => {
     ])
   })
 
+  it('says of what is missing that it is required, and what for', () => {
+    const owned = z.strictObject({
+      owner: z
+        .union([z.strictObject({ claim: z.string() }), z.literal('none')])
+        .describe('Who answers: a claim, or none'),
+      name: z.string().optional(),
+    })
+    const of = (text: string) => {
+      const parsed = parseYaml(text, { file: 'f.yaml', schema: z.strictObject({ agents: z.array(owned) }) })
+      return parsed.ok ? [] : parsed.problems.map(({ line, message }) => `${line}: ${message}`)
+    }
+    expect(of('agents:\n  - name: bot')).toEqual([
+      '2: agents.0 (bot).owner: is required: Who answers: a claim, or none',
+    ])
+    expect(of('agents:\n  - owner: { clam: a }')).toEqual(['2: agents.0.owner: unknown key clam; did you mean claim?'])
+    expect(of('agents:\n  - owner: [hunter2]')).toEqual([
+      '2: agents.0.owner: cannot be read: Who answers: a claim, or none',
+    ])
+    expect(of('agents:\n  - owner: { claim: [hunter2] }')).toEqual([
+      expect.stringMatching(/^2: agents\.0\.owner\.claim: .*expected string/),
+    ])
+    expect(problemsOf('upstreams: []')).toEqual(['1: gateway: is required'])
+  })
+
+  it('names the nearest known key also of the one that tells the branch of a union', () => {
+    const of = (entry: string) => problemsOf(`gateway: {listen: a}\nupstreams:\n  - ${entry}`)
+    expect(of('{ protcol: http, url: u }')).toEqual(['3: upstreams.0: unknown key protcol; did you mean protocol?'])
+    expect(of('{ url: u }')).toEqual(['3: upstreams.0.protocol: is required'])
+    expect(of('{ protocol: hunter2, url: u }')).toEqual(['3: upstreams.0.protocol: must be one of http, postgres'])
+  })
+
+  it('shows the name of an entry as it is written, and nothing that was put into it', () => {
+    const named = z.strictObject({ list: z.array(z.strictObject({ name: z.string(), size: z.int() })) })
+    const of = (text: string) => {
+      const parsed = parseYaml(text, { file: 'f', schema: named, substitute: () => 'hunter2' })
+      return parsed.ok ? [] : parsed.problems.map(({ message }) => message)
+    }
+    expect(of('list: [{ name: "a", size: x }]').join()).toMatch(/^list\.0 \(a\)\.size: /)
+    expect(of('list: [{ name: "${SECRET}", size: x }]').join()).toMatch(/^list\.0\.size: /)
+  })
+
+  it.each(['{ listen: ${X} }', '{ listen: x${file:/a/b}, other: ${X} }', '\n  listen: [a, ${X}]'])(
+    'says that a substitution needs quotes there: %s',
+    (value) => {
+      const problems = problemsOf(`gateway: ${value}\nupstreams: []\n`)
+      expect(problems).toEqual([expect.stringMatching(/^[12]: put quotes around \$\{…\} inside \{ \} or \[ \]$/)])
+    },
+  )
+
   it('refuses duplicate keys, aliases and broken YAML', () => {
     expect(problemsOf('gateway: {listen: a}\ngateway: {listen: b}\n')[0]).toMatch(/^2: .*unique/)
     expect(problemsOf('gateway: &g {listen: a}\nupstreams: *g\n')).toEqual(['2: aliases (*name) are not read here'])
