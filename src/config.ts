@@ -229,6 +229,7 @@ function checkConfig(config: Config): { path: PropertyKey[]; message: string }[]
       problems.push({ path: [name, 'listen'], message })
     }
   }
+  problems.push(...findShared(config))
   if (config.store && !config.keys) {
     problems.push({ path: ['store'], message: 'keys: is required with store.url, so that every replica has the same' })
   }
@@ -240,6 +241,26 @@ function checkConfig(config: Config): { path: PropertyKey[]; message: string }[]
   }
   for (const message of checkIssuers(config.agent_issuers, config.people)) problems.push({ path: ['people'], message })
   return problems
+}
+
+const EVERY_HOST = new Set(['0.0.0.0', '::'])
+
+/** Listeners that could not both be started. */
+function findShared(config: Config): { path: PropertyKey[]; message: string }[] {
+  const all = [
+    { name: 'gateway', at: config.gateway.listen },
+    { name: 'control', at: config.control.listen },
+    ...(config.metrics ? [{ name: 'metrics', at: config.metrics.listen }] : []),
+  ]
+  return all.flatMap(({ name, at }, index) => {
+    const isTaken = ({ at: other }: { at: typeof at }) =>
+      at.port !== 0 &&
+      at.port === other.port &&
+      (at.host === other.host || EVERY_HOST.has(at.host) || EVERY_HOST.has(other.host))
+    const before = all.slice(0, index).find(isTaken)
+    const message = `${name}.listen is where ${before?.name}.listen is: one of them needs another port`
+    return before ? [{ path: [name, 'listen'], message }] : []
+  })
 }
 
 /** What the command line takes from the environment. Nothing else of the program reads it, but for substitutions. */
