@@ -1,20 +1,21 @@
-import { votedSchema } from '../control/wire.ts'
+import { type ShownWire, votedSchema } from '../control/wire.ts'
 import type { Decision } from '../domain/approval.ts'
 import { GatewayError } from '../domain/error.ts'
 import { formatNotices, formatShown } from './approval-text.ts'
 import type { Input } from './cli.ts'
+import { UsageError } from './cli-parse.ts'
 import { fold } from './fold.ts'
 import { writeJson } from './json.ts'
 import { ISSUER_OPTION, JSON_OPTION, type PersonContext, URL_OPTION } from './person-context.ts'
 import { fetchShown } from './shown.ts'
-import { signInToVote } from './sign-in-as.ts'
+import { openKept, signInToVote } from './sign-in-as.ts'
 
 export const VOTE_OPTIONS = {
   reason: { type: 'string', value: 'text', doc: 'For the agent to learn from; some rules require it' },
   'card-hash': {
     type: 'string',
     value: 'hash',
-    doc: 'The hash of the card you saw, as `approvals show` says it: then nothing is asked, and another card is refused',
+    doc: 'The hash of the card you saw, as `approvals show` says it: then its id is not asked for, and another card is refused',
   },
   url: URL_OPTION,
   issuer: ISSUER_OPTION,
@@ -36,6 +37,7 @@ export async function castVote(
       'which card did you see? Without a terminal give --card-hash, as `approvals show` says it',
     )
   }
+  if (options.reason === undefined && context.ask === null) await refuseUnreasoned({ args, options }, context)
   const client = await signInToVote({ url: options.url, issuer: options.issuer }, context)
   const shown = await fetchShown(client, args.id)
   const { id, card_hash: current } = shown.approval
@@ -44,11 +46,9 @@ export async function castVote(
   if (seen !== undefined && seen !== current) {
     throw new GatewayError('upstream', `the card of ${id} is not the one you saw: look at it again`)
   }
-  if (seen === undefined && !(await isConfirmed(decision, shown, context))) {
-    context.err('Nothing was voted.')
-    return 1
-  }
-  const body = { card_hash: current, ...(options.reason !== undefined && { reason: options.reason }) }
+  const reason = await confirm(decision, { shown, isSeen: seen !== undefined, reason: options.reason }, context)
+  if (reason === 'unconfirmed') return 1
+  const body = { card_hash: current, ...reason }
   const voted = await client.post(`/v1/approvals/${id}/${decision}`, body, votedSchema)
   for (const line of formatNotices(voted.notices)) context.err(line)
   if (options.json) context.out(writeJson(voted))
@@ -56,12 +56,63 @@ export async function castVote(
   return 0
 }
 
-async function isConfirmed(
-  decision: Decision,
-  shown: Parameters<typeof formatShown>[0],
-  { ask, err, clock, columns }: PersonContext,
-): Promise<boolean> {
-  for (const line of fold(formatShown(shown, clock.now()), columns)) err(line)
-  const answer = await ask?.(`To ${decision} it, type its id (${shown.approval.id}): `)
-  return answer?.trim().toUpperCase() === shown.approval.id
+/** Shows the card, unless it was seen, and asks for what is missing: the body's reason, if there is one. */
+async function confirm(decision: Decision, vote: Vote, context: PersonContext): Promise<Reason | 'unconfirmed'> {
+  const { shown, isSeen } = vote
+  const { ask, err, clock, columns } = context
+  if (!isSeen) for (const line of fold(formatShown(shown, clock.now()), columns)) err(line)
+
+  let { reason } = vote
+  if (reason === undefined && needsReason(shown)) {
+    if (ask === null) throw new UsageError(NO_REASON)
+    reason = (await ask('Reason: ')).trim()
+    if (reason === '') {
+      err('Nothing was voted: it needs a reason.')
+      return 'unconfirmed'
+    }
+  }
+  if (!isSeen) {
+    const answer = await ask?.(`To ${decision} it, type its id (${shown.approval.id}): `)
+    if (answer?.trim().toUpperCase() !== shown.approval.id) {
+      err('Nothing was voted.')
+      return 'unconfirmed'
+    }
+  }
+  return reason === undefined ? {} : { reason }
+}
+
+/**
+ * Spares a script the sign-in for a vote that would be refused, where somebody is signed in to look.
+ *
+ * @throws UsageError
+ */
+async function refuseUnreasoned({ args, options }: Omit<VoteInput, 'rest'>, context: PersonContext): Promise<void> {
+  let shown: ShownWire | null
+  try {
+    const kept = await openKept({ url: options.url, issuer: options.issuer }, context)
+    shown = kept && (await fetchShown(kept, args.id))
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error
+    // What the kept sign-in cannot tell, the one for the vote does.
+    return
+  }
+  if (shown && needsReason(shown)) throw new UsageError(NO_REASON)
+}
+
+function needsReason({ approval }: ShownWire): boolean {
+  return approval.requirements.some((requirement) => requirement.reason_required)
+}
+
+const NO_REASON = 'a rule needs a reason for this vote: give --reason'
+
+interface Vote {
+  readonly shown: ShownWire
+  /** Whether the person says by its hash which card they saw. */
+  readonly isSeen: boolean
+  readonly reason: string | undefined
+}
+
+/** As the body of a vote has it. */
+interface Reason {
+  readonly reason?: string
 }

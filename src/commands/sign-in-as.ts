@@ -37,6 +37,13 @@ export async function signInToRead(where: Where, context: PersonContext): Promis
   return createControlClient(url, { token, signal: context.signal })
 }
 
+/** A client with what `login` keeps, to look before a sign-in; null if nothing is kept that could be used. */
+export async function openKept(where: Where, context: PersonContext): Promise<ControlClient | null> {
+  const url = await findUrl(where.url, context)
+  const session = await openSessions(context.configDir, context.clock.now).find(url)
+  return session && createControlClient(url, { token: session.token, signal: context.signal })
+}
+
 /** The URL of the command line, of the environment, or of the only session. */
 export async function findUrl(given: string | undefined, context: PersonContext): Promise<string> {
   const named = given ?? context.defaultUrl

@@ -219,6 +219,51 @@ describe('a vote', () => {
     expect(err).toContain('give --card-hash')
   })
 
+  describe('that needs a reason', () => {
+    const reasons = () => world.queue.ballots.map(({ reason }) => reason)
+    beforeEach(() => {
+      world.tamper(({ approval, card }) => {
+        const requirements = approval.requirements.map((one) => ({ ...one, isReasonRequired: true }))
+        return { approval: { ...approval, requirements }, card }
+      })
+    })
+
+    it('asks for it, where somebody is there to be asked and gave none', async () => {
+      const asked = await world.run(['approvals', 'approve', ID], { answer: [' It is Olga’s. ', ID] })
+      expect(asked).toMatchObject({ code: 0, questions: ['Reason: ', `To approve it, type its id (${ID}): `] })
+      expect(reasons()).toEqual(['It is Olga’s.'])
+    })
+
+    it('asks for nothing else where the card was named, and for nothing where one was given', async () => {
+      const argv = ['approvals', 'approve', ID, '--card-hash', await cardHash()]
+      expect(await world.run(argv, { answer: ['Fine.'] })).toMatchObject({ code: 0, questions: ['Reason: '] })
+      await world.run([...argv, '--reason', 'Given.'], { answer: [] })
+      expect(reasons()).toEqual(['Fine.', 'Given.'])
+    })
+
+    it('is not cast without one', async () => {
+      const { code, err } = await world.run(['approvals', 'approve', ID], { answer: ['  ', ID] })
+      expect([code, err.split('\n').at(-1)]).toEqual([1, 'Nothing was voted: it needs a reason.'])
+      expect(reasons()).toEqual([])
+    })
+
+    it.each(['approve', 'deny'])('without a terminal is refused before anybody signs in: %s', async (decision) => {
+      await world.run(['login'])
+      const { code, err, signIns } = await world.run(['approvals', decision, ID, '--card-hash', await cardHash()])
+      expect([code, signIns]).toEqual([2, 0])
+      expect(err).toBe(`countersign approvals ${decision}: a rule needs a reason for this vote: give --reason`)
+      expect(reasons()).toEqual([])
+    })
+
+    it('without a terminal is refused after the sign-in, where nothing else could tell', async () => {
+      const argv = ['approvals', 'approve', ID, '--card-hash', await cardHash()]
+      expect(await world.run(argv)).toMatchObject({ code: 2, signIns: 1 })
+      await world.run(['login'], { as: 'stranger' })
+      expect(await world.run(argv)).toMatchObject({ code: 2, signIns: 1 })
+      expect(reasons()).toEqual([])
+    })
+  })
+
   it('is not cast on another card than the one seen', async () => {
     const { code, err } = await world.run(['approvals', 'approve', ID, '--card-hash', '00'.repeat(32)])
     expect([code, err]).toEqual([1, expect.stringContaining('is not the one you saw')])

@@ -53,8 +53,9 @@ export async function startWorld({ observed = [] as readonly string[] } = {}) {
       as = 'finn',
       answer = null,
       defaultUrl = url,
-    }: { as?: string | null; answer?: string | null; defaultUrl?: string | null } = {},
+    }: { as?: string | null; answer?: string | readonly string[] | null; defaultUrl?: string | null } = {},
   ) {
+    const answers = [answer ?? []].flat()
     const out: string[] = []
     const err: string[] = []
     const visits: Promise<string>[] = []
@@ -71,7 +72,7 @@ export async function startWorld({ observed = [] as readonly string[] } = {}) {
           ? null
           : async (question) => {
               questions.push(question)
-              return answer
+              return answers.shift() ?? ''
             },
       signal: AbortSignal.timeout(8_000),
       clock: systemClock,
