@@ -15,7 +15,10 @@ export const EXIT_CODES = {
   truncated: 12,
   /** The chain agrees with itself, and is another one than was signed. */
   forked: 13,
-  /** The chain agrees with itself, and no signed head of an entry that it holds says that it is the one that was written. */
+  /**
+   * The chain agrees with itself, and no signed head of an entry that it holds says that it is the one that was written;
+   * of an export, none says it of all of it.
+   */
   unanchored: 14,
   /** The log is as it was written, and shows that a promise of the gateway was broken. */
   violated: 15,
@@ -58,6 +61,11 @@ export interface VerifyOptions {
   readonly witnesses: readonly Witness[]
   /** Asked before the first and after the last row: where the store, or an export, says that the chain ends. */
   readonly storeHead?: () => Promise<Head>
+  /**
+   * Whether a signed head has to vouch for all of it. Of a store it need not: the last second's entries are not signed
+   * yet. Of a file it has to: whoever wrote it may have added entries, for which no key is needed.
+   */
+  readonly mustBeSignedWhole?: boolean
   /** The entry after which the rows begin, if that is not the beginning. */
   readonly start?: Head
   readonly onProgress?: (done: { readonly entries: number; readonly seq: number }) => void
@@ -108,8 +116,11 @@ export async function verifyLog(
     findings.add('altered', after.seq + 1, 'entries stand behind what is said to be the end of the chain')
   }
   const held = witnesses.filter(({ isSigned, seq }) => isSigned && seq > start.seq && seq <= last.seq)
-  if (findings.count() === 0 && held.length === 0) {
-    findings.add('unanchored', start.seq + 1, 'no signed head vouches for it, or for what follows')
+  const anchoredSeq = findings.count() === 0 ? Math.max(0, ...held.map(({ seq }) => seq)) : 0
+  const isShort = options.mustBeSignedWhole === true && anchoredSeq < last.seq
+  if (findings.count() === 0 && (held.length === 0 || isShort)) {
+    const from = Math.max(start.seq, anchoredSeq) + 1
+    findings.add('unanchored', from, 'no signed head vouches for it, or for what follows')
   }
   const verdict = findings.first()?.fault ?? 'intact'
   return {
@@ -119,7 +130,7 @@ export async function verifyLog(
     findingCount: findings.count(),
     entries,
     last: entries > 0 ? last : null,
-    anchoredSeq: findings.count() === 0 ? Math.max(0, ...held.map(({ seq }) => seq)) : 0,
+    anchoredSeq,
   }
 }
 

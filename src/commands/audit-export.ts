@@ -1,7 +1,8 @@
 import { type Statement, writeExport } from '../audit/export.ts'
 import { parseHeadFile } from '../audit/head.ts'
 import { headPath } from '../audit/open.ts'
-import { readRows, readStoreHead } from '../audit/rows.ts'
+import { readRows } from '../audit/rows.ts'
+import { takeStatement } from '../audit/take-statement.ts'
 import { loadConfig } from '../config.ts'
 import { counted } from '../domain/counted.ts'
 import { GatewayError } from '../domain/error.ts'
@@ -23,14 +24,14 @@ export const auditExportCommand = defineCommand({
     const config = loadConfig(options.config ?? DEFAULT_CONFIG, kinds)
     const { database, dataDir, close } = await openStoreBeside(config, quietLog)
     try {
-      // Before the store is asked: a sound one holds whatever was signed by then.
-      const head = await readHead(headPath(dataDir), err)
-      const end = await readStoreHead(database)
+      const path = headPath(dataDir)
+      const statement = await takeStatement(database, () => readHead(path))
       const entries = await writeExport(readRows(database), args.file, {
-        end,
-        head,
+        ...statement,
         withPersonal: options['with-names'],
       })
+      const gap = await describeGap(path, statement)
+      if (gap !== null) err(gap)
       out(
         options.json
           ? JSON.stringify({ entries, file: args.file })
@@ -43,13 +44,22 @@ export const auditExportCommand = defineCommand({
 })
 
 /** As it lies there; who verifies the export checks its signature. A damaged one is no reason to have no evidence. */
-async function readHead(path: string, err: (line: string) => void): Promise<Statement['head']> {
+async function readHead(path: string): Promise<Statement['head']> {
   const text = await readFileIfAny(path)
   try {
-    if (text !== null) return parseHeadFile(text)
+    return text === null ? null : parseHeadFile(text)
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error
+    return null
   }
-  err(`${path} ${text === null ? 'is not there' : 'is no head file'}: nothing signed vouches for this export`)
-  return null
+}
+
+/** What of the export nothing signed vouches for; null if all of it is covered. */
+async function describeGap(path: string, { head, end }: Statement): Promise<string | null> {
+  if (head === null) {
+    const isThere = (await readFileIfAny(path)) !== null
+    return `${path} ${isThere ? 'is no head file' : 'is not there'}: nothing signed vouches for this export`
+  }
+  if (head.seq >= end.seq) return null
+  return `${path} states entry ${head.seq} of ${end.seq}: nothing signed vouches for those after it, until a gateway runs again`
 }

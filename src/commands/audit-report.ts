@@ -15,6 +15,11 @@ export function* describeReport(report: Report): Generator<string> {
     yield 'unanchored: there are no entries, and no signed head to say how many there were'
     return
   }
+  if (verdict === 'unanchored' && anchoredSeq > 0) {
+    const rest = 'and none for those after it: whoever wrote the file may have made them up'
+    yield `unanchored: ${all}, agreeing with each other; a signed head vouches for ${range(anchoredSeq)}, ${rest}`
+    return
+  }
   if (verdict === 'unanchored') {
     yield `unanchored: ${all}, agreeing with each other; no signed head vouches for any of them`
     return

@@ -74,6 +74,7 @@ async function verifyFile(given: Given & { file: string }, isShown: boolean, con
   const { witnesses, isKeyKnown } = await findWitnesses({ ...given, config, statement })
   const report = await verifyLog(readExport(file), {
     witnesses,
+    mustBeSignedWhole: true,
     ...(statement && { storeHead: async () => statement.end }),
     ...(isShown && showProgress(statement?.end.seq ?? null)),
   })

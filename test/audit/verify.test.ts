@@ -1,11 +1,12 @@
-import { copyFile, readFile, writeFile } from 'node:fs/promises'
+import { appendFile, copyFile, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { entryHash, GENESIS, leafHash } from '../../src/audit/chain.ts'
 import { readExport, readStatement, writeExport } from '../../src/audit/export.ts'
-import { parseHeadFile, readHeadFile, writeHeadFile } from '../../src/audit/head.ts'
+import { type HeadFile, parseHeadFile, readHeadFile, signHead, writeHeadFile } from '../../src/audit/head.ts'
 import { readRows, readStoreHead } from '../../src/audit/rows.ts'
 import { readState } from '../../src/audit/store.ts'
+import { takeStatement } from '../../src/audit/take-statement.ts'
 import { type Report, verifyLog, type Witness } from '../../src/audit/verify.ts'
 import type { Entry } from '../../src/domain/entry.ts'
 import type { Tx } from '../../src/platform/database.ts'
@@ -114,6 +115,26 @@ async function signedHead(how: Partial<Witness> = {}): Promise<readonly Witness[
 async function exportTo(path: string, { withPersonal = true } = {}): Promise<number> {
   const head = parseHeadFile(await readFile(join(dir.path, 'head.json'), 'utf8'))
   return await writeExport(readRows(tx), path, { end: await readStoreHead(tx), head, withPersonal })
+}
+
+/** A head that states this entry. */
+async function headAt(seq: number): Promise<HeadFile> {
+  const { rows } = await tx.query<{ hash: Buffer }>(`SELECT hash FROM ${ENTRY} WHERE seq = $1`, [seq])
+  const hash = rows[0]?.hash ?? expect.fail(`there is an entry ${seq}`)
+  return parseHeadFile(signHead({ ...(await readState(tx, 0)), seq, hash, atMs: 0 }, keys.checkpoint))
+}
+
+/** The store as it is while entries come: the first question finds fewer than the next. */
+function growing(store: Tx, { from, to }: { from: number; to: number }): Tx {
+  let seq = from
+  return {
+    async query<Row extends object>(sql: string, params?: readonly unknown[]) {
+      const { rows, rowCount } = await store.query<Row>(sql, params)
+      const grown = rows.map((row) => ({ ...row, seq }))
+      seq = to
+      return { rows: grown, rowCount }
+    },
+  }
 }
 
 /** Gives every entry from `fromSeq` on the hash that follows from its body: what hides an edit from a mere chain. */
@@ -352,6 +373,27 @@ describe('an export', () => {
     expect(await readStatement(path)).toMatchObject({ end: { seq: 18, hash }, head: { seq: 18 } })
   })
 
+  it('waits until what it holds is signed, and ends there', async () => {
+    let looks = 0
+    const readHead = async () => (++looks < 3 ? headAt(15) : headAt(17))
+    // Another entry is committed, and not signed, while the export begins.
+    const { head, end } = await takeStatement(growing(tx, { from: 17, to: 18 }), readHead)
+    expect([looks, head?.seq, end.seq]).toEqual([3, 17, 17])
+    expect(end.hash.toString('hex')).toBe((await headAt(17)).hash)
+  })
+
+  it('holds all that there is where nobody signs it', async () => {
+    const { hash } = await readStoreHead(tx)
+    for (const head of [await headAt(15), null]) {
+      expect(await takeStatement(tx, async () => head, { waitMs: 0 })).toEqual({ head, end: { seq: 18, hash } })
+    }
+  })
+
+  it('of a store that lacks what was signed keeps the head that says so', async () => {
+    const head = { ...(await headAt(18)), seq: 20 }
+    expect(await takeStatement(tx, async () => head)).toMatchObject({ head: { seq: 20 }, end: { seq: 18 } })
+  })
+
   it('leaves out what came after it began', async () => {
     const path = join(dir.path, 'entries.jsonl')
     const { rows } = await tx.query<{ hash: Buffer }>(`SELECT hash FROM ${ENTRY} WHERE seq = 12`)
@@ -365,6 +407,22 @@ describe('an export', () => {
     expect(await verifyLog(readExport(path), { witnesses: await signedHead(), storeHead })).toMatchObject({
       verdict: 'truncated',
       findings: [{ seq: 13 }],
+    })
+  })
+
+  it('with entries behind its head is vouched for up to there, since anybody can write more', async () => {
+    const path = join(dir.path, 'entries.jsonl')
+    await exportTo(path)
+    const row = (await headAt(18)).hash
+    const body = JSON.stringify({ v: 1, kind: 'intent', effect: 'allow', writer: 'me', n: 1, call_id: newCallId() })
+    const hash = entryHash(Buffer.from(row, 'hex'), leafHash(Buffer.from(body))).toString('hex')
+    await appendFile(path, `${JSON.stringify({ seq: 19, hash, body })}\n`)
+    const witnesses = await signedHead()
+    expect(await verifyLog(readExport(path), { witnesses, mustBeSignedWhole: true })).toMatchObject({
+      verdict: 'unanchored',
+      exitCode: 14,
+      findings: [{ seq: 19 }],
+      anchoredSeq: 18,
     })
   })
 

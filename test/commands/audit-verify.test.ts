@@ -96,13 +96,22 @@ describe('an export at an auditor’s, who has no configuration', () => {
     ])
   })
 
-  it('is intact with the public key alone, up to the head that it holds', async () => {
-    await exportOf(entries(10), headAt(8))
+  it('is intact with the public key alone, if the head that it holds is of its last entry', async () => {
+    await exportOf(entries(10), headAt(10))
+    const { code, out } = await verify('--key', 'checkpoint.pem')
+    expect([code, out.split('\n')[0]]).toEqual([
+      0,
+      'intact: entries 1 to 10; a signed head vouches for entries 1 to 10',
+    ])
+  })
+
+  it('is not vouched for behind the head: those entries may be anybody’s', async () => {
+    await exportOf(entries(10, 9), headAt(8))
     const { code, out } = await verify('--key', 'checkpoint.pem')
     expect([code, out.split('\n')]).toEqual([
-      0,
+      14,
       [
-        'intact: entries 1 to 10; a signed head vouches for entries 1 to 8; those after it are chained to it, and no head vouches for them yet',
+        'unanchored: entries 1 to 10, agreeing with each other; a signed head vouches for entries 1 to 8, and none for those after it: whoever wrote the file may have made them up',
         'the file says that it ends at entry 10; what was written later is not in it',
       ],
     ])
@@ -116,15 +125,17 @@ describe('an export at an auditor’s, who has no configuration', () => {
     const unsigned = await verify('--head', 'head.json')
     expect([unsigned.code, unsigned.out]).toEqual([14, expect.stringContaining('not checked: the signature')])
     const { code, out } = await verify('--head', 'head.json', '--key', 'checkpoint.pem')
-    expect([code, out]).toEqual([0, expect.stringContaining('vouches for entries 1 to 9;')])
+    expect([code, out]).toEqual([14, expect.stringContaining('vouches for entries 1 to 9, and none')])
+    await writeFile('head.json', headAt(10))
+    expect(await verify('--head', 'head.json', '--key', 'checkpoint.pem')).toMatchObject({ code: 0 })
   })
 
   it('that ends before a later head is not damaged, and says what is not in it', async () => {
-    await exportOf(entries(10), headAt(8))
+    await exportOf(entries(10), headAt(10))
     await writeFile('head.json', headAt(18))
     const { code, out } = await verify('--head', 'head.json', '--key', 'checkpoint.pem')
     expect(code).toBe(0)
-    expect(out).toContain('vouches for entries 1 to 8;')
+    expect(out).toContain('vouches for entries 1 to 10\n')
     expect(out).toContain('the file ends at entry 10 of 18: later entries')
     await exportOf(entries(10), null)
     expect(await verify('--head', 'head.json', '--key', 'checkpoint.pem')).toMatchObject({
@@ -136,7 +147,13 @@ describe('an export at an auditor’s, who has no configuration', () => {
   it('tells its findings as JSON too', async () => {
     await exportOf(entries(10), headAt(8))
     const { out } = await verify('--key', 'checkpoint.pem', '--json')
-    expect(JSON.parse(out)).toMatchObject({ verdict: 'intact', anchoredSeq: 8, last: { seq: 10 }, notes: [{}] })
+    expect(JSON.parse(out)).toMatchObject({
+      verdict: 'unanchored',
+      exitCode: 14,
+      anchoredSeq: 8,
+      findings: [{ fault: 'unanchored', seq: 9 }],
+      last: { seq: 10 },
+    })
   })
 })
 
