@@ -90,7 +90,7 @@ function scan(text: string): string | null {
 }
 
 /** Where a string's literal ends, behind its quote; -1 if it does not. A pattern would need a stack as long as the string. */
-function stringEnd(text: string, start: number): number {
+export function stringEnd(text: string, start: number): number {
   for (let at = start + 1; at < text.length; at++) {
     const code = text.charCodeAt(at)
     if (code === QUOTE) return at + 1

@@ -1,10 +1,10 @@
 import type { Payload } from '../../domain/card.ts'
-import type { Json } from '../../domain/json.ts'
 import { cut, fitInto } from '../../domain/visible.ts'
 import { parseQuery } from '../../transports/http/request-target.ts'
 import { kindOf, parseBody, parseMediaType } from './body.ts'
 import { resourceOf } from './describe.ts'
 import type { RequestModel } from './model.ts'
+import { printJson } from './print-json.ts'
 import { isSecretName, REDACTED, redactSecrets } from './redact.ts'
 
 const MAX_CHARACTERS = 20_000
@@ -78,42 +78,22 @@ function presentBody(body: Buffer, model: RequestModel, sheet: Sheet): string | 
   const type = parseMediaType(model.contentType ?? undefined)
   const parsed = parseBody(body, type, model.contentEncoding ?? undefined)
   if (!('value' in parsed) || parsed.value === undefined) return null
-  const clean = redactJson(parsed.value, { at: '', depth: 0, sheet })
+  const { value } = parsed
   // Text that is all of the body stands as it is; a string of JSON keeps its quotes, or it could look like an object.
-  return typeof clean === 'string' && kindOf(type) === 'text' ? clean : JSON.stringify(clean, null, 2)
-}
-
-interface Place {
-  /** A JSON pointer. */
-  readonly at: string
-  readonly depth: number
-  readonly sheet: Sheet
-}
-
-/** As much of the value as there is room for, in the order in which it is shown. */
-function redactJson(value: Json, { at, depth, sheet }: Place): Json {
-  // Its line, as pretty-printed: a comma, a line feed and the white space before it.
-  sheet.room -= 2 + 2 * depth
-  if (typeof value === 'string') return redactText(value, at, sheet)
-  if (typeof value !== 'object' || value === null) return value
-  if (Array.isArray(value)) {
-    const items: Json[] = []
-    for (const [index, item] of value.entries()) {
-      if (isFull(sheet)) break
-      items.push(redactJson(item, { at: `${at}/${index}`, depth: depth + 1, sheet }))
-    }
-    return items
-  }
-  const members: [string, Json][] = []
-  for (const [name, inner] of Object.entries(value)) {
-    if (isFull(sheet)) break
-    sheet.room -= name.length
-    const here = `${at}/${pointer(name)}`
-    const isSecret = isSecretName(name) && inner !== null && typeof inner !== 'boolean' && inner !== ''
-    if (isSecret) noteRedacted(here, sheet)
-    members.push([name, isSecret ? REDACTED : redactJson(inner, { at: here, depth: depth + 1, sheet })])
-  }
-  return Object.fromEntries(members)
+  if (kindOf(type) === 'text') return typeof value === 'string' ? redactText(value, '', sheet) : null
+  const json = kindOf(type) === 'json' ? body.toString('utf8') : JSON.stringify(value)
+  return printJson(json, {
+    text: (text, at) => redactText(text, at, sheet),
+    instead(name, at) {
+      if (!isSecretName(name)) return null
+      noteRedacted(at, sheet)
+      return REDACTED
+    },
+    spend(characters) {
+      sheet.room -= characters
+    },
+    isFull: () => isFull(sheet),
+  })
 }
 
 function isFull(sheet: Sheet): boolean {

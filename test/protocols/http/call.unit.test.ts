@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { readContext } from '../../../src/protocols/http/context.ts'
 import { readCredential } from '../../../src/protocols/http/credential.ts'
@@ -296,6 +297,38 @@ describe('presentRequest', () => {
       isCut: false,
       redacted: [],
     })
+  })
+
+  it('shows numbers as they are written, and keys in their order', () => {
+    const body = '{"n":-0,"e":1e2 ,"f":1.50, "b":{"2":true,"1":null},"list":[ 1.0,[],{} ],"s":"\\u0041\\n"}'
+    const shown =
+      '{ "n": -0, "e": 1e2, "f": 1.50, "b": { "2": true, "1": null }, "list": [ 1.0, [], {} ], "s": "A\\n" }'
+    expect(present(body).text?.replace(/\s+/g, ' ')).toBe(shown)
+    expect(present(' -0 ').text).toBe('-0')
+  })
+
+  it('shows JSON like any pretty-printer where it is written plainly', () => {
+    const value = fc.jsonValue({ maxDepth: 4 }).filter((each) => !/-0|[eE][+-]|"[0-9]+"/.test(JSON.stringify(each)))
+    fc.assert(
+      fc.property(value, fc.constantFrom(0, 1, '\t'), (each, space) => {
+        const plain = JSON.stringify(each)
+        fc.pre(plain.length < 2000 && !/"[^"]*(?:token|pass|secret|pin|otp|key)[^"]*":/i.test(plain))
+        const { text, redacted } = present(JSON.stringify(each, null, space))
+        if (redacted.length === 0 && text !== null && !text.includes('⟨'))
+          expect(text).toBe(JSON.stringify(each, null, 2))
+      }),
+    )
+  })
+
+  it('shows nothing of what a secret name holds, and all that comes after it', () => {
+    const body =
+      '{"password":{"a":["}",{"b":"]"}],"c":1},"pin":12.5,"secret":null,"api_key":"x\\"y","z":[1,{"token":"t"},3]}'
+    const payload = present(body)
+    expect(JSON.parse(payload.text ?? '')).toEqual({
+      ...{ password: '[redacted]', pin: '[redacted]', secret: null, api_key: '[redacted]' },
+      z: [1, { token: '[redacted]' }, 3],
+    })
+    expect(payload.redacted).toEqual(['/password', '/pin', '/api_key', '/z/1/token'])
   })
 
   it('replaces secrets, by name and by look, and says where', () => {
