@@ -1,9 +1,10 @@
 import type { Approval } from '../domain/approval.ts'
-import { OUTCOMES, type OutcomeName } from '../domain/entry.ts'
+import type { OutcomeName } from '../domain/entry.ts'
 import { type Principal, principalKey } from '../domain/principal.ts'
 import { findResponse, type KeptResponse } from './finish.ts'
 import type { Ground } from './ground.ts'
 import { isOver } from './refusals.ts'
+import { outcomeOf } from './row.ts'
 import { approvalOf, readHeld } from './store.ts'
 import type { Glimpse, Waiter } from './waiter.ts'
 
@@ -52,11 +53,7 @@ function isNews(glimpse: Glimpse, isDetached: boolean): boolean {
 async function read(ground: Ground, id: string): Promise<OwnCall | null> {
   const held = await readHeld(ground.database, ground.keys, { id })
   if (!held?.isGenuine) return null
-  const { outcome } = held.row
-  const response = outcome === null ? null : await findResponse(ground, id)
-  return { approval: approvalOf(held), outcome: outcome !== null && isOutcome(outcome) ? outcome : null, response }
-}
-
-function isOutcome(text: string): text is OutcomeName {
-  return text in OUTCOMES
+  const outcome = outcomeOf(held.row)
+  const response = held.row.outcome === null ? null : await findResponse(ground, id)
+  return { approval: approvalOf(held), outcome, response }
 }

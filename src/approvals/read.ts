@@ -1,10 +1,11 @@
 import type { Approval, State } from '../domain/approval.ts'
 import type { Card } from '../domain/card.ts'
+import type { OutcomeName } from '../domain/entry.ts'
 import { formatParty, isSameParty, type Person } from '../domain/principal.ts'
 import type { Tx } from '../platform/database.ts'
 import type { Ground } from './ground.ts'
 import { isEntitled } from './quorum.ts'
-import { APPROVAL_COLUMNS, type ApprovalRow } from './row.ts'
+import { APPROVAL_COLUMNS, type ApprovalRow, outcomeOf } from './row.ts'
 import { unseal } from './seal.ts'
 import { approvalOf, type Held, readHeld, withVotes } from './store.ts'
 
@@ -12,6 +13,8 @@ import { approvalOf, type Held, readHeld, withVotes } from './store.ts'
 export interface Shown {
   readonly approval: Approval
   readonly card: Card | null
+  /** How the call that used it ended; null if none has. */
+  readonly outcome: OutcomeName | null
 }
 
 export interface ListFilter {
@@ -56,7 +59,8 @@ export async function listApprovals(
 export async function findFor(ground: Ground, id: string, person: Person): Promise<Shown | null> {
   const held = await readHeld(ground.database, ground.keys, { id })
   if (!held?.isGenuine || !maySee(held, person)) return null
-  return { approval: approvalOf(held), card: await readCard(ground, ground.database, held) }
+  const card = await readCard(ground, ground.database, held)
+  return { approval: approvalOf(held), card, outcome: outcomeOf(held.row) }
 }
 
 /** For the gateway's own use, whoever asks. Null if there is none, it was altered, or its card was erased. */

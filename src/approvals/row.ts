@@ -1,5 +1,6 @@
 import { type Approval, type State, type Vote, WITHDRAWAL_REASONS } from '../domain/approval.ts'
 import { canonicalJson } from '../domain/canonical.ts'
+import { OUTCOMES, type OutcomeName } from '../domain/entry.ts'
 import type { Principal } from '../domain/principal.ts'
 import type { Requirement, RuleRef } from '../domain/verdict.ts'
 import { computeMac, isValidMac, type KeyPair, type SecretKey } from '../platform/keys.ts'
@@ -77,6 +78,15 @@ function macParts(facts: ApprovalFacts): (string | Uint8Array)[] {
 function reasonOf({ state, reason }: ApprovalRow, votes: readonly Vote[]): string | null {
   if (state === 'denied') return votes.findLast(({ decision }) => decision === 'deny')?.reason ?? null
   return WITHDRAWAL_REASONS.find((known) => state === 'withdrawn' && known === reason) ?? null
+}
+
+/** How the call that used it ended, in the words of the closed list; null if none has, or somebody wrote another word. */
+export function outcomeOf({ outcome }: Pick<ApprovalRow, 'outcome'>): OutcomeName | null {
+  return outcome !== null && isOutcome(outcome) ? outcome : null
+}
+
+function isOutcome(text: string): text is OutcomeName {
+  return Object.hasOwn(OUTCOMES, text)
 }
 
 export function toApproval(row: ApprovalRow, votes: readonly Vote[]): Approval {

@@ -1,5 +1,6 @@
 import type { ApprovalWire, NoticeWire, ShownWire } from '../control/wire.ts'
 import { counted } from '../domain/counted.ts'
+import { OUTCOMES } from '../domain/entry.ts'
 import { makeVisible } from '../domain/visible.ts'
 
 /*
@@ -35,6 +36,7 @@ export function formatShown(shown: ShownWire, now: number): readonly string[] {
   const { approval } = shown
   return [
     `Approval ${approval.id} is ${approval.state}${deadlineText(approval, now)}`,
+    ...formatStanding(shown),
     ...(approval.reason === null ? [] : field('reason', approval.reason)),
     '',
     ...formatVerified(approval),
@@ -50,6 +52,17 @@ export function formatShown(shown: ShownWire, now: number): readonly string[] {
 
 export function formatNotices(notices: readonly NoticeWire[]): readonly string[] {
   return notices.map(({ message }) => `! ${makeVisible(message)}`)
+}
+
+function formatStanding({ approval, outcome }: ShownWire): readonly string[] {
+  const { state } = approval
+  const isOpen = state === 'pending' || state === 'approved'
+  const forwards = isOpen ? ': once approved, the gateway forwards the call at once' : ''
+  return [
+    ...field('asked at', approval.created_at),
+    ...(approval.detached ? field('detached', `nobody waits for the response${forwards}`) : []),
+    ...(state === 'spent' ? field('outcome', outcome ? `${outcome}: ${OUTCOMES[outcome]}` : 'not recorded yet') : []),
+  ]
 }
 
 function formatVerified({ requester }: ApprovalWire): readonly string[] {

@@ -30,11 +30,12 @@ export function createApprovalHandlers(queue: ApprovalDesk, notices: () => reado
     async show({ person, params }: Asked<'GET /v1/approvals/:id'>): Promise<ShownWire | ControlRefusal> {
       const shown = await queue.findFor(person, params.id)
       if (!shown) return NOT_FOUND
-      const { approval, card } = shown
+      const { approval, card, outcome } = shown
       const call = await queue.recall(approval)
       return {
         approval: writeApproval(approval),
         card,
+        outcome,
         call: isRefusal(call) ? null : writeCall(call),
         notices: notices(),
       }

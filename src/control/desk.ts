@@ -1,6 +1,7 @@
 import type { Approval, Ballot, BallotResult, State } from '../domain/approval.ts'
 import type { Stored } from '../domain/call.ts'
 import type { Card } from '../domain/card.ts'
+import type { OutcomeName } from '../domain/entry.ts'
 import type { Person } from '../domain/principal.ts'
 import type { Refusal } from '../domain/refusal.ts'
 
@@ -8,11 +9,19 @@ import type { Refusal } from '../domain/refusal.ts'
 export interface ApprovalDesk {
   /** Newest first. */
   list(person: Person, filter: ListFilter): Promise<readonly Approval[]>
-  /** Null if there is none, or none that this person may see. The card is null once it was erased. */
-  findFor(person: Person, id: string): Promise<{ readonly approval: Approval; readonly card: Card | null } | null>
+  /** Null if there is none, or none that this person may see. */
+  findFor(person: Person, id: string): Promise<Found | null>
   /** The call exactly as it would be forwarded; a refusal once it can no longer be. */
   recall(approval: Approval): Promise<Stored | Refusal>
   vote(ballot: Ballot): Promise<BallotResult>
+}
+
+export interface Found {
+  readonly approval: Approval
+  /** Null once it was erased. */
+  readonly card: Card | null
+  /** How the call that used it ended; null if none has. */
+  readonly outcome: OutcomeName | null
 }
 
 export interface ListFilter {

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { STATES } from '../domain/approval.ts'
+import { OUTCOMES, type OutcomeName } from '../domain/entry.ts'
 import { ASSURANCES, ROLES } from '../domain/principal.ts'
 import { APPROVAL_ID, readCursor } from './cursor.ts'
 
@@ -135,6 +136,10 @@ const notices = z.array(noticeSchema).describe('What everybody who looks has to 
 export const shownSchema = z.object({
   approval: approvalSchema,
   card: cardSchema.nullable().describe('Null once it was erased'),
+  outcome: z
+    .enum(Object.keys(OUTCOMES) as OutcomeName[]) // Object.keys forgets that the keys of a literal are known.
+    .nullable()
+    .describe('How the call that used it ended; null if none has'),
   call: exactCallSchema.nullable().describe('Null once it can no longer be forwarded'),
   notices,
 })

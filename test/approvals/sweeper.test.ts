@@ -105,6 +105,7 @@ describe('the sweeper', () => {
     expect(await outcomesOf(call.id)).toEqual(['forwarded'])
     const own = await replica.queue.ownCall(agent('u2'), call.id, null)
     expect(own?.outcome).toBe('forwarded')
+    expect(await replica.queue.findFor(person('rita'), approval.id)).toMatchObject({ outcome: 'forwarded' })
   })
 
   it('writes what a dead process owed: unknown for what was let through, refused for what was not', async () => {

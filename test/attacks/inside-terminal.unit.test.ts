@@ -41,6 +41,7 @@ function shownWith({ resource = '/refunds', body = '{}' }): ShownWire {
       votes: [],
     },
     card: null,
+    outcome: null,
     call: { head: {}, body: { bytes: body.length, encoding: 'utf8', content: body } },
     notices: [],
   }

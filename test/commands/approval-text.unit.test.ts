@@ -3,6 +3,7 @@ import { formatShown } from '../../src/commands/approval-text.ts'
 import { fold } from '../../src/commands/fold.ts'
 import type { ShownWire } from '../../src/control/wire.ts'
 import { writeApproval } from '../../src/control/write.ts'
+import type { Approval } from '../../src/domain/approval.ts'
 import { refund } from '../control/people.ts'
 
 /** What is printed of the call, from its label on. */
@@ -11,6 +12,7 @@ function printed(head: Readonly<Record<string, unknown>>, body = '{}', columns =
   const shown: ShownWire = {
     approval: writeApproval(approval),
     card: null,
+    outcome: null,
     call: { head, body: { bytes: body.length, encoding: 'utf8', content: body } },
     notices: [],
   }
@@ -18,6 +20,37 @@ function printed(head: Readonly<Record<string, unknown>>, body = '{}', columns =
   const from = lines.findIndex((line) => line.startsWith('  call '))
   return lines.slice(from, lines.indexOf('', from))
 }
+
+describe('how an approval stands', () => {
+  const top = (more: Partial<Approval>, outcome: ShownWire['outcome'] = null) => {
+    const approval = writeApproval(refund('7Q3F000000', more).approval)
+    const lines = formatShown({ approval, card: null, outcome, call: null, notices: [] }, 0)
+    return lines.slice(1, lines.indexOf(''))
+  }
+  const asked = '  asked at        2023-11-14T22:13:20.000Z'
+
+  it('says when it was asked, and whether approving forwards at once', () => {
+    expect(top({})).toEqual([asked])
+    expect(top({ isDetached: true })).toEqual([
+      asked,
+      '  detached        nobody waits for the response: once approved, the gateway forwards the call at once',
+    ])
+    expect(top({ state: 'denied', reason: 'No.' })).toEqual([asked, '  reason          No.'])
+  })
+
+  it('says what became of the call once it was used', () => {
+    expect(top({ state: 'spent' }, 'client_gone')).toEqual([
+      asked,
+      '  outcome         client_gone: the client left while its call was being forwarded; the upstream may have acted',
+    ])
+    expect(top({ state: 'spent' })).toEqual([asked, '  outcome         not recorded yet'])
+    expect(top({ state: 'spent', isDetached: true }, 'forwarded')).toEqual([
+      asked,
+      '  detached        nobody waits for the response',
+      '  outcome         forwarded: the upstream answered, and the answer was passed on whole',
+    ])
+  })
+})
 
 describe('the rules that approvals show prints', () => {
   it('have their message under them, with what a terminal would obey written out', () => {
@@ -29,7 +62,10 @@ describe('the rules that approvals show prints', () => {
       { name: 'billing/last', message: 'And a manager.' },
     ]
     const changed = { ...card, derived: { ...card.derived, rules } }
-    const lines = formatShown({ approval: writeApproval(approval), card: changed, call: null, notices: [] }, 0)
+    const lines = formatShown(
+      { approval: writeApproval(approval), card: changed, outcome: null, call: null, notices: [] },
+      0,
+    )
     const from = lines.findIndex((line) => line.startsWith('  held by'))
     expect(lines.slice(from, from + 5)).toEqual([
       '  held by         billing/first',
@@ -42,7 +78,10 @@ describe('the rules that approvals show prints', () => {
 
   it('are still named once the card was erased', () => {
     const { approval } = refund('7Q3F000000')
-    const lines = formatShown({ approval: writeApproval(approval), card: null, call: null, notices: [] }, 0)
+    const lines = formatShown(
+      { approval: writeApproval(approval), card: null, outcome: null, call: null, notices: [] },
+      0,
+    )
     expect(lines).toContain('  held by         billing/refunds-need-finance')
   })
 })

@@ -110,13 +110,13 @@ function agentOf(issuer: string) {
     requester: { ...base.approval.requester, issuer, owner: { issuer, subject: 'olivia' } },
   }
   const queue = fakeQueue([{ ...base, approval }])
-  let alter: ((held: Pick<HeldCall, 'approval' | 'card'>) => Pick<HeldCall, 'approval' | 'card'>) | null = null
+  let alter: ((held: Pick<HeldCall, 'approval' | 'card'>) => Partial<HeldCall>) | null = null
   return {
     queue: {
       ...queue,
       async findFor(...asked: Parameters<typeof queue.findFor>) {
         const found = await queue.findFor(...asked)
-        return found && alter ? alter(found) : found
+        return found && alter ? { ...found, ...alter(found) } : found
       },
     },
     tamper: (how: typeof alter) => {

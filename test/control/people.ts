@@ -4,6 +4,7 @@ import type { Approval, Ballot, BallotResult } from '../../src/domain/approval.t
 import { TRANSITIONS } from '../../src/domain/approval.ts'
 import type { Stored } from '../../src/domain/call.ts'
 import type { Card } from '../../src/domain/card.ts'
+import type { OutcomeName } from '../../src/domain/entry.ts'
 import { isSameParty, type Person, type Principal, type Role } from '../../src/domain/principal.ts'
 import { type Refusal, refuse } from '../../src/domain/refusal.ts'
 import { matchesSelector, parseSelector } from '../../src/domain/selector.ts'
@@ -37,6 +38,7 @@ export const AGENT: Principal = {
 export interface HeldCall {
   readonly approval: Approval
   readonly card: Card | null
+  readonly outcome: OutcomeName | null
   readonly call: Stored
 }
 
@@ -92,7 +94,7 @@ export function refund(id: string, more: Partial<Approval> = {}): HeldCall {
     votes: [],
     ...more,
   }
-  return { approval, card, call: { head: { method: 'POST', path: '/refunds' }, body } }
+  return { approval, card, outcome: null, call: { head: { method: 'POST', path: '/refunds' }, body } }
 }
 
 /** A queue in memory, as strict about who sees and who votes as the real one. */
