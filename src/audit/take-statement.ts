@@ -22,17 +22,13 @@ export async function takeStatement(
 ): Promise<Statement> {
   const { seq: wanted } = await readState(store, 0)
   let head = await readHead()
-  for (const deadline = performance.now() + waitMs; isShort(head, wanted) && performance.now() < deadline; ) {
+  // Where there is none at all, none will come.
+  for (const deadline = performance.now() + waitMs; head && head.seq < wanted && performance.now() < deadline; ) {
     await sleep(LOOK_MS)
     head = await readHead()
   }
   // After the head was read: a sound store holds whatever was signed by then, and perhaps more.
   const { seq, hash, knownHash } = await readState(store, head?.seq ?? 0)
-  const isCovered = head !== null && !isShort(head, wanted) && head.seq <= seq && knownHash !== null
-  return { head, end: isCovered ? { seq: head.seq, hash: knownHash } : { seq, hash } }
-}
-
-/** Without any head, none will come. */
-function isShort(head: HeadFile | null, wanted: number): boolean {
-  return head !== null && head.seq < wanted
+  if (head === null || head.seq < wanted || head.seq > seq || knownHash === null) return { head, end: { seq, hash } }
+  return { head, end: { seq: head.seq, hash: knownHash } }
 }
