@@ -43,7 +43,11 @@ export const policyTestCommand = defineCommand({
 
 export const policyExplainCommand = defineCommand({
   summary: 'Say which rule decides a described call, and why',
-  args: { file: { doc: 'The description, in the form of one case of a *.test.yaml; - for the standard input' } },
+  details:
+    'The description has the form of one case of a *.test.yaml, for example\n\n' +
+    '  principal: { is: "https://idp.example.com|agent-1" }\n  upstream: billing\n  verb: POST\n  resource: /refunds\n' +
+    '  facts: { body: { amount: 100 } }',
+  args: { file: { doc: 'The description; - for the standard input' } },
   options,
   async run({ options: given, args }, context: Context) {
     const text = await readDescription(args.file)

@@ -62,15 +62,17 @@ const callShape = {
   suspended: z.boolean().default(false),
   now: z.iso.datetime().default('2026-01-01T12:00:00Z'),
 }
-const callSchema = z.strictObject(callShape)
 const caseSchema = z.strictObject({ name: z.string().min(1), ...callShape, expect: expectSchema })
 
+const principals = z.record(z.string(), principalSchema).default({})
+const describedSchema = z.strictObject({ principals, ...callShape })
+
 const fileSchema = z.strictObject({
-  principals: z.record(z.string(), principalSchema).default({}),
+  principals,
   cases: z.array(caseSchema).min(1),
 })
 
-type Call = z.infer<typeof callSchema>
+type Call = Omit<z.infer<typeof caseSchema>, 'name' | 'expect'>
 type Principals = z.infer<typeof fileSchema>['principals']
 
 export interface CaseResult {
@@ -101,7 +103,9 @@ export function runCases(parts: {
     if (typeof input === 'string') problems.push({ file, line, message: `case "${one.name}": ${input}` })
     else {
       const verdict = decide(set, input)
-      results.push({ file, line, name: one.name, verdict, fault: compare(verdict, one.expect) })
+      const fault = compare(verdict, one.expect)
+      const reasons = fault === null ? [] : findFailures(set, input)
+      results.push({ file, line, name: one.name, verdict, fault: fault && [fault, ...reasons].join(': ') })
     }
   }
   return problems.length > 0 ? { problems } : results
@@ -115,9 +119,9 @@ export function runDescribed(parts: {
   readonly context: CompileContext
 }): Explanation | readonly Problem[] {
   const { file, text, set, context } = parts
-  const parsed = parseYaml(text, { file, schema: callSchema })
+  const parsed = parseYaml(text, { file, schema: describedSchema })
   if (!parsed.ok) return parsed.problems
-  const input = toInput(parsed.value, {}, context)
+  const input = toInput(parsed.value, parsed.value.principals, context)
   return typeof input === 'string' ? [{ file, line: 0, message: input }] : explain(set, input)
 }
 
@@ -133,7 +137,10 @@ export function uncovered(set: PolicySet, results: readonly CaseResult[]): reado
 function toInput(one: Call, principals: Principals, context: CompileContext): DecideInput | string {
   const described =
     typeof one.principal === 'string' ? new Map(Object.entries(principals)).get(one.principal) : one.principal
-  if (!described) return `no principal is called "${String(one.principal)}"`
+  if (!described) {
+    const form = 'principal: { is: "https://idp.example.com|agent-1" }'
+    return `no principal is called "${String(one.principal)}": describe it, ${form}, or name it under principals:`
+  }
   const upstream = context.upstreams.find(({ name }) => name === one.upstream)
   if (!upstream) return `no upstream is called "${one.upstream}"`
   const facts = context.facts[upstream.protocol] ?? {}
@@ -200,6 +207,13 @@ function compare(verdict: Verdict | Unsure, expected: z.infer<typeof expectSchem
     return `expected the message "${expected.message}", got ${verdict.message === null ? 'none' : `"${verdict.message}"`}`
   }
   return null
+}
+
+/** Why the conditions that failed did, each once. */
+function findFailures(set: PolicySet, input: DecideInput): readonly string[] {
+  const findings = explain(set, input).actions.flatMap(({ rules }) => rules)
+  const failed = findings.filter(({ result, isDeciding }) => result === 'condition_failed' && isDeciding)
+  return [...new Set(failed.flatMap(({ detail }) => detail ?? []))]
 }
 
 function formatVerdict(verdict: Verdict | Unsure): string {

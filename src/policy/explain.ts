@@ -116,12 +116,12 @@ const REASONS: Readonly<Record<RuleResult, string>> = {
   other_principal: 'is about another principal',
 }
 
-const BASES: Readonly<Record<Verdict['basis'], string>> = {
-  rule: 'by rule',
-  no_rule: 'no rule allows it',
-  condition_failed: 'a condition could not be evaluated',
-  unreadable: 'what a rule reads of it cannot be read',
-  suspended: 'the agent, or someone it acts for, is suspended',
+const BASES: Readonly<Record<Verdict['basis'], (rules: string) => string>> = {
+  rule: (rules) => `by rule ${rules}`,
+  no_rule: () => 'no rule allows it',
+  condition_failed: (rules) => `the condition of ${rules} could not be evaluated`,
+  unreadable: () => 'what a rule reads of it cannot be read',
+  suspended: () => 'the agent, or someone it acts for, is suspended',
 }
 
 /** The explanation as lines of text. */
@@ -129,8 +129,7 @@ export function formatExplanation({ verdict, actions }: Explanation): readonly s
   const lines: string[] = []
   if (verdict.effect === 'unsure') lines.push(`unsure: needs ${[...verdict.needs].join(', ')}`)
   else {
-    const rules = verdict.rules.map(formatRule).join(', ')
-    lines.push(`${verdict.effect}: ${BASES[verdict.basis]}${rules === '' ? '' : ` ${rules}`}`)
+    lines.push(`${verdict.effect}: ${BASES[verdict.basis](verdict.rules.map(formatRule).join(', '))}`)
     if (verdict.message !== null) lines.push(`  "${verdict.message}"`)
   }
   for (const { verb, resource, rules } of actions) {

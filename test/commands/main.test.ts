@@ -78,6 +78,13 @@ describe('a first configuration', () => {
     expect(code).toBe(0)
     expect(out).toMatch(/deny/)
     expect(out).toMatch(/first\/never-delete/)
+    const { out: help } = await countersign('policy', 'explain', '--help')
+    const [, example = ''] = /for example\n\n(.*?)\n\n/s.exec(help) ?? []
+    await writeFile(join(directory, 'example.yaml'), example)
+    expect(await countersign('policy', 'explain', 'example.yaml')).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^hold: by rule first\/changes-wait\n/),
+    })
   })
 })
 

@@ -72,6 +72,15 @@ describe('policy test', () => {
     expect(lines[0]).toBe(`${directory}/p.test.yaml:4: a read: expected hold, got allow (rule) by p/reads`)
   })
 
+  it('says of a condition that failed why it did', async () => {
+    const amount =
+      '{ name: reads, upstreams: [billing], verbs: [GET], when: \'action.facts.query.amount == ["1"]\', effect: allow }'
+    await write('p.yaml', POLICY.replace(/\{ name: reads.*/, amount))
+    await write('p.test.yaml', CASES('allow').replace('/a', '/a\n    facts: { query: {} }'))
+    expect(await testPolicies(command())).toBe(1)
+    expect(lines[0]).toMatch(/expected allow, got deny \(condition_failed\) by p\/reads: No such key: amount$/)
+  })
+
   it('refuses a case whose resource no call has', async () => {
     await write('p.yaml', POLICY)
     await write('p.test.yaml', CASES('allow').replace('/a', '/a/'))
@@ -127,6 +136,23 @@ describe('policy explain', () => {
       verdict: { effect: 'allow' },
       actions: [{ rules: [{ result: 'matches' }, {}] }],
     })
+  })
+
+  it('takes a caller by name, of principals that stand beside', async () => {
+    await write('p.yaml', POLICY)
+    const named = `principals:\n  bot: { is: "https://idp.example.com|bot" }\n${call('GET').replace(/\{.*\}/, 'bot')}`
+    expect(await explainCall(command(), { file: 'call.yaml', text: named })).toBe(0)
+    expect(lines[0]).toBe('allow: by rule p/reads')
+  })
+
+  it('says how a caller is described if there is none of that name', async () => {
+    await write('p.yaml', POLICY)
+    expect(await explainCall(command(), { file: 'call.yaml', text: `${call('GET').replace(/\{.*\}/, 'agent')}` })).toBe(
+      1,
+    )
+    expect(lines).toEqual([
+      'call.yaml: no principal is called "agent": describe it, principal: { is: "https://idp.example.com|agent-1" }, or name it under principals:',
+    ])
   })
 
   it('refuses a description it cannot read', async () => {

@@ -217,7 +217,7 @@ rules:
   it('says why a condition failed', () => {
     const lines = formatExplanation(explain(set, describeCall({ facts: { body: {} } })))
     expect(lines.slice(0, 4)).toEqual([
-      'deny: a condition could not be evaluated p/g',
+      'deny: the condition of p/g could not be evaluated',
       '',
       'POST /refunds',
       '  p/g: cannot be evaluated, which is a deny (No such key: amount)',

@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { runCases, uncovered } from '../../src/policy/cases.ts'
+import { runCases, runDescribed, uncovered } from '../../src/policy/cases.ts'
+import { formatExplanation } from '../../src/policy/explain.ts'
+import { isProblems } from '../../src/policy/problem.ts'
 import { CONTEXT, problemsOf, setOf } from './world.ts'
 
 const guide = readFileSync(join(import.meta.dirname, '../../docs/policy.md'), 'utf8')
@@ -34,6 +36,17 @@ describe('the guide to policies', () => {
       expect(problemsOf(text)).toEqual([expect.stringContaining(expected)])
     })
   }
+
+  it('has a call that is explained as it says', () => {
+    const [, text = '', said = ''] =
+      /^countersign policy explain - <<'END'\n(.*?)^END\n```\n\nsays `(.*?)`/ms.exec(guide) ?? []
+    const policy = policies.find((one) => one.text.startsWith('name: several\n')) ?? expect.fail('it is there')
+    const explanation = runDescribed({ file: '-', text, set: setOf(policy.text), context: CONTEXT })
+    if (isProblems(explanation)) throw new Error(JSON.stringify(explanation))
+    const lines = formatExplanation(explanation)
+    expect(lines[0]).toBe(said)
+    expect(lines.join('\n')).toContain('several/update: does not apply: its condition is false')
+  })
 
   it('leaves no example out', () => {
     expect(policies.length).toBeGreaterThan(10)
