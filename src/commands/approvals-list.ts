@@ -29,7 +29,7 @@ export const approvalsList = defineCommand({
     const page = await client.get(`/v1/approvals?${query}`, listedSchema)
     if (options.json) return context.out(writeJson(page))
     for (const line of formatNotices(page.notices)) context.err(line)
-    for (const line of fold(formatList(page.approvals, context.clock.now()), context.columns)) context.out(line)
+    for (const line of fold(formatList(page.approvals, context.clock.now()), context.columns.out)) context.out(line)
     if (page.next !== null) context.err(`There are more: --after ${page.next}`)
   },
 })

@@ -18,6 +18,6 @@ export const approvalsShow = defineCommand({
     const shown = await fetchShown(client, args.id)
     if (options.json) return context.out(writeJson(shown))
     for (const line of formatNotices(shown.notices)) context.err(line)
-    for (const line of fold(formatShown(shown, context.clock.now()), context.columns)) context.out(line)
+    for (const line of fold(formatShown(shown, context.clock.now()), context.columns.out)) context.out(line)
   },
 })

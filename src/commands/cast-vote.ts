@@ -60,7 +60,7 @@ export async function castVote(
 async function confirm(decision: Decision, vote: Vote, context: PersonContext): Promise<Reason | 'unconfirmed'> {
   const { shown, isSeen } = vote
   const { ask, err, clock, columns } = context
-  if (!isSeen) for (const line of fold(formatShown(shown, clock.now()), columns)) err(line)
+  if (!isSeen) for (const line of fold(formatShown(shown, clock.now()), columns.err)) err(line)
 
   let { reason } = vote
   if (reason === undefined && needsReason(shown)) {

@@ -5,8 +5,8 @@ import type { Printer } from './cli.ts'
 export interface PersonContext extends Printer {
   /** Asks whoever sits at the terminal; null where nobody does. */
   readonly ask: ((question: string) => Promise<string>) | null
-  /** How many characters a row of the terminal has; a usual number where there is none. */
-  readonly columns: number
+  /** How many characters a row has of the terminal that lines go to; Infinity where there is none. */
+  readonly columns: { readonly out: number; readonly err: number }
   /** Aborts when the command is interrupted. */
   readonly signal: AbortSignal
   readonly clock: Clock

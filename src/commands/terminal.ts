@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline/promises'
 import type { PersonContext } from './person-context.ts'
 
-/** What a pager shows, if it is told nothing else. */
+/** Of a terminal that does not know its own: some say that they have none. */
 const USUAL_COLUMNS = 80
 
 interface Streams {
@@ -18,9 +18,15 @@ export function openTerminal(
   return {
     out: (line) => void output.write(`${line}\n`),
     err: (line) => void error.write(`${line}\n`),
-    columns: Math.min(...[output, error].map((stream) => (stream.isTTY ? stream.columns : USUAL_COLUMNS))),
+    columns: { out: columnsOf(output), err: columnsOf(error) },
     ask: input.isTTY && error.isTTY ? (question) => ask({ input, error }, question, signal) : null,
   }
+}
+
+/** Infinity where there is no terminal: what is piped is read by programs, and a fold would hide words from them. */
+export function columnsOf({ isTTY, columns }: Pick<NodeJS.WriteStream, 'isTTY' | 'columns'>): number {
+  if (!isTTY) return Number.POSITIVE_INFINITY
+  return columns > 0 ? columns : USUAL_COLUMNS
 }
 
 async function ask({ input, error }: Omit<Streams, 'output'>, question: string, signal: AbortSignal): Promise<string> {

@@ -78,7 +78,7 @@ export async function startWorld({ observed = [] as readonly string[] } = {}) {
       clock: systemClock,
       configDir,
       defaultUrl,
-      columns: 1000,
+      columns: { out: 1000, err: 1000 },
     }
     const code = await dispatch({ name: 'countersign', group }, argv, context)
     await Promise.all(visits)
