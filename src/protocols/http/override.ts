@@ -73,6 +73,8 @@ function inspectEither(): Inspect {
 
 // Every character of a JSON string may be escaped. Quotes on both sides: not within a longer text.
 const JSON_KEY = new RegExp(`"${[...'_method'].map(orEscaped).join('')}"`, 'i')
+// Most JSON has no escape in it, and this takes half the time.
+const PLAIN_JSON_KEY = /"_method"/i
 const LONGEST_JSON_KEY = 2 + 7 * 6
 
 function orEscaped(character: string): string {
@@ -84,9 +86,9 @@ function inspectJson(): Inspect {
   return (chunk) => {
     let text = chunk.toString('latin1')
     // Some parsers find UTF-16 and UTF-32 out by themselves: without its NULs their ASCII reads as ours.
-    if (chunk.includes(0)) text = text.replaceAll('\0', '')
-    text = end + text
-    if (JSON_KEY.test(text)) return false
+    if (text.includes('\0')) text = text.replaceAll('\0', '')
+    if (end !== '') text = end + text
+    if ((text.includes('\\') ? JSON_KEY : PLAIN_JSON_KEY).test(text)) return false
     end = text.slice(-LONGEST_JSON_KEY)
     return true
   }
