@@ -55,6 +55,8 @@ export function openDatabase(options: { url: string; log: Logger; maxConnections
   })
   pool.on('error', (error) => log.warn({ err: error }, 'an idle connection to the store was lost'))
 
+  const allGone = awaitGone(pool)
+
   let closing: Promise<void> | null = null
   const ears = startEars({ settings, log })
   const dedicated = new Set<DedicatedConnection>()
@@ -71,7 +73,7 @@ export function openDatabase(options: { url: string; log: Logger; maxConnections
 
   async function close(): Promise<void> {
     await Promise.all([ears.close(), ...[...dedicated].map((connection) => connection.close())])
-    const ended = pool.end()
+    const ended = pool.end().then(allGone)
     const hasEnded = await Promise.race([ended.then(() => true), sleep(CLOSE_TIMEOUT_MS, false, { ref: false })])
     if (!hasEnded) log.warn({ waitedMs: CLOSE_TIMEOUT_MS }, 'closed the store with transactions still under way')
   }
@@ -102,6 +104,26 @@ export function openDatabase(options: { url: string; log: Logger; maxConnections
       closing ??= close()
       return closing
     },
+  }
+}
+
+/** The pool says that it has ended when it has told its clients to: until they have, the server still serves them. */
+function awaitGone(pool: pg.Pool): () => Promise<void> {
+  const allGone = Promise.withResolvers<void>()
+  let open = 0
+  let isEnding = false
+  const look = () => isEnding && open === 0 && allGone.resolve()
+  pool.on('connect', () => {
+    open += 1
+  })
+  pool.on('remove', () => {
+    open -= 1
+    look()
+  })
+  return () => {
+    isEnding = true
+    look()
+    return allGone.promise
   }
 }
 

@@ -332,6 +332,24 @@ describe('openDatabase', () => {
     })
   })
 
+  it('has no connection any more when it is closed, so that the server may be ended', async () => {
+    for (let round = 0; round < 3; round++) {
+      const database = openDatabase({ url: store.url, log })
+      await database.listen('x', () => undefined)
+      const dedicated = await database.dedicated()
+      await Promise.all([
+        dedicated.query({ text: 'SELECT 1' }),
+        ...Array.from({ length: 10 }, () => database.query('SELECT pg_sleep(0.02)')),
+      ])
+      await database.close()
+      const { rows } = await admin.query(
+        `SELECT query FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'`,
+      )
+      expect(rows).toEqual([])
+    }
+  })
+
   it('closes once, however often it is asked, and refuses afterwards', async () => {
     const database = openDatabase({ url: store.url, log })
     await database.query('SELECT 1')
