@@ -152,16 +152,30 @@ export type Config = Omit<z.output<ReturnType<typeof configSchema>>, 'upstreams'
   readonly directory: string
 }
 
+interface LoadOptions {
+  readonly isForAdmin?: boolean
+  readonly withKeys?: boolean
+  readonly readsOnly?: 'all' | 'log' | 'policies'
+}
+
+const OF_A_GATEWAY = [['channels'], ['upstreams', '*', 'credential']]
+const UNREAD: Readonly<Record<'all' | 'log' | 'policies', readonly (readonly string[])[]>> = {
+  all: [],
+  log: OF_A_GATEWAY,
+  policies: [...OF_A_GATEWAY, ['store'], ['keys']],
+}
+
 /**
  * Reads, substitutes and checks countersign.yaml. `withKeys` also looks at what the keys are: whoever uses them does, and
- * what needs none (policies in a build, say) may be run without the real ones.
+ * what needs none (policies in a build, say) may be run without the real ones. `readsOnly` leaves out what holds secrets that
+ * the caller has no use for, so that they need not be within its reach.
  *
  * @throws GatewayError `config` with one line a problem, each naming file and line; no value is ever in it.
  */
 export function loadConfig(
   file: string,
   parts: { protocols: readonly Part[]; channels: readonly Part[] },
-  { isForAdmin = false, withKeys = false } = {},
+  { isForAdmin = false, withKeys = false, readsOnly = 'all' }: LoadOptions = {},
 ): Config {
   const path = resolve(file)
   const text = readConfigFile(path)
@@ -170,7 +184,7 @@ export function loadConfig(
     schema: configSchema(parts),
     substitute: createSubstitution(dirname(path)),
     // The administrator's secret need not be within reach of what runs every day.
-    ...(!isForAdmin && { leaveOut: ['store', 'admin_url'] }),
+    leaveOut: [...(isForAdmin ? [] : [['store', 'admin_url']]), ...UNREAD[readsOnly]],
   })
   if (!parsed.ok) throw new GatewayError('config', parsed.problems.map(formatProblem).join('\n'))
   // The schema is made of the protocols' own, all of which hold these keys.

@@ -51,3 +51,25 @@ describe('two listeners', () => {
     load({ gateway: gateway('127.0.0.1:0'), control: control('127.0.0.1:0') })
   })
 })
+
+describe('secrets that are not at hand', () => {
+  const upstreams = [{ ...SOUND.upstreams[0], credential: { bearer: '${NOT_SET_HERE}' } }]
+  const channels = { slack: { bot_token: '${NOT_SET_HERE}' } }
+  const store = { url: '${NOT_SET_HERE}' }
+
+  it('are needed by who serves, and by who checks', () => {
+    for (const options of [{}, { withKeys: true }]) {
+      expect(() => load({ upstreams, channels }, options)).toThrow('the environment variable NOT_SET_HERE is not set')
+    }
+  })
+
+  it('are not needed by who reads the log, but for those of the store', () => {
+    expect(load({ upstreams, channels }, { readsOnly: 'log' }).upstreams).toMatchObject([{ name: 'billing' }])
+    expect(() => load({ store }, { readsOnly: 'log' })).toThrow('the environment variable NOT_SET_HERE is not set')
+  })
+
+  it('are not needed by who reads policies', () => {
+    const config = load({ upstreams, channels, store }, { readsOnly: 'policies' })
+    expect(config.upstreams).toMatchObject([{ name: 'billing' }])
+  })
+})

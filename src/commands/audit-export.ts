@@ -21,7 +21,7 @@ export const auditExportCommand = defineCommand({
     json: jsonOption,
   },
   async run({ options, args }, { kinds, quietLog, out, err }: Context) {
-    const config = loadConfig(options.config ?? DEFAULT_CONFIG, kinds)
+    const config = loadConfig(options.config ?? DEFAULT_CONFIG, kinds, { readsOnly: 'log' })
     const { database, dataDir, close } = await openStoreBeside(config, quietLog)
     try {
       const path = headPath(dataDir)

@@ -11,7 +11,7 @@ export const auditKeyCommand = defineCommand({
   details: 'Give it to auditors by another way than the exports. With it nothing can be signed.',
   options: { config: configOption, json: jsonOption },
   async run({ options }, { kinds, out }: Context) {
-    const keys = await keysIfAny(loadConfig(options.config ?? DEFAULT_CONFIG, kinds))
+    const keys = await keysIfAny(loadConfig(options.config ?? DEFAULT_CONFIG, kinds, { readsOnly: 'log' }))
     if (!keys) throw new GatewayError('config', 'there are no keys yet: the first start of the gateway makes them')
     const known = exportPublicKeys(keys.checkpoint)
     if (options.json) out(JSON.stringify({ keys: known.map(({ kid, pem }) => ({ kid, public_key: pem })) }))

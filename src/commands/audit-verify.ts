@@ -55,7 +55,7 @@ interface Verified {
 }
 
 async function verifyStore(given: Given, isShown: boolean, { kinds, quietLog }: Context): Promise<Verified> {
-  const config = loadConfig(given.config ?? DEFAULT_CONFIG, kinds)
+  const config = loadConfig(given.config ?? DEFAULT_CONFIG, kinds, { readsOnly: 'log' })
   const { database, close } = await openStoreBeside(config, quietLog)
   try {
     const { witnesses } = await findWitnesses({ ...given, config, statement: null })
@@ -87,7 +87,7 @@ function configBeside({ config, key }: Given, { kinds }: Context): Config | null
     throw new GatewayError('config', `${config}: no such file; --file needs none: leave --config out, or give --key`)
   }
   if (config === undefined && (key !== undefined || !existsSync(DEFAULT_CONFIG))) return null
-  return loadConfig(config ?? DEFAULT_CONFIG, kinds)
+  return loadConfig(config ?? DEFAULT_CONFIG, kinds, { readsOnly: 'log' })
 }
 
 const BAR_WIDTH = 30

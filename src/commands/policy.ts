@@ -18,8 +18,9 @@ const options = { config: configOption, json: jsonOption }
 function prepare(
   given: { config?: string | undefined; json: boolean },
   context: Context,
+  readsOnly: 'all' | 'policies' = 'policies',
 ): PolicyCommand & { config: Config } {
-  const config = loadConfig(given.config ?? DEFAULT_CONFIG, context.kinds)
+  const config = loadConfig(given.config ?? DEFAULT_CONFIG, context.kinds, { readsOnly })
   return {
     config,
     directory: resolve(config.directory, config.policies),
@@ -59,7 +60,7 @@ export const policyPublishCommand = defineCommand({
   summary: 'Make the policies of this machine the active ones of every replica',
   options,
   async run({ options: given }, context: Context) {
-    const { config, isJson, print } = prepare(given, context)
+    const { config, isJson, print } = prepare(given, context, 'all')
     const by = `${userInfo().username} on the command line`
     return withPolicies({ config, ...context, log: context.quietLog }, (store) =>
       publishPolicies({ store, by, isJson, print }),

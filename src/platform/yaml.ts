@@ -1,4 +1,4 @@
-import { type Document, isAlias, isNode, isScalar, LineCounter, parseDocument, visit } from 'yaml'
+import { type Document, isAlias, isNode, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml'
 import type { z } from 'zod'
 import { describeIssue } from './describe-issue.ts'
 
@@ -30,11 +30,11 @@ export function parseYaml<Schema extends z.ZodType>(
     readonly schema: Schema
     /** Rewrites string values before they are checked; an error it throws becomes a problem. */
     readonly substitute?: (value: string) => string
-    /** A key that is read as if it were not there. */
-    readonly leaveOut?: readonly string[]
+    /** Keys that are read as if they were not there; `*` is every entry of a list. */
+    readonly leaveOut?: readonly (readonly string[])[]
   },
 ): Parsed<z.output<Schema>> {
-  const { file, schema, substitute, leaveOut } = how
+  const { file, schema, substitute, leaveOut = [] } = how
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, merge: false, prettyErrors: false })
   const lineAt = (offset: number | undefined): number => (offset === undefined ? 0 : lines.linePos(offset).line)
@@ -43,7 +43,7 @@ export function parseYaml<Schema extends z.ZodType>(
   const problems = describeSyntax(document, text).map(
     ({ at, message }): Problem => ({ file, line: lineAt(at), message }),
   )
-  if (leaveOut && problems.length === 0 && document.hasIn(leaveOut)) document.deleteIn(leaveOut)
+  if (problems.length === 0) for (const path of leaveOut) remove(document, path)
   visit(document, {
     Alias: (_key, node) => {
       problems.push({ file, line: lineAt(node.range?.[0]), message: 'aliases (*name) are not read here' })
@@ -65,6 +65,17 @@ export function parseYaml<Schema extends z.ZodType>(
   if (result.success) return { ok: true, value: result.data, lineOf }
   const described = result.error.issues.flatMap((issue) => describeIssue(issue, { schema, document, input }))
   return { ok: false, problems: described.map(({ path, message }) => ({ file, line: lineOf(path), message })) }
+}
+
+function remove(document: Document, path: readonly (string | number)[]): void {
+  const star = path.indexOf('*')
+  if (star === -1) {
+    if (document.hasIn(path)) document.deleteIn(path)
+    return
+  }
+  const list = document.getIn(path.slice(0, star), true)
+  if (!isSeq(list)) return
+  for (const index of list.items.keys()) remove(document, [...path.slice(0, star), index, ...path.slice(star + 1)])
 }
 
 function describeSyntax({ errors }: Document, text: string): readonly { at: number; message: string }[] {

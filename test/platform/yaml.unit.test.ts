@@ -115,7 +115,7 @@ describe('parseYaml', () => {
       if (value === 'secret') throw new Error('no such variable')
       return value
     }
-    const how = { file: 'f', schema: z.looseObject({}), substitute, leaveOut: ['store', 'admin_url'] }
+    const how = { file: 'f', schema: z.looseObject({}), substitute, leaveOut: [['store', 'admin_url']] }
     const parsed = parseYaml('store: { url: a, admin_url: secret }', how)
     expect(parsed.ok && parsed.value).toEqual({ store: { url: 'a' } })
     expect(parseYaml('other: 1', how).ok).toBe(true)
