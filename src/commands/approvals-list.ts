@@ -1,7 +1,10 @@
 import { listedSchema } from '../control/wire.ts'
 import { STATES } from '../domain/approval.ts'
+import { nearestName } from '../domain/nearest.ts'
+import { makeVisible } from '../domain/visible.ts'
 import { formatList, formatNotices } from './approval-text.ts'
 import { defineCommand } from './cli.ts'
+import { UsageError } from './cli-parse.ts'
 import { fold } from './fold.ts'
 import { writeJson } from './json.ts'
 import { ISSUER_OPTION, JSON_OPTION, type PersonContext, URL_OPTION } from './person-context.ts'
@@ -19,9 +22,10 @@ export const approvalsList = defineCommand({
     json: JSON_OPTION,
   },
   async run({ options }, context: PersonContext) {
+    const states = readStates(options.state)
     const client = await signInToRead({ url: options.url, issuer: options.issuer }, context)
     const query = new URLSearchParams()
-    if (options.state.length > 0) query.set('state', options.state.join(','))
+    if (states.length > 0) query.set('state', states.join(','))
     for (const name of ['upstream', 'limit', 'after'] as const) {
       const value = options[name]
       if (value !== undefined) query.set(name, value)
@@ -33,3 +37,14 @@ export const approvalsList = defineCommand({
     if (page.next !== null) context.err(`There are more: --after ${page.next}`)
   },
 })
+
+/** Each may be several, separated by commas, as the API has them. */
+function readStates(given: readonly string[]): readonly string[] {
+  const states = given.flatMap((text) => text.split(','))
+  const known: readonly string[] = STATES
+  const unknown = states.find((state) => !known.includes(state))
+  if (unknown === undefined) return states
+  const near = nearestName(unknown, known)
+  const hint = near === null ? `there are ${known.join(', ')}` : `did you mean ${near}?`
+  throw new UsageError(`unknown state ${makeVisible(unknown)}; ${hint}`)
+}

@@ -7,7 +7,7 @@ import { UsageError } from './cli-parse.ts'
 import { fold } from './fold.ts'
 import { writeJson } from './json.ts'
 import { ISSUER_OPTION, JSON_OPTION, type PersonContext, URL_OPTION } from './person-context.ts'
-import { fetchShown } from './shown.ts'
+import { fetchShown, readApprovalId } from './shown.ts'
 import { openKept, signInToVote } from './sign-in-as.ts'
 
 export const VOTE_OPTIONS = {
@@ -30,6 +30,7 @@ export async function castVote(
   { args, options }: VoteInput,
   context: PersonContext,
 ): Promise<number> {
+  const asked = readApprovalId(args.id)
   const seen = options['card-hash']
   if (seen === undefined && context.ask === null) {
     throw new GatewayError(
@@ -37,9 +38,9 @@ export async function castVote(
       'which card did you see? Without a terminal give --card-hash, as `approvals show` says it',
     )
   }
-  if (options.reason === undefined && context.ask === null) await refuseUnreasoned({ args, options }, context)
+  if (options.reason === undefined && context.ask === null) await refuseUnreasoned(asked, options, context)
   const client = await signInToVote({ url: options.url, issuer: options.issuer }, context)
-  const shown = await fetchShown(client, args.id)
+  const shown = await fetchShown(client, asked)
   const { id, card_hash: current } = shown.approval
   if (shown.card === null)
     throw new GatewayError('upstream', `the card of ${id} is no longer kept: there is nothing to vote on`)
@@ -86,11 +87,15 @@ async function confirm(decision: Decision, vote: Vote, context: PersonContext): 
  *
  * @throws UsageError
  */
-async function refuseUnreasoned({ args, options }: Omit<VoteInput, 'rest'>, context: PersonContext): Promise<void> {
+async function refuseUnreasoned(
+  id: string,
+  where: Pick<VoteInput['options'], 'url' | 'issuer'>,
+  context: PersonContext,
+): Promise<void> {
   let shown: ShownWire | null
   try {
-    const kept = await openKept({ url: options.url, issuer: options.issuer }, context)
-    shown = kept && (await fetchShown(kept, args.id))
+    const kept = await openKept(where, context)
+    shown = kept && (await fetchShown(kept, id))
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error
     // What the kept sign-in cannot tell, the one for the vote does.

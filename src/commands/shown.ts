@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { type ShownWire, shownSchema } from '../control/wire.ts'
+import { approvalIdSchema, type ShownWire, shownSchema } from '../control/wire.ts'
 import { canonicalJson } from '../domain/canonical.ts'
 import { GatewayError } from '../domain/error.ts'
+import { makeVisible } from '../domain/visible.ts'
+import { UsageError } from './cli-parse.ts'
 import type { ControlClient } from './control-client.ts'
 
 /**
@@ -11,10 +13,7 @@ import type { ControlClient } from './control-client.ts'
  * @throws GatewayError `upstream` if it is not.
  */
 export async function fetchShown(client: ControlClient, id: string): Promise<ShownWire> {
-  const raw = await client.get(
-    `/v1/approvals/${encodeURIComponent(id.toUpperCase())}`,
-    z.record(z.string(), z.unknown()),
-  )
+  const raw = await client.get(`/v1/approvals/${encodeURIComponent(id)}`, z.record(z.string(), z.unknown()))
   const parsed = shownSchema.safeParse(raw)
   if (!parsed.success) throw new GatewayError('upstream', `${client.url} does not answer as a control listener does`)
   const { approval, card } = parsed.data
@@ -23,6 +22,19 @@ export async function fetchShown(client: ControlClient, id: string): Promise<Sho
     throw new GatewayError('upstream', `the card of ${approval.id} is not the one of its hash: do not vote on it`)
   }
   return parsed.data
+}
+
+/**
+ * An approval's id as it is written, before anybody signs in to ask for it.
+ *
+ * @throws UsageError if it cannot be one.
+ */
+export function readApprovalId(text: string): string {
+  const id = text.toUpperCase()
+  if (approvalIdSchema.safeParse(id).success) return id
+  throw new UsageError(
+    `There is no such approval: ${makeVisible(text)} is not an approval’s id, which has ten letters and digits`,
+  )
 }
 
 function hashCard(card: unknown): string {

@@ -4,7 +4,7 @@ import { ACCESS, type EndpointName } from './access.ts'
 import type { Authenticate, Caller } from './authenticate.ts'
 import { type Asked, ENDPOINTS, type Endpoint } from './endpoints.ts'
 import { answer } from './faults.ts'
-import { type ControlRefusal, isControlRefusal, refuseAs } from './problem.ts'
+import { type ControlRefusal, FAULT_DETAILS, isControlRefusal, refuseAs } from './problem.ts'
 
 /** Puts an endpoint on the listener: who it is for is checked before its body is read, what was sent before it runs. */
 export function mountEndpoint<Name extends EndpointName>(
@@ -52,7 +52,7 @@ function readRequest(endpoint: Endpoint, request: FastifyRequest): Record<string
 
 function explain(part: 'params' | 'query' | 'body', { issues: [issue] }: z.ZodError): ControlRefusal {
   // An id that cannot be one is not there.
-  if (part === 'params') return refuseAs('not_found', 'There is nothing here.')
+  if (part === 'params') return refuseAs('not_found', FAULT_DETAILS.not_found)
   const at = issue && issue.path.length > 0 ? `${issue.path.join('.')}: ` : ''
   return refuseAs('malformed', `In the ${part}: ${at}${issue?.message ?? 'not as documented'}.`)
 }

@@ -141,6 +141,22 @@ describe('approvals list', () => {
     expect([wrong.code, wrong.err]).toEqual([1, expect.stringContaining('(malformed)')])
   })
 
+  it('asks nobody for a state that there is not', async () => {
+    const list = (...states: string[]) =>
+      world.run(['approvals', 'list', ...states.flatMap((state) => ['--state', state])], { defaultUrl: null })
+    const known = 'pending, approved, denied, expired, withdrawn, spent'
+    expect(await list('pending', 'aproved')).toMatchObject({
+      code: 2,
+      err: 'countersign approvals list: unknown state aproved; did you mean approved?',
+    })
+    expect(await list('bogus')).toMatchObject({
+      code: 2,
+      err: `countersign approvals list: unknown state bogus; there are ${known}`,
+    })
+    await world.run(['login'])
+    expect(await world.run(['approvals', 'list', '--state', 'spent,denied'])).toMatchObject({ out: 'There are none.' })
+  })
+
   it('signs in for once where nothing may be kept', async () => {
     world.signIn.issuers = [{ ...world.provider.offer, read_client_id: null }]
     expect((await world.run(['login'])).err).toContain('has no sign-in that could be kept')
@@ -175,7 +191,19 @@ describe('approvals show', () => {
     const hidden = await world.run(['approvals', 'show', ID])
     const missing = await world.run(['approvals', 'show', '0000000000'])
     expect(hidden).toMatchObject({ code: 1, out: '', err: missing.err })
-    expect((await world.run(['approvals', 'show', '../whoami'])).code).toBe(1)
+    const detail = 'There is no such approval, or it is not shown to you. (not_found)'
+    expect(missing.err).toBe(`countersign approvals show: ${detail}`)
+  })
+
+  it.each(['show', 'approve', 'deny'])('%s asks nobody for an id that cannot be one', async (command) => {
+    for (const id of ['NOPE', '../whoami', '7Q3F00000U']) {
+      expect(await world.run(['approvals', command, id], { defaultUrl: null })).toMatchObject({
+        code: 2,
+        out: '',
+        signIns: 0,
+        err: `countersign approvals ${command}: There is no such approval: ${id} is not an approval’s id, which has ten letters and digits`,
+      })
+    }
   })
 
   it('refuses a card that is not the one of its hash', async () => {

@@ -237,6 +237,7 @@ describe('what a person sees', () => {
     const hidden = await ask(`/v1/approvals/${ID}`, { token: 'stranger' })
     const missing = await ask('/v1/approvals/0000000000', { token: 'stranger' })
     expect([hidden.status, hidden.json]).toEqual([404, missing.json])
+    expect(await ask('/v1/approvals/NOPE', { token: 'stranger' })).toMatchObject({ status: 404, json: missing.json })
     const voted = await vote('approve', { token: 'stranger', body: { card_hash: cardHash } })
     expect([voted.status, voted.json['code']]).toEqual([404, 'not_found'])
     expect(queue.ballots).toEqual([])
