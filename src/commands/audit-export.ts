@@ -1,3 +1,5 @@
+import { open } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import { type Statement, writeExport } from '../audit/export.ts'
 import { parseHeadFile } from '../audit/head.ts'
 import { headPath } from '../audit/open.ts'
@@ -6,7 +8,7 @@ import { takeStatement } from '../audit/take-statement.ts'
 import { loadConfig } from '../config.ts'
 import { counted } from '../domain/counted.ts'
 import { GatewayError } from '../domain/error.ts'
-import { readFileIfAny } from '../platform/files.ts'
+import { isErrno, readFileIfAny } from '../platform/files.ts'
 import { defineCommand } from './cli.ts'
 import { openStoreBeside } from './open-store.ts'
 import { configOption, DEFAULT_CONFIG, jsonOption } from './options.ts'
@@ -24,24 +26,32 @@ export const auditExportCommand = defineCommand({
     const config = loadConfig(options.config ?? DEFAULT_CONFIG, kinds, { readsOnly: 'log' })
     const { database, dataDir, close } = await openStoreBeside(config, quietLog)
     try {
+      const file = resolve(args.file)
+      await reserve(file)
       const path = headPath(dataDir)
       const statement = await takeStatement(database, () => readHead(path))
-      const entries = await writeExport(readRows(database), args.file, {
+      const entries = await writeExport(readRows(database), file, {
         ...statement,
         withPersonal: options['with-names'],
       })
       const gap = await describeGap(path, statement)
       if (gap !== null) err(gap)
-      out(
-        options.json
-          ? JSON.stringify({ entries, file: args.file })
-          : `wrote ${counted(entries, 'entry', 'entries')} to ${args.file}`,
-      )
+      out(options.json ? JSON.stringify({ entries, file }) : `wrote ${counted(entries, 'entry', 'entries')} to ${file}`)
     } finally {
       await close()
     }
   },
 })
+
+/** An export is evidence: none takes the place of another. */
+async function reserve(file: string): Promise<void> {
+  try {
+    await (await open(file, 'wx', 0o600)).close()
+  } catch (error) {
+    if (isErrno(error, 'EEXIST')) throw new GatewayError('config', `${file} is there already; nothing is overwritten`)
+    throw new GatewayError('config', `${file} cannot be written`, { cause: error })
+  }
+}
 
 /** As it lies there; who verifies the export checks its signature. A damaged one is no reason to have no evidence. */
 async function readHead(path: string): Promise<Statement['head']> {

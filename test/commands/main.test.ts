@@ -172,7 +172,17 @@ describe('a store of its own', () => {
         code: 0,
         out: expect.stringContaining('intact'),
       })
-      expect(await countersign('audit', 'export', 'log.jsonl', ...using)).toMatchObject({ code: 0 })
+      const path = join(directory, 'log.jsonl')
+      expect(await countersign('audit', 'export', 'log.jsonl', ...using)).toMatchObject({
+        code: 0,
+        out: expect.stringContaining(` to ${path}\n`),
+      })
+      const before = await readFile(path, 'utf8')
+      expect(await countersign('audit', 'export', 'log.jsonl', ...using)).toMatchObject({
+        code: 1,
+        err: expect.stringContaining(`${path} is there already; nothing is overwritten`),
+      })
+      expect(await readFile(path, 'utf8')).toBe(before)
       expect(await countersign('audit', 'verify', '--file', 'log.jsonl', ...using)).toMatchObject({ code: 0 })
       const key = await countersign('audit', 'key', ...using)
       await verifyElsewhere(key)
