@@ -75,7 +75,9 @@ export function createLanguage(facts: FactSchema): Language {
     try {
       parsed = environment.parse(text)
     } catch (error) {
-      return [toFault(error)]
+      const { offset, message } = toFault(error)
+      const column = offset - text.lastIndexOf('\n', offset - 1)
+      return [{ offset, message: `${message} (column ${column})` }]
     }
     const reads = readsOf(parsed.ast)
     const faults = [...checkCalls(parsed.ast, patterns), ...reads.flatMap((read) => checkRead(read, shapes))]

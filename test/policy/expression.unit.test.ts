@@ -9,6 +9,11 @@ function judge(when: string, facts: object, more: Parameters<typeof describeCall
 }
 
 describe('a condition is refused at load', () => {
+  it('with the column in the line where it cannot be parsed', () => {
+    const problems = problemsOf(conditional('true &&\n  action.verb = 1'))
+    expect(problems).toEqual([expect.stringMatching(/Unexpected character: = \(column 15\)$/)])
+  })
+
   const refused: readonly [string, string, RegExp][] = [
     ['an unknown variable', 'actoin.verb == "GET"', /unknown variable "actoin"; did you mean "action"\?/],
     ['an unknown fact', 'action.facts.bodi.amount > 1', /"action.facts" has no field "bodi"; did you mean "body"\?/],
@@ -34,7 +39,7 @@ describe('a condition is refused at load', () => {
     ['what is not true or false', 'action.verb', /must be true or false, not string/],
     ['a comparison of different types', 'action.verb == 1', /.+/],
     ['a sum of different types', 'action.facts.content_length + "a" == "a"', /.+/],
-    ['what cannot be parsed', 'action.verb ==', /.+/],
+    ['what cannot be parsed', 'action.verb = "GET"', /when: Unexpected character: = \(column 13\)$/],
     ['a variable that hides another', '[1].exists(action, action == 1)', /choose another name/],
     [
       'loops in loops in loops in loops',
