@@ -68,17 +68,24 @@ const machine = {
   haproxy: haproxy?.version ?? null,
 }
 const tables: Table[] = []
-if (wanted.has('proxying')) tables.push(...(await runProxying()))
-if (wanted.has('deciding')) tables.push(measureDeciding(scale))
-if (wanted.has('holding')) tables.push(await runHolding())
-if (wanted.has('memory')) tables.push(await runMemory())
-if (wanted.has('audit')) tables.push(await runAudit())
+/** Each as soon as it is there: what fails later takes nothing of it away. */
+function report(...made: readonly Table[]): void {
+  tables.push(...made)
+  process.stdout.write(`\n${made.map(formatTable).join('\n')}`)
+}
 
-const intro = `${machine.cpus}, ${machine.memoryGib} GiB, ${machine.system}, Node ${machine.node}, HAProxy ${machine.haproxy ?? 'not installed'}`
-process.stdout.write(`\n${intro}\n\n${tables.map(formatTable).join('\n')}`)
+process.stdout.write(
+  `\n${machine.cpus}, ${machine.memoryGib} GiB, ${machine.system}, Node ${machine.node}, HAProxy ${machine.haproxy ?? 'not installed'}\n`,
+)
+if (wanted.has('proxying')) report(...(await runProxying()))
+if (wanted.has('deciding')) report(measureDeciding(scale))
+if (wanted.has('holding')) report(await runHolding())
+if (wanted.has('memory')) report(await runMemory())
+if (wanted.has('audit')) report(await runAudit())
+
 if (values.json !== undefined) {
-  const report = { at: new Date().toISOString(), machine, quick: values.quick, scale, tables }
-  await writeFile(values.json, `${JSON.stringify(report, null, 2)}\n`)
+  const written = { at: new Date().toISOString(), machine, quick: values.quick, scale, tables }
+  await writeFile(values.json, `${JSON.stringify(written, null, 2)}\n`)
 }
 
 async function runProxying(): Promise<Table[]> {

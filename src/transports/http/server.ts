@@ -12,6 +12,9 @@ import { createRouting, isReserved, type Routing, routeOf } from './routing.ts'
 import { endSilentConnections, REQUEST_EVENTS } from './silent.ts'
 import { answerMalformed, answerUnread, endRawWith, endWith } from './unread.ts'
 
+/** Ten thousand calls that are held at once, and room for what comes meanwhile. */
+const MOST_CONNECTIONS = 12_000
+
 export interface GatewayServerOptions {
   readonly host: string
   /** 0 takes a free one. */
@@ -76,7 +79,7 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
   server.requestTimeout = 0
   server.headersTimeout = options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS
   server.keepAliveTimeout = options.keepAliveTimeoutMs ?? 75_000
-  limitConnections(server, { most: options.maxConnections ?? 10_000, events: REQUEST_EVENTS, log })
+  limitConnections(server, { most: options.maxConnections ?? MOST_CONNECTIONS, events: REQUEST_EVENTS, log })
   // Later than the time-out for a head that has begun, which is answered.
   endSilentConnections(server, 2 * server.headersTimeout)
 
