@@ -42,6 +42,9 @@ export interface Queue extends Desk {
   /** Null if there is none, or none that this person may see. */
   findFor(person: Person, id: string): Promise<Shown | null>
 
+  /** Tells of every change of an approval, perhaps more than once, until it is stopped. A hint: some may be lost. */
+  watch(told: () => void): () => void
+
   // What agents ask for.
   ownCall(
     principal: Principal,
@@ -120,6 +123,7 @@ export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
     log,
     pollMs: timing.pollMs,
   })
+  const watchers = new Set<() => void>()
   let running: { outbox: Outbox; runner: Runner; stopSweeper(): Promise<void> } | null = null
 
   return {
@@ -130,6 +134,10 @@ export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
     finish: (approval, how) => finish(ground, approval, how),
     list: (person, filter) => listApprovals(ground, { person, filter }),
     findFor: (person, id) => findFor(ground, id, person),
+    watch(told) {
+      watchers.add(told)
+      return () => watchers.delete(told)
+    },
     find: (id) => show(ground, id),
     noteEnded: (ids) => ended.note(ids),
     withdrawAll: (how) => withdrawAll(ground, how),
@@ -166,6 +174,7 @@ export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
         waiter.hear(id)
         outbox.hear()
         runner.hear()
+        for (const told of watchers) told()
       })
       outbox.start()
       runner.start()

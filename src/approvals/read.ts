@@ -1,6 +1,6 @@
 import type { Approval, State } from '../domain/approval.ts'
 import type { Card } from '../domain/card.ts'
-import { formatParty, isSameParty, type Person } from '../domain/principal.ts'
+import { formatParty, isSameParty, type Person, type Principal, principalKey } from '../domain/principal.ts'
 import type { Tx } from '../platform/database.ts'
 import type { Ground } from './ground.ts'
 import { isEntitled } from './quorum.ts'
@@ -18,6 +18,8 @@ export interface ListFilter {
   /** Those still open, if left out. */
   readonly states?: readonly State[]
   readonly upstream?: string
+  /** Only calls of this one. */
+  readonly requester?: Principal
   /** Only what was opened before this one: the last of the page before. */
   readonly before?: { readonly createdAt: number; readonly id: string }
   /** At most 200. */
@@ -36,7 +38,8 @@ export async function listApprovals(
      WHERE state = ANY($1) AND ($2::text IS NULL OR upstream = $2)
        AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4))
        AND ($5 OR audience && $6 OR owner = $7)
-     ORDER BY created_at DESC, id DESC LIMIT $8`,
+       AND ($8::bytea IS NULL OR principal_key = $8)
+     ORDER BY created_at DESC, id DESC LIMIT $9`,
     [
       filter.states ?? ['pending', 'approved'],
       filter.upstream ?? null,
@@ -45,6 +48,7 @@ export async function listApprovals(
       isAuditor(person),
       selectorsNaming(person),
       formatParty(person),
+      filter.requester ? principalKey(filter.requester) : null,
       Math.min(Math.max(filter.limit ?? 50, 1), MOST_LISTED),
     ],
   )

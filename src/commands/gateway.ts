@@ -60,7 +60,7 @@ export async function startGateway(
 
   const { audit, guard, follow, close: closeAudit } = await openAudit(ground)
   undo.defer(closeAudit)
-  const { identify, people, suspensions, tally } = await startTrust(config, ground, audit)
+  const { identify, people, suspensions, frontDesk, tally } = await startTrust(config, ground, audit)
   const { policies, usage, judge } = await startRulebook(config, ground, {
     kinds,
     audit,
@@ -133,6 +133,7 @@ export async function startGateway(
   const control = await createControlServer({
     queue,
     people,
+    console: frontDesk && { desk: frontDesk, watch: queue.watch, publicUrl: config.control.public_url },
     signIn: signInOf(config),
     observed: () => observedIn(config),
     callbacks,

@@ -5,8 +5,11 @@ import { GatewayError } from '../domain/error.ts'
 import type { Principal } from '../domain/principal.ts'
 import { isRefusal, type Refusal } from '../domain/refusal.ts'
 import { createAgents } from '../identity/agents.ts'
+import { createFrontDesk, type FrontDesk } from '../identity/front-desk.ts'
 import { createPeople, type People } from '../identity/people.ts'
 import { createRefusalTally, type RefusalTally } from '../identity/refused-tokens.ts'
+import { createSessions } from '../identity/sessions.ts'
+import { createSignIns } from '../identity/sign-in.ts'
 import { createSuspensions, type Suspensions } from '../identity/suspensions.ts'
 import type { Ground } from './ground.ts'
 
@@ -15,6 +18,8 @@ export interface Trust {
   identify(credential: Credential, source: string): Promise<Principal | Refusal>
   readonly people: People
   readonly suspensions: Suspensions
+  /** Null if nobody can sign in. */
+  readonly frontDesk: (FrontDesk & { readonly lifetimeMs: number }) | null
   readonly tally: RefusalTally
 }
 
@@ -36,6 +41,7 @@ export async function startTrust(config: Config, ground: Ground, audit: Pick<Aud
   return {
     people,
     suspensions,
+    frontDesk: config.people.length === 0 ? null : openFrontDesk(config, ground, people),
     tally,
     async identify(credential, source) {
       const principal = await agents.identify(credential)
@@ -43,4 +49,19 @@ export async function startTrust(config: Config, ground: Ground, audit: Pick<Aud
       return principal
     },
   }
+}
+
+const SWEEP_MS = 10 * 60_000
+
+function openFrontDesk(config: Config, { database, keys, clock, log, undo }: Ground, people: People) {
+  const { lifetime: lifetimeMs, idle: idleMs, fresh: freshMs } = config.control.session
+  const callbackUrl = `${config.control.public_url}/sign-in/callback`
+  const signIns = createSignIns({ issuers: config.people, people, callbackUrl, clock })
+  undo.defer(() => signIns.close())
+  const sessions = createSessions({ database, keys: keys.cookie, limits: { lifetimeMs, idleMs } })
+  const sweeping = setInterval(() => {
+    sessions.sweep().catch((error: unknown) => log.warn({ err: error }, 'sessions that ended could not be forgotten'))
+  }, SWEEP_MS)
+  undo.defer(() => clearInterval(sweeping))
+  return { ...createFrontDesk({ signIns, sessions, keys: keys.cookie, clock, freshMs }), lifetimeMs }
 }

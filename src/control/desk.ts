@@ -1,7 +1,7 @@
 import type { Approval, Ballot, BallotResult, State } from '../domain/approval.ts'
 import type { Stored } from '../domain/call.ts'
 import type { Card } from '../domain/card.ts'
-import type { Person } from '../domain/principal.ts'
+import type { Person, Principal } from '../domain/principal.ts'
 import type { Refusal } from '../domain/refusal.ts'
 
 /** What the approver API asks of the queue. What a person may not see does not exist for them. */
@@ -19,6 +19,8 @@ export interface ListFilter {
   /** Those still open, if left out. */
   readonly states?: readonly State[]
   readonly upstream?: string
+  /** Only calls of this one. */
+  readonly requester?: Principal
   /** Only what was opened before this one. */
   readonly before?: { readonly createdAt: number; readonly id: string }
   readonly limit?: number

@@ -6,6 +6,7 @@ import type { Logger } from '../platform/logger.ts'
 import type { EndpointName } from './access.ts'
 import { createApprovalHandlers } from './approvals.ts'
 import { createAuthentication } from './authenticate.ts'
+import { type ConsoleParts, mountConsole } from './console/index.ts'
 import type { ApprovalDesk, PeopleDesk } from './desk.ts'
 import type { Asked } from './endpoints.ts'
 import { answer, answerFaults, refusalFor } from './faults.ts'
@@ -20,7 +21,8 @@ const KIB = 1024
 const MAX_BODY_BYTES = 16 * KIB
 const REQUEST_TIMEOUT_MS = 15_000
 
-// Nothing this listener answers is for a browser to run, frame, sniff or keep.
+// Nothing that this listener answers is for a browser to run, frame, sniff or keep; the console's pages say otherwise
+// for themselves.
 const SECURITY_HEADERS = {
   'cache-control': 'no-store',
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -33,6 +35,8 @@ const SECURITY_HEADERS = {
 export interface ControlParts {
   readonly queue: ApprovalDesk
   readonly people: PeopleDesk
+  /** Null where nobody signs in with a browser. */
+  readonly console: Pick<ConsoleParts, 'desk' | 'watch' | 'publicUrl'> | null
   /** Where people sign in from the command line. */
   readonly signIn: SignInWire
   /** The names of the upstreams in observe mode, at this moment. */
@@ -51,9 +55,10 @@ export interface ControlParts {
 }
 
 /**
- * The listener for people: the approver API and what chat services call. Agents reach another one. It listens once
- * `listen` is called on what this returns, and ends with `close`. It sets no cookie and reads none, and answers no
- * cross-origin request: a browser has nothing here that another site could use.
+ * The listener for people: the console, the approver API, and what chat services call. Agents reach another one. It
+ * listens once `listen` is called on what this returns, and ends with `close`. The API reads no cookie, the console takes
+ * no form that is not its own, and no cross-origin request is answered: a browser has nothing here that another site
+ * could use.
  */
 export async function createControlServer(parts: ControlParts): Promise<FastifyInstance> {
   const app = Fastify({
@@ -71,7 +76,12 @@ export async function createControlServer(parts: ControlParts): Promise<FastifyI
   answerFaults(app, parts.log)
   readStrictJson(app)
   mountEndpoints(app, parts)
+  const { console: pages } = parts
   // Each in a scope of its own, so that its parser serves no other route.
+  if (pages) {
+    const notices = () => noticesOf(parts.observed())
+    await app.register((scope) => mountConsole(scope, { ...parts, ...pages, notices }))
+  }
   for (const callback of parts.callbacks) await app.register(callback)
   return app
 }

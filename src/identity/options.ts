@@ -155,13 +155,18 @@ export const peopleIssuerOptions = z.strictObject({
   sign_in: z
     .strictObject({
       scope: text.default('openid').describe('The scope that the command line asks for'),
+      browser_scope: text
+        .default('openid profile offline_access')
+        .describe(
+          'The scope that the console asks for; with a refresh token groups stay fresh without another sign-in',
+        ),
       parameters: z
         .record(z.string(), z.string())
         .default({})
         .describe('What else it sends, for example `resource` or `audience`, so that the token has the audience above'),
     })
     .prefault({})
-    .describe('How the command line signs people in (device flow, RFC 8628)'),
+    .describe('How people sign in: with the command line (device flow, RFC 8628) and with a browser'),
   roles: z
     .strictObject({
       admin: narrowSelectors.default([]).describe('Nothing asks for it in this release; never `*`'),

@@ -35,6 +35,7 @@ export async function startWorld({ observed = [] as readonly string[] } = {}) {
     signIn,
     observed: () => observed,
     callbacks: [],
+    console: null,
     publicUrl: null,
     tls: null,
     log,

@@ -34,6 +34,7 @@ async function serve(more: Partial<ControlParts> = {}) {
     signIn: { issuers: [] },
     observed: () => [],
     callbacks: [],
+    console: null,
     publicUrl: null,
     tls: null,
     log: pino({ level: 'silent' }),

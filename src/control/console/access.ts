@@ -1,0 +1,18 @@
+import type { Role } from '../../domain/principal.ts'
+
+const LOOKERS = ['reviewer', 'owner', 'auditor'] as const satisfies readonly Role[]
+
+/**
+ * The matrix of page × role. As with the approver API it opens a page; what a person then sees on it is decided
+ * approval by approval.
+ */
+export const PAGES = {
+  'GET /': LOOKERS,
+  'GET /history': LOOKERS,
+  'GET /live': LOOKERS,
+  'GET /approvals/:id': LOOKERS,
+  'POST /approvals/:id/approve': ['reviewer'],
+  'POST /approvals/:id/deny': ['reviewer'],
+} as const satisfies Record<string, readonly Role[]>
+
+export type PageName = keyof typeof PAGES
