@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { GatewayError } from '../domain/error.ts'
 import type { Person } from '../domain/principal.ts'
 import type { Clock } from '../platform/clock.ts'
 import { type KeyPair, openValue, type SecretKey, sealValue } from '../platform/keys.ts'
 import type { Session, Sessions } from './sessions.ts'
-import type { PendingSignIn, SignIns } from './sign-in.ts'
+import type { PendingSignIn, SignedIn, SignIns } from './sign-in.ts'
 
 /** Somebody who is signed in with a browser, and how they stand with their identity provider. */
 export interface Visitor {
@@ -20,7 +21,10 @@ export interface FrontDesk {
     sealed: string,
     query: URLSearchParams,
   ): Promise<{ readonly secret: string; readonly returnTo: string } | { readonly fault: string }>
-  find(secret: string): Promise<Visitor | null>
+  /** @throws GatewayError `upstream` if the identity provider has to be asked, and cannot be. */
+  find(secret: string, how?: { readonly isUse: boolean }): Promise<Visitor | null>
+  /** Whether the session has not ended; asks nobody but the store, and is no use of it. */
+  isOpen(secret: string): Promise<boolean>
   leave(secret: string): Promise<URL | null>
 }
 
@@ -48,7 +52,7 @@ export function createFrontDesk(parts: {
   /** Asks the identity provider, or waits until another request, perhaps of another replica, has. */
   async function refresh(secret: string, session: Session): Promise<Session | null> {
     if (await sessions.claim(session)) {
-      const renewed = await signIns.renew(session)
+      const renewed = await renew(session)
       if (!renewed) {
         await sessions.end(session)
         return null
@@ -58,10 +62,19 @@ export function createFrontDesk(parts: {
     }
     for (let look = 0; look < MOST_LOOKS; look++) {
       await sleep(LOOK_MS)
-      const found = await sessions.find(secret)
+      const found = await sessions.find(secret, { isUse: false })
       if (!found || isFresh(found)) return found
     }
-    return null
+    throw new GatewayError('upstream', 'the identity provider was asked, and did not answer in time')
+  }
+
+  async function renew(session: Session): Promise<SignedIn | null> {
+    try {
+      return await signIns.renew(session)
+    } catch (error) {
+      await sessions.release(session)
+      throw error
+    }
   }
 
   return {
@@ -84,11 +97,13 @@ export function createFrontDesk(parts: {
       return { secret: await sessions.open(signedIn), returnTo: pending.returnTo }
     },
 
-    async find(secret) {
-      const session = await sessions.find(secret)
+    async find(secret, how) {
+      const session = await sessions.find(secret, how)
       const current = session && !isFresh(session) ? await refresh(secret, session) : session
       return current && { id: current.id, person: current.person, checkedAt: current.checkedAt, endsAt: current.endsAt }
     },
+
+    isOpen: async (secret) => (await sessions.find(secret, { isUse: false })) !== null,
 
     async leave(secret) {
       const session = await sessions.find(secret)

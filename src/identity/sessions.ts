@@ -16,10 +16,15 @@ export interface Session extends SignedIn {
 export interface Sessions {
   /** The secret for the cookie: 256 bits in base64url. */
   open(signedIn: SignedIn): Promise<string>
-  /** Null for a secret of no session, or of one that has ended, or was not used for too long. */
-  find(secret: string): Promise<Session | null>
+  /**
+   * Null for a secret of no session, or of one that has ended, or was not used for too long. `isUse`: a person did
+   * something, rather than a page that was left open.
+   */
+  find(secret: string, how?: { readonly isUse: boolean }): Promise<Session | null>
   /** Whether this process may ask the identity provider again; false while another one does. */
   claim(session: Pick<Session, 'id'>): Promise<boolean>
+  /** Lets others ask, since this process got no answer. */
+  release(session: Pick<Session, 'id'>): Promise<void>
   /** Keeps what the identity provider said since. */
   update(session: Session, signedIn: SignedIn): Promise<void>
   end(session: Pick<Session, 'id'>): Promise<void>
@@ -74,7 +79,7 @@ export function createSessions(parts: {
       return secret
     },
 
-    async find(secret) {
+    async find(secret, { isUse } = { isUse: true }) {
       if (!SECRET.test(secret)) return null
       const hash = hashOf(secret)
       const { rows } = await database.query<{ sealed: Buffer; ends_at: Date; unseen_ms: number }>(
@@ -86,7 +91,7 @@ export function createSessions(parts: {
       const [row] = rows
       const opened = row && openValue(keys, row.sealed, [LABEL, hash])
       if (!row || !opened) return null
-      if (row.unseen_ms > SEEN_EVERY_MS) {
+      if (isUse && row.unseen_ms > SEEN_EVERY_MS) {
         await database.query('UPDATE session SET seen_at = clock_timestamp() WHERE id_hash = $1', [hash])
       }
       // Nobody but `seal` wrote it: it was authenticated.
@@ -103,12 +108,16 @@ export function createSessions(parts: {
       return rowCount === 1
     },
 
+    async release({ id }) {
+      await database.query('UPDATE session SET asking_until = NULL WHERE id_hash = $1', [Buffer.from(id, 'hex')])
+    },
+
     async update({ id }, signedIn) {
       const hash = Buffer.from(id, 'hex')
-      await database.query(
-        'UPDATE session SET sealed = $2, seen_at = clock_timestamp(), asking_until = NULL WHERE id_hash = $1',
-        [hash, seal(hash, signedIn)],
-      )
+      await database.query('UPDATE session SET sealed = $2, asking_until = NULL WHERE id_hash = $1', [
+        hash,
+        seal(hash, signedIn),
+      ])
     },
 
     async end({ id }) {

@@ -100,6 +100,7 @@ export function createSignIns(parts: {
     tokens: { readonly idToken: string; readonly access: string; readonly claims: JsonObject },
   ): Promise<Person | SignInFault> {
     const person = await people.identify(tokens.idToken, 'vote')
+    if (isRefusal(person) && person.code === 'unavailable') throw unavailable(client.options, new Error(person.detail))
     if (isRefusal(person)) return { fault: person.challenge?.description ?? person.detail }
     const { groups } = client.options
     if (groups?.claim === undefined || claimAt(tokens.claims, groups.claim) !== undefined) return person
@@ -231,6 +232,7 @@ function createClient(options: PeopleIssuer): Client {
         const { id_token: idToken = '', access_token: access, refresh_token: refresh = null } = tokens
         return { idToken, access, refresh, claims: { ...(tokens.claims() as JsonObject | undefined) } }
       } catch (error) {
+        if (isAway(error)) throw unavailable(options, error)
         return { fault: explain(error) }
       }
     },
@@ -242,7 +244,7 @@ function createClient(options: PeopleIssuer): Client {
         if (claims && claims['sub'] !== sub) return null
         return { access: tokens.access_token, refresh: tokens.refresh_token ?? null, claims }
       } catch (error) {
-        if (error instanceof ResponseBodyError) return null
+        if (error instanceof ResponseBodyError && !isAway(error)) return null
         throw unavailable(options, error)
       }
     },
@@ -253,7 +255,7 @@ function createClient(options: PeopleIssuer): Client {
       try {
         return (await fetchUserInfo(known, accessToken, sub)) as JsonObject
       } catch (error) {
-        if (error instanceof GatewayError) throw error
+        if (isAway(error)) throw unavailable(options, error)
         return null
       }
     },
@@ -292,9 +294,16 @@ function unavailable({ issuer }: PeopleIssuer, error: unknown): GatewayError {
   return new GatewayError('upstream', `the identity provider ${issuer} cannot be asked`, { cause })
 }
 
+/** Whether the identity provider did not answer, or only that it cannot now: that says nothing of a person. */
+function isAway(error: unknown): boolean {
+  if (error instanceof GatewayError) return true
+  if (error instanceof ResponseBodyError) return error.status >= 500 || error.status === 429
+  const cause = error instanceof ClientError ? error.cause : null
+  return cause instanceof GatewayError || (cause instanceof Response && cause.status >= 500)
+}
+
 /** What the identity provider, or the check of its answer, said; never a token. */
 function explain(error: unknown): string {
-  if (error instanceof GatewayError) throw error
   if (error instanceof AuthorizationResponseError || error instanceof ResponseBodyError) {
     return `the identity provider said ${error.error}`
   }

@@ -24,8 +24,13 @@ export interface FrontDesk {
     sealed: string,
     query: URLSearchParams,
   ): Promise<{ readonly secret: string; readonly returnTo: string } | { readonly fault: string }>
-  /** Null if nobody is signed in, or the identity provider has not said for too long how they stand. */
-  find(secret: string): Promise<Visitor | null>
+  /**
+   * Null if nobody is signed in, or the identity provider does not say any more how they stand. `isUse`: a person did
+   * something, rather than a page that was left open.
+   */
+  find(secret: string, how?: { readonly isUse: boolean }): Promise<Visitor | null>
+  /** Whether the session has not ended. */
+  isOpen(secret: string): Promise<boolean>
   /** Ends the session; where to end the one at the identity provider, if there is such a place. */
   leave(secret: string): Promise<URL | null>
   /** How long a session lasts at most, in milliseconds. */

@@ -7,6 +7,8 @@ import type { Jar } from './jar.ts'
 /** Who asks for a page, and what their forms have to carry. */
 export interface Caller extends Visitor {
   readonly csrf: string
+  /** Whether the session has not ended meanwhile. */
+  isStillIn(): Promise<boolean>
 }
 
 export type Barred =
@@ -19,8 +21,8 @@ export type Barred =
 export interface Guard {
   /** Null if nobody is signed in. */
   find(request: FastifyRequest): Promise<Caller | null>
-  /** Whether a form was sent from a page of this console that this very session was shown. */
-  isOwnForm(request: FastifyRequest, caller: Pick<Caller, 'csrf'>): boolean
+  /** Whether a form was sent from a page of this console that this very session was shown. False without a session. */
+  isOwnForm(request: FastifyRequest): boolean
   dropSession(reply: FastifyReply): void
 }
 
@@ -32,21 +34,28 @@ export function createGuard(parts: { desk: FrontDesk; jar: Jar; publicUrl: strin
   return {
     async find(request) {
       const secret = jar.session(request)
-      const visitor = secret === null ? null : await desk.find(secret)
-      return visitor && secret !== null ? { ...visitor, csrf: csrfOf(secret) } : null
+      if (secret === null) return null
+      const visitor = await desk.find(secret, { isUse: isNavigation(request) })
+      return visitor && { ...visitor, csrf: csrfOf(secret), isStillIn: () => desk.isOpen(secret) }
     },
 
-    isOwnForm(request, { csrf }) {
+    isOwnForm(request) {
+      const secret = jar.session(request)
       const { origin: sentFrom, 'sec-fetch-site': site } = request.headers
       // Browsers name the origin of every form that is posted (Fetch, section 3.2).
       if (sentFrom !== origin || (site !== undefined && site !== 'same-origin')) return false
       const { body } = request
       const given = typeof body === 'object' && body !== null && 'csrf' in body ? body.csrf : null
-      return typeof given === 'string' && isSame(given, csrf)
+      return secret !== null && typeof given === 'string' && isSame(given, csrfOf(secret))
     },
 
     dropSession: (reply) => jar.dropSession(reply),
   }
+}
+
+/** Somebody opened a page or sent a form; pages that keep themselves up to date fetch (Fetch metadata, section 2.1). */
+export function isNavigation(request: FastifyRequest): boolean {
+  return (request.headers['sec-fetch-dest'] ?? 'document') === 'document'
 }
 
 export function mayOpen(roles: readonly string[], person: Person): boolean {

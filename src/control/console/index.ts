@@ -16,7 +16,7 @@ import { PAGES, type PageName } from './access.ts'
 import { approvalBody } from './approval.ts'
 import { readAssets } from './assets.ts'
 import type { FrontDesk } from './desk.ts'
-import { type Caller, createGuard, mayOpen } from './guard.ts'
+import { type Caller, createGuard, isNavigation, mayOpen } from './guard.ts'
 import { type Html, html } from './html.ts'
 import { historyBody, inboxBody } from './inbox.ts'
 import { createJar } from './jar.ts'
@@ -112,7 +112,7 @@ export async function mountConsole(app: FastifyInstance, parts: ConsoleParts): P
           reply.header('retry-after', String(Math.ceil(waitS)))
           return send(request, reply, page('Slow down', TROUBLE[429], 429), caller)
         }
-        if (method === 'POST' && !guard.isOwnForm(request, caller)) {
+        if (method === 'POST' && !guard.isOwnForm(request)) {
           return send(request, reply, page('Not done', forged(), 403), caller)
         }
         if (!mayOpen(PAGES[name], caller.person))
@@ -127,8 +127,8 @@ export async function mountConsole(app: FastifyInstance, parts: ConsoleParts): P
   }
 
   function signedOut(request: FastifyRequest, reply: FastifyReply): FastifyReply {
-    const isPage = request.method === 'GET' && (request.headers['sec-fetch-dest'] ?? 'document') === 'document'
-    if (isPage) return reply.redirect(`/sign-in?${new URLSearchParams({ return: request.url })}`, 303)
+    if (request.method === 'GET' && isNavigation(request))
+      return reply.redirect(`/sign-in?${new URLSearchParams({ return: request.url })}`, 303)
     return send(request, reply, page('Signed out', TROUBLE[401], 401), null)
   }
 

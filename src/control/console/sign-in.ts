@@ -26,21 +26,22 @@ export function createSignInPages({ desk, jar, guard }: { desk: FrontDesk; jar: 
 
     async complete(request: FastifyRequest, reply: FastifyReply): Promise<Answer> {
       const sealed = jar.pending(request)
-      jar.dropPending(reply)
       const query = new URL(request.url, 'http://localhost').searchParams
       const done =
         sealed === null
           ? { fault: 'this browser did not begin to sign in, or too long ago' }
           : await desk.complete(sealed, query)
+      // Not before: if the identity provider cannot be asked now, the same page works later.
+      jar.dropPending(reply)
       if ('fault' in done) return page('Not signed in', notSignedIn(done.fault), 403)
       jar.keepSession(reply, done.secret, Math.floor(desk.lifetimeMs / 1000))
       return redirect(done.returnTo)
     },
 
     async leave(request: FastifyRequest, reply: FastifyReply): Promise<Answer> {
-      const caller = await guard.find(request)
-      if (caller && !guard.isOwnForm(request, caller)) return page('Not done', forged(), 403)
       const secret = jar.session(request)
+      // Without asking who it is: whoever wants to leave may, even while the identity provider is down.
+      if (secret !== null && !guard.isOwnForm(request)) return page('Not done', forged(), 403)
       const end = secret === null ? null : await desk.leave(secret)
       jar.dropSession(reply)
       return page('Signed out', signedOut(end))
@@ -66,8 +67,12 @@ function query(members: Record<string, string>): string {
 
 function notSignedIn(fault: string): Html {
   return html`<h1>You are not signed in</h1>
-<p>${shown(fault)}.</p>
+<p>${sentence(shown(fault))}</p>
 <p><a class="button" href="/sign-in">Try again</a></p>`
+}
+
+function sentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`
 }
 
 function signedOut(end: URL | null): Html {
