@@ -74,6 +74,8 @@ export async function mountConsole(app: FastifyInstance, parts: ConsoleParts): P
   const take = createBuckets({ perSecond: 10, burst: 60, maxKeys: 10_000 }, () => clock.monotonic())
 
   await app.register(cookie)
+  // Forms and nothing else: what browsers send without asking first is known, and checked.
+  app.removeAllContentTypeParsers()
   await app.register(formbody, { bodyLimit: 16 * 1024 })
   assets.mount(app)
 
@@ -174,7 +176,7 @@ export async function mountConsole(app: FastifyInstance, parts: ConsoleParts): P
     })
   }
 
-  const live = createLive(parts.watch)
+  const live = createLive(parts)
   open('GET /live', async ({ request, reply, caller }) => live(request, reply, caller))
 
   async function castVote(

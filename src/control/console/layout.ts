@@ -27,7 +27,7 @@ export function layout(frame: Frame, body: Html): Html {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>${title} · Countersign</title>
+<title>${shown(title)} · Countersign</title>
 <link rel="stylesheet" href="${frame.style}">
 <script type="module" src="${frame.script}"></script>
 </head>

@@ -1,6 +1,7 @@
 // Keeps a page as it is now, and writes times as the reader's browser would. Without it every page works, but stands
 // still.
 
+const ASK_EVERY_MS = 15_000
 const policy = globalThis.trustedTypes?.createPolicy('countersign', { createHTML: (text) => text })
 
 /** Asks for this page again, and takes over what has changed in its live parts. */
@@ -59,5 +60,9 @@ if (document.querySelector('[data-live]')) {
   live.addEventListener('open', () => {
     if (wasOpen) void refresh().catch(() => undefined)
     wasOpen = true
+  })
+  // Closed for good: nobody is signed in any more, or there are too many pages. Then this one asks by itself.
+  live.addEventListener('error', () => {
+    if (live.readyState === EventSource.CLOSED) setInterval(() => void refresh().catch(() => undefined), ASK_EVERY_MS)
   })
 }
