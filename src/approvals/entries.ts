@@ -1,8 +1,9 @@
 import type { State } from '../domain/approval.ts'
+import { isEntitled } from '../domain/entitlement.ts'
 import type { Entry } from '../domain/entry.ts'
-import { formatSelector } from '../domain/selector.ts'
+import { formatSelector, matchesSelector } from '../domain/selector.ts'
 import { formatRule } from '../domain/verdict.ts'
-import { isEntitled } from './quorum.ts'
+import { momentOf } from './quorum.ts'
 import type { ApprovalRow } from './row.ts'
 import { hashVote, type VoteRow } from './votes.ts'
 
@@ -90,11 +91,11 @@ function fingerprint(row: ApprovalRow) {
 
 /** The selector that entitled the person, if it names a group. */
 function groupOf(row: ApprovalRow, vote: VoteRow): string | null {
+  const moment = momentOf(vote, row.created_at)
   for (const requirement of row.requirements) {
-    for (const selector of requirement.reviewers) {
-      if (selector.kind === 'group' && isEntitled({ ...requirement, reviewers: [selector] }, vote)) {
-        return formatSelector(selector)
-      }
+    if (!isEntitled(requirement, vote, moment)) continue
+    for (const selector of [...requirement.reviewers, ...(requirement.escalate?.to ?? [])]) {
+      if (selector.kind === 'group' && matchesSelector(selector, vote)) return formatSelector(selector)
     }
   }
   return null

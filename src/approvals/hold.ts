@@ -256,7 +256,7 @@ async function insert(
       row.expires_at,
       row.kid,
       row.mac,
-      [...new Set(row.requirements.flatMap((requirement) => requirement.reviewers.map(formatSelector)))],
+      audienceOf(row),
       row.requester.owner && formatParty(row.requester.owner),
       row.is_detached,
       sealed.call,
@@ -266,6 +266,12 @@ async function insert(
     ],
   )
   return rowCount === 1
+}
+
+/** Every written selector that may be entitled to it, now or once it escalates. */
+function audienceOf({ requirements }: ApprovalRow): readonly string[] {
+  const reviewers = requirements.flatMap(({ reviewers, escalate }) => [...reviewers, ...(escalate?.to ?? [])])
+  return [...new Set(reviewers.map(formatSelector))]
 }
 
 /** An agent names its conversations itself: its name only counts together with who it is. */

@@ -1,12 +1,13 @@
 import type { Approval, State } from '../domain/approval.ts'
 import type { Card } from '../domain/card.ts'
+import { isEntitled } from '../domain/entitlement.ts'
 import { formatParty, isSameParty, type Person, type Principal, principalKey } from '../domain/principal.ts'
 import type { Tx } from '../platform/database.ts'
 import type { Ground } from './ground.ts'
-import { isEntitled } from './quorum.ts'
+import { isOver } from './refusals.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow } from './row.ts'
 import { unseal } from './seal.ts'
-import { approvalOf, type Held, readHeld, withVotes } from './store.ts'
+import { approvalOf, type Held, readHeld, readNow, withVotes } from './store.ts'
 
 /** An approval with what reviewers are shown of it; the card is null once its key was erased. */
 export interface Shown {
@@ -53,13 +54,14 @@ export async function listApprovals(
     ],
   )
   const all = await withVotes(database, keys, rows)
-  return all.filter((held) => held.isGenuine && maySee(held, person)).map(approvalOf)
+  const now = await readNow(database)
+  return all.filter((held) => held.isGenuine && maySee(held, { person, now })).map(approvalOf)
 }
 
 /** Null if there is none, or none that this person may see: the two are not told apart. */
 export async function findFor(ground: Ground, id: string, person: Person): Promise<Shown | null> {
   const held = await readHeld(ground.database, ground.keys, { id })
-  if (!held?.isGenuine || !maySee(held, person)) return null
+  if (!held?.isGenuine || !maySee(held, { person, now: await readNow(ground.database) })) return null
   return { approval: approvalOf(held), card: await readCard(ground, ground.database, held) }
 }
 
@@ -86,10 +88,15 @@ export async function readCard({ keys }: Pick<Ground, 'keys'>, tx: Tx, { row }: 
   return JSON.parse(bytes.toString('utf8')) as Card
 }
 
-/** Those who may vote on it, the requester's owner, and auditors. */
-function maySee({ row }: Held, person: Person): boolean {
+/**
+ * Those who may vote on it, the requester's owner, and auditors. Whom it would have escalated to has no part in one that
+ * was over before.
+ */
+function maySee({ row }: Held, { person, now }: { person: Person; now: Date }): boolean {
   if (isAuditor(person)) return true
-  if (row.requirements.some((requirement) => isEntitled(requirement, person))) return true
+  const at = (isOver(row.state) && row.decided_at) || now
+  const moment = { openedAt: row.created_at.getTime(), at: at.getTime() }
+  if (row.requirements.some((requirement) => isEntitled(requirement, person, moment))) return true
   return row.requester.owner !== null && isSameParty(row.requester.owner, person)
 }
 

@@ -9,11 +9,11 @@ import type { Tx } from '../platform/database.ts'
 import { expireOverdue, withdraw } from './end.ts'
 import { spentEntry } from './entries.ts'
 import type { Ground } from './ground.ts'
-import { meetsAll } from './quorum.ts'
+import { type Cast, isDenied, meetsAll } from './quorum.ts'
 import { refuseFor } from './refusals.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow } from './row.ts'
 import { announce, approvalOf, type Held, isOverdue, readHeld, readNow } from './store.ts'
-import { supporters, toVote, type VoteRow } from './votes.ts'
+import { opponents, supporters, toVote, type VoteRow } from './votes.ts'
 
 /** A person as they stand now, with the groups they have now; null if they may not act any more. */
 export type Standing = (voter: Person) => Promise<Person | null>
@@ -100,8 +100,11 @@ export function createSpending(
           ground.log.error({ approval: id }, 'by this clock the approval is overdue: the clock of the store is behind')
           return refuseFor({ id, state: 'expired', reason: null })
         }
-        const present = votes.flatMap((vote) => people.get(vote.mac.toString('hex')) ?? [])
-        const end = findShortage(held.row, { votes, present, requirements: requirementsOf(call, terms.verdict) })
+        const present = votes.flatMap((vote) => {
+          const person = people.get(vote.mac.toString('hex'))
+          return person ? [{ ...person, at: vote.at }] : []
+        })
+        const end = findShortage(held, { votes, present, requirements: requirementsOf(call, terms.verdict) })
         return end ? { end } : take(tx, held, { call, terms, votes })
       })
     } catch (error) {
@@ -212,19 +215,22 @@ function refuseSuspended(id: string): Refusal {
 
 /** Why the votes do not suffice; null if they do. */
 function findShortage(
-  row: ApprovalRow,
+  { row, votes: all }: Held,
   {
     votes,
     present,
     requirements,
   }: {
     votes: readonly VoteRow[]
-    present: readonly Person[]
+    /** The same people as they stand now, with the time of their votes. */
+    present: readonly Cast[]
     requirements: readonly Requirement[]
   },
 ): Finding['end'] | null {
-  // It says that it is approved, but those who signed do not suffice: somebody wrote that.
-  if (!meetsAll(row.requirements, votes)) return 'tampered'
-  if (meetsAll(requirements, present)) return null
-  return meetsAll(row.requirements, present) ? 'policy_changed' : 'reviewers_changed'
+  const openedAt = row.created_at
+  const asked = { requirements: row.requirements, openedAt }
+  // It says that it is approved, but those who signed do not suffice, or have denied it: somebody wrote that.
+  if (!meetsAll(asked, votes) || isDenied(asked, opponents(all))) return 'tampered'
+  if (meetsAll({ requirements, openedAt }, present)) return null
+  return meetsAll(asked, present) ? 'policy_changed' : 'reviewers_changed'
 }

@@ -1,14 +1,15 @@
 import type { Ballot, BallotFault, BallotResult } from '../domain/approval.ts'
-import { closureOf, isSameParty } from '../domain/principal.ts'
+import { isEntitled, isOpenAt } from '../domain/entitlement.ts'
+import { isSameParty } from '../domain/principal.ts'
 import type { Tx } from '../platform/database.ts'
 import { expireOverdue, observeEnd, withdraw } from './end.ts'
 import { decidedEntry, voteEntry } from './entries.ts'
 import type { Ground } from './ground.ts'
-import { isEntitled, meetsAll } from './quorum.ts'
+import { isDenied, meetsAll, momentOf } from './quorum.ts'
 import { isOver } from './refusals.ts'
 import type { ApprovalRow } from './row.ts'
 import { announce, approvalOf, type Held, isOverdue, move, notify, readHeld, readNow } from './store.ts'
-import { signVote, supporters, type VoteRow, writeVote } from './votes.ts'
+import { isRequesting, opponents, signVote, supporters, type VoteRow, writeVote } from './votes.ts'
 
 /** Characters of a reason that are kept. */
 const MOST_REASON = 2000
@@ -38,13 +39,15 @@ export function createVoting(ground: Ground): (ballot: Ballot) => Promise<Ballot
     // It was over already: somebody put it back, perhaps without the vote that ended it.
     if (ground.ended.has(ballot.approval) && !isOver(held.row.state)) return 'tampered'
     if (!held.isGenuine || held.forged.some((vote) => isSameParty(vote, ballot.reviewer))) return 'tampered'
-    const fault = findFault(held, ballot)
+    const now = await readNow(tx)
+    const fault = findFault(held, ballot, now)
     if (fault) return { counted: false, fault, approval: mayBeShown(fault) ? approvalOf(held) : null }
     if (hasVotedSo(held, ballot)) return { counted: true, approval: approvalOf(held) }
-    const now = await readNow(tx)
     if (isOverdue(held.row, now)) return 'overdue'
     const open = held.row.state === 'pending' || (held.row.state === 'approved' && ballot.decision === 'deny')
     if (!open) return { counted: false, fault: 'already_decided', approval: approvalOf(held) }
+    // A no stays: who could be talked out of it would be asked until then.
+    if (hasDenied(held, ballot)) return { counted: false, fault: 'already_denied', approval: approvalOf(held) }
     return cast(tx, held, { ballot, now })
   }
 
@@ -88,24 +91,31 @@ export function createVoting(ground: Ground): (ballot: Ballot) => Promise<Ballot
 }
 
 function decide(row: ApprovalRow, votes: readonly VoteRow[], vote: VoteRow): 'approve' | 'deny' | null {
-  if (vote.decision === 'deny') return 'deny'
-  return meetsAll(row.requirements, supporters(row, votes)) ? 'approve' : null
+  const asked = { requirements: row.requirements, openedAt: row.created_at }
+  const isApproved = meetsAll(asked, supporters(row, votes))
+  if (vote.decision === 'approve') return isApproved ? 'approve' : null
+  if (isRequesting(row, vote) || isDenied(asked, opponents(votes))) return 'deny'
+  // Who takes a yes back that was needed has ended it: nothing leads from approved to pending.
+  return row.state === 'approved' && !isApproved ? 'deny' : null
 }
 
 /**
- * Saying no is open to everyone who is entitled and to the requesting side itself: stopping one's own agent harms
- * nobody. Saying yes is not open to the requesting side, whatever groups it is in.
+ * Saying no is open to everyone who is entitled, at any hour, and to the requesting side itself: stopping one's own agent
+ * harms nobody. Saying yes is not open to the requesting side, whatever groups it is in.
  *
  * Someone who may not see an approval is not told that it exists; who knows the hash of its card has been shown it.
  */
-function findFault({ row }: Held, ballot: Ballot): BallotFault | null {
-  const { reviewer } = ballot
-  const isRequesting = closureOf(row.requester).some((party) => isSameParty(party, reviewer))
-  const entitling = row.requirements.filter((requirement) => isEntitled(requirement, reviewer))
+function findFault({ row }: Held, ballot: Ballot, now: Date): BallotFault | null {
+  const { reviewer, decision } = ballot
+  const isOwnCall = isRequesting(row, reviewer)
+  const moment = momentOf({ at: now }, row.created_at)
+  const entitling = row.requirements.filter((requirement) => isEntitled(requirement, reviewer, moment))
   const hasSeen = ballot.cardHash === row.card_hash.toString('hex')
-  if (ballot.decision === 'approve' && isRequesting) return 'self_approval'
-  if (entitling.length === 0 && !isRequesting) return hasSeen ? 'not_entitled' : 'not_found'
+  if (decision === 'approve' && isOwnCall) return 'self_approval'
+  if (entitling.length === 0 && !isOwnCall) return hasSeen ? 'not_entitled' : 'not_found'
   if (!hasSeen) return 'superseded'
+  const isClosed = !entitling.some((requirement) => isOpenAt(requirement, moment.at))
+  if (decision === 'approve' && isClosed) return 'outside_hours'
   const isReasonRequired = entitling.some((requirement) => requirement.isReasonRequired)
   return isReasonRequired && ballot.reason === null ? 'reason_required' : null
 }
@@ -116,6 +126,10 @@ function mayBeShown(fault: BallotFault): boolean {
 
 function hasVotedSo(held: Held, ballot: Ballot): boolean {
   return held.votes.some((vote) => isSameParty(vote, ballot.reviewer) && vote.decision === ballot.decision)
+}
+
+function hasDenied(held: Held, ballot: Ballot): boolean {
+  return held.votes.some((vote) => isSameParty(vote, ballot.reviewer) && vote.decision === 'deny')
 }
 
 /** Bounded, and without what Postgres or a MAC cannot hold. */

@@ -90,8 +90,10 @@ export const BALLOT_FAULTS = [
   'not_found',
   'not_entitled',
   'self_approval',
+  'outside_hours',
   'superseded',
   'already_decided',
+  'already_denied',
   'reason_required',
 ] as const
 export type BallotFault = (typeof BALLOT_FAULTS)[number]

@@ -175,6 +175,12 @@ export const peopleIssuerOptions = z.strictObject({
     })
     .prefault({})
     .describe('Who has which role; everybody who signs in is a reviewer'),
+  managers: z
+    .record(text, party)
+    .default({})
+    .describe(
+      'From a person’s subject to their manager, "issuer|subject": whom `reviewers: [manager]` asks for the agents they own',
+    ),
 })
 
 export const agentIssuersOptions = z.array(agentIssuerOptions).max(50)

@@ -121,6 +121,7 @@ const BASES: Readonly<Record<Verdict['basis'], string>> = {
   no_rule: 'no rule allows it',
   condition_failed: 'a condition could not be evaluated',
   unreadable: 'what a rule reads of it cannot be read',
+  no_manager: 'the manager of the owner, whom a rule asks, is not known',
   suspended: 'the agent, or someone it acts for, is suspended',
 }
 

@@ -63,10 +63,14 @@ export function describeFault(fault: Fault, approval: string, key: string): stri
       return `${nothing} The policy does not name you as a reviewer of ${approval}.`
     case 'self_approval':
       return `${nothing} You are on the requesting side of ${approval}: the agent is yours or acts for you. Somebody else has to approve it.`
+    case 'outside_hours':
+      return `${nothing} The policy takes your approval of ${approval} at other hours only. You may deny it at any time.`
     case 'superseded':
       return `${nothing} That was an older card of ${approval}. Please decide on the newest one.`
     case 'already_decided':
       return `${nothing} ${approval} is already decided, expired or withdrawn.`
+    case 'already_denied':
+      return `${nothing} You have denied ${approval}, and a denial is not taken back.`
     case 'reason_required':
       return `${nothing} A reason is required.`
     case 'unlinked':

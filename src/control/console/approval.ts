@@ -1,8 +1,8 @@
 import type { Approval, Vote } from '../../domain/approval.ts'
 import type { Stored } from '../../domain/call.ts'
 import type { Card, Claimed, Payload } from '../../domain/card.ts'
+import { isEntitled, isOpenAt } from '../../domain/entitlement.ts'
 import type { Person } from '../../domain/principal.ts'
-import { matchesSelector } from '../../domain/selector.ts'
 import { formatRule } from '../../domain/verdict.ts'
 import { writeCall } from '../write.ts'
 import { type Html, html, shown, shownLines } from './html.ts'
@@ -125,15 +125,15 @@ function claimed({ reason, model, prompt, conversation, trace }: Claimed): Html 
 }
 
 function decision(view: ApprovalView): Html | null {
-  const { approval, person, csrf, reason } = view
-  const isOpen = approval.state === 'pending' || approval.state === 'approved'
-  if (!isOpen) return null
-  const isEntitled = approval.requirements.some(({ reviewers }) =>
-    reviewers.some((selector) => matchesSelector(selector, person)),
-  )
-  const bar = barOf(approval, person, isEntitled)
+  const { approval, person, csrf, reason, nowMs } = view
+  if (approval.state !== 'pending' && approval.state !== 'approved') return null
+  const moment = { openedAt: approval.createdAt, at: nowMs }
+  const entitling = approval.requirements.filter((requirement) => isEntitled(requirement, person, moment))
+  const isNamed = entitling.length > 0
+  const isOpen = entitling.some((requirement) => isOpenAt(requirement, nowMs))
+  const bar = barOf(approval, person, { isNamed, isOpen })
   const isReasonNeeded = approval.requirements.some(({ isReasonRequired }) => isReasonRequired)
-  if (!isEntitled)
+  if (!isNamed)
     return html`<h2>Decide</h2><p class="note">${bar ?? 'No rule of this call names you as a reviewer.'}</p>`
   return html`<h2>Decide</h2>
 ${bar !== null && html`<p class="note">${bar}</p>`}

@@ -1,16 +1,17 @@
 import type { Approval } from '../../domain/approval.ts'
+import { isEntitled } from '../../domain/entitlement.ts'
 import { isSameParty, type Person } from '../../domain/principal.ts'
-import { matchesSelector } from '../../domain/selector.ts'
 import { formatRule } from '../../domain/verdict.ts'
 import { writeCursor } from '../cursor.ts'
 import { type Html, html, shown } from './html.ts'
 import { deadline, moment, requesterLine, stateBadge } from './words.ts'
 
 /** Whether a person may vote on it, and has not. */
-export function waitsFor(approval: Approval, person: Person): boolean {
+export function waitsFor(approval: Approval, person: Person, nowMs: number): boolean {
+  const moment = { openedAt: approval.createdAt, at: nowMs }
   return (
     approval.state === 'pending' &&
-    approval.requirements.some(({ reviewers }) => reviewers.some((selector) => matchesSelector(selector, person))) &&
+    approval.requirements.some((requirement) => isEntitled(requirement, person, moment)) &&
     !approval.votes.some(({ reviewer }) => isSameParty(reviewer, person))
   )
 }
@@ -23,7 +24,9 @@ export function inboxBody(how: {
   readonly next: Approval | null
 }): Html {
   const { approvals, person, nowMs, next } = how
-  const [mine, others] = [true, false].map((isMine) => approvals.filter((one) => waitsFor(one, person) === isMine))
+  const [mine, others] = [true, false].map((isMine) =>
+    approvals.filter((one) => waitsFor(one, person, nowMs) === isMine),
+  )
   return html`<h1>Inbox</h1>
 <section data-live="inbox" id="inbox" aria-live="polite" aria-relevant="additions">
 <h2>Waiting for you <span class="count">${mine?.length ?? 0}</span></h2>

@@ -41,10 +41,18 @@ export function requesterLine({ subject, onBehalfOf }: Principal): Html {
 }
 
 /** Why this person cannot approve it, if they cannot; null if they can. */
-export function barOf(approval: Approval, person: Person, isEntitled: boolean): string | null {
+export function barOf(
+  approval: Approval,
+  person: Person,
+  { isNamed, isOpen }: { readonly isNamed: boolean; readonly isOpen: boolean },
+): string | null {
   if (approval.state !== 'pending') return null
   if (closureOf(approval.requester).some((party) => isSameParty(party, person))) {
     return 'You are on the requesting side of this call: somebody else has to approve it. You may deny it.'
   }
-  return isEntitled ? null : 'No rule of this call names you as a reviewer.'
+  if (!isNamed) return 'No rule of this call names you as a reviewer.'
+  if (approval.votes.some(({ reviewer, decision }) => decision === 'deny' && isSameParty(reviewer, person))) {
+    return 'You have denied it. A denial is not taken back.'
+  }
+  return isOpen ? null : 'Its rule takes your approval at other hours only. You may deny it at any time.'
 }
