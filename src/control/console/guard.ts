@@ -11,13 +11,6 @@ export interface Caller extends Visitor {
   isStillIn(): Promise<boolean>
 }
 
-export type Barred =
-  /** Nobody is signed in. */
-  | 'signed_out'
-  /** The form was not one of ours. */
-  | 'forged'
-  | 'forbidden'
-
 export interface Guard {
   /** Null if nobody is signed in. */
   find(request: FastifyRequest): Promise<Caller | null>

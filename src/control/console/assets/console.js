@@ -23,13 +23,20 @@ async function refresh() {
     if (key !== undefined && key === now.dataset.key) continue
     const focused = old.contains(document.activeElement) ? document.activeElement : null
     const place = focused?.closest('[id]')?.id
-    if (old.innerHTML !== now.innerHTML) {
+    if (written(old) !== written(now)) {
       old.replaceChildren(...document.adoptNode(now).childNodes)
       if (key !== undefined) old.dataset.key = now.dataset.key
       if (place) document.getElementById(place)?.querySelector('a, button, textarea')?.focus()
     }
   }
   write()
+}
+
+/** What a part says, but for its times, which run by themselves: nothing is read out again because time has passed. */
+function written(part) {
+  const copy = part.cloneNode(true)
+  for (const time of copy.querySelectorAll('time')) time.textContent = ''
+  return copy.innerHTML
 }
 
 /** Moments in the reader's own time, deadlines as what is left. */
@@ -55,14 +62,13 @@ setInterval(write, 1000)
 if (document.querySelector('[data-live]')) {
   const live = new EventSource('/live')
   live.addEventListener('change', () => void refresh().catch(() => undefined))
-  // After a break something may have been missed.
-  let wasOpen = false
-  live.addEventListener('open', () => {
-    if (wasOpen) void refresh().catch(() => undefined)
-    wasOpen = true
-  })
+  // Something may have been missed: since the page was made, or after a break.
+  live.addEventListener('open', () => void refresh().catch(() => undefined))
   // Closed for good: nobody is signed in any more, or there are too many pages. Then this one asks by itself.
   live.addEventListener('error', () => {
-    if (live.readyState === EventSource.CLOSED) setInterval(() => void refresh().catch(() => undefined), ASK_EVERY_MS)
+    if (live.readyState !== EventSource.CLOSED) return
+    const ask = () => void refresh().catch(() => undefined)
+    ask()
+    setInterval(ask, ASK_EVERY_MS)
   })
 }
