@@ -2,7 +2,7 @@ import type { State } from '../domain/approval.ts'
 import { isEntitled } from '../domain/entitlement.ts'
 import type { Entry } from '../domain/entry.ts'
 import { formatSelector, matchesSelector } from '../domain/selector.ts'
-import { formatRule } from '../domain/verdict.ts'
+import { formatRule, type RuleRef } from '../domain/verdict.ts'
 import { momentOf } from './quorum.ts'
 import type { ApprovalRow } from './row.ts'
 import { hashVote, type VoteRow } from './votes.ts'
@@ -52,6 +52,24 @@ export function decidedEntry(
     ...(vote && vote.reason !== null && { reason: vote.reason }),
     detail: { ...fingerprint(row), state, ...(cause !== undefined && { cause }) },
   }
+}
+
+/** What was due since the opening, and by which rules. */
+interface Nudge {
+  readonly afterMs: number
+  readonly rules: readonly RuleRef[]
+}
+
+export function remindedEntry(row: ApprovalRow, nudge: Nudge): Entry {
+  return { ...about(row), kind: 'reminded', detail: detailOf(row, nudge) }
+}
+
+export function escalatedEntry(row: ApprovalRow, nudge: Nudge): Entry {
+  return { ...about(row), kind: 'escalated', detail: detailOf(row, nudge) }
+}
+
+function detailOf(row: ApprovalRow, { afterMs, rules }: Nudge) {
+  return { ...fingerprint(row), after_ms: afterMs, rules: rules.map(formatRule) }
 }
 
 /** `callId` is the call that is forwarded: the one that opened the approval, or a retry. */

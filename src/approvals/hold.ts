@@ -18,6 +18,7 @@ import { expireOverdue, withdraw } from './end.ts'
 import { heldEntry } from './entries.ts'
 import type { Ground } from './ground.ts'
 import type { HoldOptions } from './options.ts'
+import { nextReminder } from './remind.ts'
 import { type ApprovalFacts, type ApprovalRow, signApproval, toApproval } from './row.ts'
 import { encodeStored, newEnvelope } from './seal.ts'
 import { notify, oweCard, readNow } from './store.ts'
@@ -234,9 +235,9 @@ async function insert(
   const { rowCount } = await tx.query(
     `INSERT INTO approval (id, call_id, principal_key, requester, upstream, verb, resource, rules, requirements,
        match_key, digest, card_hash, use_within_ms, created_at, expires_at, kid, mac, audience, owner, is_detached,
-       sealed_call, sealed_card, wrapped_key, stored_bytes)
+       sealed_call, sealed_card, wrapped_key, stored_bytes, remind_at)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-       $24)
+       $24, $25)
      ON CONFLICT DO NOTHING`,
     [
       row.id,
@@ -263,6 +264,7 @@ async function insert(
       sealed.card,
       sealed.wrapped,
       sealed.call.length,
+      nextReminder(row.requirements, row.created_at, row.created_at),
     ],
   )
   return rowCount === 1

@@ -45,7 +45,7 @@ const AT_ONCE = 4
 interface Owed {
   readonly approval: string
   readonly channel: string
-  readonly kind: 'card' | 'result'
+  readonly kind: Delivery['kind']
   readonly conversation: string
   readonly generation: number
   readonly attempts: number
@@ -154,6 +154,7 @@ export function createOutbox(ground: Ground, parts: Parts): Outbox {
     if (!held?.isGenuine) return { result: 'skipped', cause: 'the approval was altered' }
     const card = await readCard(ground, database, held)
     if (!card) return { result: 'skipped', cause: 'the card was erased' }
+    if (owed.kind === 'reminder' && held.row.state !== 'pending') return { result: 'skipped', cause: 'it is decided' }
     const { posted, opened } = await readPosted(owed)
     const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(timing.deliverMs)])
     const conversation = { key: owed.conversation, opened }
@@ -178,7 +179,8 @@ export function createOutbox(ground: Ground, parts: Parts): Outbox {
   async function settle(owed: Owed, settled: Settled): Promise<void> {
     if (settled.result === 'retry' || settled.result === 'failed') return postpone(owed, settled)
     await database.transaction(async (tx) => {
-      if (settled.result === 'delivered') {
+      // What is changed later is the card: a reminder stays as it is.
+      if (settled.result === 'delivered' && owed.kind !== 'reminder') {
         await tx.query(`UPDATE outbox SET posted = $3 WHERE approval = $1 AND channel = $2 AND kind = 'card'`, [
           owed.approval,
           owed.channel,

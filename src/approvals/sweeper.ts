@@ -1,6 +1,7 @@
 import type { Clock } from '../platform/clock.ts'
 import { expireOverdue } from './end.ts'
 import type { Ground } from './ground.ts'
+import { remindDue } from './remind.ts'
 import { beat, sayGoodbye } from './replicas.ts'
 import { closeSpent, settleEnded } from './unknown.ts'
 
@@ -28,7 +29,7 @@ const BATCH = 100
 /** Batches of one kind in one round: a backlog must not keep the heart from beating. */
 const MOST_BATCHES = 20
 
-/** What any replica does every few seconds, each thing once across all of them: expire, close, erase, count. */
+/** What any replica does every few seconds, each thing once across all of them: expire, remind, close, erase, count. */
 export function createSweeper(ground: Ground, parts: Parts): Sweeper {
   const { database, metrics, log } = ground
   let timer: NodeJS.Timeout | null = null
@@ -40,6 +41,7 @@ export function createSweeper(ground: Ground, parts: Parts): Sweeper {
       return false
     },
     expire: async () => (await expireOverdue(ground, { ids: null, most: BATCH })).length === BATCH,
+    remind: async () => (await remindDue(ground, BATCH)) === BATCH,
     closeSpent: () => closeSpent(ground),
     settleEnded: () => settleEnded(ground),
     erase,

@@ -55,6 +55,14 @@ export const approvalSchema = z.object({
         reviewers: z.array(z.string()).describe('`group:finance`, `group:okta/finance`, `issuer|subject` or `*`'),
         quorum: z.int().min(1),
         reason_required: z.boolean(),
+        exclude: z.array(z.string()).exactOptional().describe('Whom it never counts'),
+        deny_quorum: z.int().min(1).exactOptional().describe('How many have to deny; 1 if left out'),
+        hours: z.string().exactOptional().describe('When approvals count, as `mon-fri 08:00-18:00 Europe/Berlin`'),
+        remind: z.array(time).exactOptional().describe('When reviewers are reminded'),
+        escalate: z
+          .object({ at: time, to: z.array(z.string()) })
+          .exactOptional()
+          .describe('Who may vote as well from then on'),
       }),
     )
     .describe('All of them have to be met'),
@@ -108,7 +116,15 @@ export const cardSchema = z
     createdAt: count,
     expiresAt: count,
     needed: z.array(
-      z.object({ reviewers: z.array(z.string()), quorum: z.int().min(1), isReasonRequired: z.boolean() }),
+      z.object({
+        reviewers: z.array(z.string()),
+        quorum: z.int().min(1),
+        isReasonRequired: z.boolean(),
+        exclude: z.array(z.string()).exactOptional(),
+        denyQuorum: z.int().min(1).exactOptional(),
+        hours: z.string().exactOptional(),
+        escalate: z.object({ at: count, to: z.array(z.string()) }).exactOptional(),
+      }),
     ),
   })
   .describe('The card exactly as it is hashed: the SHA-256 of its canonical JSON (RFC 8785) is `card_hash`')

@@ -7,8 +7,11 @@ export type CardDetail = 'full' | 'summary' | 'link'
 
 /** One message that a channel owes its reviewers, taken from the outbox after commit. */
 export interface Delivery {
-  /** `card`: the approval was opened. `result`: it is decided, expired, withdrawn or spent, and the card must say so. */
-  readonly kind: 'card' | 'result'
+  /**
+   * `card`: the approval was opened. `result`: it is decided, expired, withdrawn or spent, and the card must say so.
+   * `reminder`: it waits for longer than its rule wants, or is open to others by now.
+   */
+  readonly kind: 'card' | 'result' | 'reminder'
   readonly approval: Approval
   readonly card: Card
   /** What `deliver` returned for this approval's card; null if none was posted (or none is known, after a crash). */

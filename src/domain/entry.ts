@@ -8,6 +8,8 @@ export const KINDS = {
   outcome: 'how that call ended',
   held: 'an approval was opened for a call',
   vote: 'a person approved or denied',
+  reminded: 'reviewers were reminded of an approval that waits',
+  escalated: 'others were entitled to an approval that waits, from then on',
   decided: 'an approval left pending, or was denied after it was approved',
   spent: 'an approval was used up, just before its call was forwarded',
   token_refused: 'credentials that were not accepted, counted by minute and source',

@@ -37,6 +37,12 @@ export function formatSelector(selector: Reviewer): string {
   return `group:${selector.issuerName === null ? '' : `${selector.issuerName}/`}${selector.name}`
 }
 
+/** For people to read: says of the manager that it is them. */
+export function describeReviewer(reviewer: Reviewer): string {
+  const written = formatSelector(reviewer)
+  return reviewer.kind === 'manager' && reviewer.party !== null ? `manager (${written})` : written
+}
+
 export function matchesSelector(selector: Reviewer, who: Party & { readonly groups: readonly Group[] }): boolean {
   if (selector.kind === 'any') return true
   if (selector.kind !== 'group') return selector.party !== null && isSameParty(selector.party, who)

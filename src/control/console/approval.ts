@@ -2,6 +2,7 @@ import type { Approval, Vote } from '../../domain/approval.ts'
 import type { Stored } from '../../domain/call.ts'
 import type { Card, Claimed, Payload } from '../../domain/card.ts'
 import { isEntitled, isOpenAt } from '../../domain/entitlement.ts'
+import { describeTerms } from '../../domain/need.ts'
 import type { Person } from '../../domain/principal.ts'
 import { formatRule } from '../../domain/verdict.ts'
 import { writeCall } from '../write.ts'
@@ -78,7 +79,8 @@ function derived({ derived: what, needed }: Card, view: ApprovalView): Html {
     ({ name, message }) => html`<div><code>${shown(name)}</code>${message !== null && html`: ${shown(message)}`}</div>`,
   )}</dd>
 <dt>Needs</dt><dd>${needed.map(
-    ({ reviewers, quorum }) => html`<div>${quorum} of ${reviewers.map(shown).join(', ')}</div>`,
+    ({ reviewers, quorum, ...more }) =>
+      html`<div>${[`${quorum} of ${reviewers.map(shown).join(', ')}`, ...describeTerms(more).map(shown)].join('; ')}</div>`,
   )}</dd>
 <dt>Digest</dt><dd><code class="digest">${what.digest}</code></dd>
 </dl>
