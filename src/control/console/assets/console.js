@@ -54,7 +54,7 @@ function left(ms) {
   const s = Math.ceil(ms / 1000)
   const minutes = Math.floor(s / 60)
   if (minutes >= 60) return `${Math.ceil(minutes / 60)} h left`
-  return minutes > 0 ? `${minutes}:${String(s % 60).padStart(2, '0')} min left` : `${s} s left`
+  return minutes > 0 ? `${minutes}:${String(s % 60).padStart(2, '0')} left` : `${s} s left`
 }
 
 write()
