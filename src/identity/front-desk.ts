@@ -4,7 +4,7 @@ import type { Person } from '../domain/principal.ts'
 import type { Clock } from '../platform/clock.ts'
 import { type KeyPair, openValue, type SecretKey, sealValue } from '../platform/keys.ts'
 import type { Session, Sessions } from './sessions.ts'
-import type { PendingSignIn, SignedIn, SignIns } from './sign-in.ts'
+import type { PendingSignIn, SignIns } from './sign-in.ts'
 
 /** Somebody who is signed in with a browser, and how they stand with their identity provider. */
 export interface Visitor {
@@ -51,15 +51,7 @@ export function createFrontDesk(parts: {
 
   /** Asks the identity provider, or waits until another request, perhaps of another replica, has. */
   async function refresh(secret: string, session: Session): Promise<Session | null> {
-    if (await sessions.claim(session)) {
-      const renewed = await renew(session)
-      if (!renewed) {
-        await sessions.end(session)
-        return null
-      }
-      await sessions.update(session, renewed)
-      return { ...session, ...renewed }
-    }
+    if (await sessions.claim(session)) return ask(secret)
     for (let look = 0; look < MOST_LOOKS; look++) {
       await sleep(LOOK_MS)
       const found = await sessions.find(secret, { isUse: false })
@@ -68,12 +60,18 @@ export function createFrontDesk(parts: {
     throw new GatewayError('upstream', 'the identity provider was asked, and did not answer in time')
   }
 
-  async function renew(session: Session): Promise<SignedIn | null> {
+  async function ask(secret: string): Promise<Session | null> {
+    // What was looked at before its turn came may be old by now, and a refresh token is taken once.
+    const session = await sessions.find(secret, { isUse: false })
+    if (!session) return null
     try {
-      return await signIns.renew(session)
-    } catch (error) {
+      if (isFresh(session)) return session
+      const renewed = await signIns.renew(session, (tokens) => sessions.update(session, { ...session, tokens }))
+      if (renewed) await sessions.update(session, renewed)
+      else await sessions.end(session)
+      return renewed && { ...session, ...renewed }
+    } finally {
       await sessions.release(session)
-      throw error
     }
   }
 

@@ -23,9 +23,9 @@ export interface Sessions {
   find(secret: string, how?: { readonly isUse: boolean }): Promise<Session | null>
   /** Whether this process may ask the identity provider again; false while another one does. */
   claim(session: Pick<Session, 'id'>): Promise<boolean>
-  /** Lets others ask, since this process got no answer. */
+  /** Lets others ask: this process has got an answer, or none. */
   release(session: Pick<Session, 'id'>): Promise<void>
-  /** Keeps what the identity provider said since. */
+  /** Keeps what the identity provider said since; whoever claimed it still does. */
   update(session: Session, signedIn: SignedIn): Promise<void>
   end(session: Pick<Session, 'id'>): Promise<void>
   /** Ends every session of a person; how many there were. */
@@ -114,10 +114,7 @@ export function createSessions(parts: {
 
     async update({ id }, signedIn) {
       const hash = Buffer.from(id, 'hex')
-      await database.query('UPDATE session SET sealed = $2, asking_until = NULL WHERE id_hash = $1', [
-        hash,
-        seal(hash, signedIn),
-      ])
+      await database.query('UPDATE session SET sealed = $2 WHERE id_hash = $1', [hash, seal(hash, signedIn)])
     },
 
     async end({ id }) {

@@ -73,8 +73,11 @@ export interface SignIns {
   }): Promise<{ readonly url: URL; readonly pending: PendingSignIn } | null>
   /** @param query what the identity provider sent along with the browser */
   complete(pending: PendingSignIn, query: URLSearchParams): Promise<SignedIn | SignInFault>
-  /** Asks the identity provider again how this person stands. Null if it does not say so any more. */
-  renew(signedIn: SignedIn): Promise<SignedIn | null>
+  /**
+   * Asks the identity provider again how this person stands. Null if it does not say so any more. `keep` is given new
+   * tokens as soon as they are there: the old refresh token may have been used up, whatever comes after.
+   */
+  renew(signedIn: SignedIn, keep: (tokens: SessionTokens) => Promise<void>): Promise<SignedIn | null>
   /** Where to send the browser to end the session at the identity provider too; null if it has no such place. */
   endUrl(signedIn: SignedIn): Promise<URL | null>
   close(): Promise<void>
@@ -145,13 +148,14 @@ export function createSignIns(parts: {
       return { person, issuerName: pending.issuerName, tokens, checkedAt: clock.now() }
     },
 
-    async renew(signedIn) {
+    async renew(signedIn, keep) {
       const client = clients.get(signedIn.issuerName)
       const { tokens, person } = signedIn
       if (!client || tokens.refresh === null) return null
       const renewed = await client.refresh(tokens.refresh, tokens.sub)
       if (!renewed) return null
       const kept = { ...tokens, refresh: renewed.refresh ?? tokens.refresh }
+      if (renewed.refresh !== null) await keep(kept)
       const claims = await renewedClaims(client, renewed, tokens.sub)
       const updated = claims && people.update(person, claims)
       return updated ? { ...signedIn, person: updated, tokens: kept, checkedAt: clock.now() } : null

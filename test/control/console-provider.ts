@@ -12,6 +12,8 @@ export interface TestProvider {
   readonly hits: { token: number; userinfo: number }
   /** Down: connections are taken, and end without an answer. */
   isDown: boolean
+  /** Only userinfo says that it cannot now. */
+  isUserinfoDown: boolean
   close(): Promise<void>
 }
 
@@ -50,7 +52,7 @@ export async function startTestProvider(where: { port: number; controlUrl: strin
     extraTokenClaims: () => undefined,
   })
   const hits = { token: 0, userinfo: 0 }
-  const state: TestProvider = { issuer, people, hits, isDown: false, close }
+  const state: TestProvider = { issuer, people, hits, isDown: false, isUserinfoDown: false, close }
   const answer = provider.callback()
 
   server.on('request', (request, response) => {
@@ -58,6 +60,7 @@ export async function startTestProvider(where: { port: number; controlUrl: strin
     if (state.isDown) return void request.socket.destroy()
     if (pathname === '/token') hits.token += 1
     if (pathname === '/me') hits.userinfo += 1
+    if (pathname === '/me' && state.isUserinfoDown) return void response.writeHead(503).end()
     if (!pathname.startsWith('/sign-in/')) return void answer(request, response)
     const accountId = searchParams.get('as')
     if (accountId === null) return void response.end(signInPage([...people.keys()]))

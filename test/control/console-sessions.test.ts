@@ -16,6 +16,7 @@ afterAll(() => world[Symbol.asyncDispose]())
 afterEach(() => {
   world.provider.people.set('finn', { name: 'Finn from finance', groups: ['finance'] })
   world.provider.isDown = false
+  world.provider.isUserinfoDown = false
   world.backToNow()
 })
 
@@ -253,6 +254,18 @@ describe('how a person stands', () => {
     expect((await finn.get(`${world.base}/`)).status).toBe(503)
     expect(world.queue.ballots).toEqual([])
     world.provider.isDown = false
+    expect(await isSignedIn(finn)).toBe(true)
+  })
+
+  it('is asked for later where only half of the answer came: the refresh token that was used up is not used again', async () => {
+    const finn = await world.signIn('finn')
+    world.advance(16 * MINUTE)
+    world.provider.isUserinfoDown = true
+    const before = world.provider.hits.token
+    expect((await finn.get(`${world.base}/`)).status).toBe(503)
+    expect((await finn.get(`${world.base}/`)).status).toBe(503)
+    expect(world.provider.hits.token).toBe(before + 2)
+    world.provider.isUserinfoDown = false
     expect(await isSignedIn(finn)).toBe(true)
   })
 })
