@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { HOSTILE, hostileCall } from '../control/console-held.ts'
 import { type ConsoleWorld, startConsole } from '../control/console-world.ts'
 import { refund } from '../control/people.ts'
-import { type Chromium, isSkipped, launch, signIn, visit } from './chromium.ts'
+import { BROWSING_MS, type Chromium, isSkipped, launch, signIn, visit } from './chromium.ts'
 
 const ID = '7Q3F000000'
 const EVIL = '7Q3F000001'
@@ -13,7 +13,7 @@ const OWN = '7Q3F000003'
 
 let world: ConsoleWorld
 let browser: Chromium
-describe.skipIf(isSkipped)('every page in a browser (needs chromium)', () => {
+describe.skipIf(isSkipped)('every page in a browser (needs chromium)', { timeout: BROWSING_MS }, () => {
   beforeAll(async () => {
     const starting = startConsole(
       (issuer) => {

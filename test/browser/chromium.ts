@@ -1,6 +1,12 @@
 import { existsSync } from 'node:fs'
 import { type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 
+/** For one thing to show, while other tests keep the machine busy. */
+const WAIT_MS = 20_000
+
+/** For a test, which waits for many. */
+export const BROWSING_MS = 120_000
+
 const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
 
 /** Null where none is installed: tests are skipped there, but never where nothing may be (COUNTERSIGN_TEST_NO_SKIP). */
@@ -39,7 +45,7 @@ export interface Visit {
 /** A fresh profile, with one page. */
 export async function visit(browser: Chromium, options: BrowserContextOptions = {}): Promise<Visit> {
   const context = await browser.newContext({ locale: 'en-GB', timezoneId: 'UTC', ...options })
-  context.setDefaultTimeout(10_000)
+  context.setDefaultTimeout(WAIT_MS)
   const page = await context.newPage()
   const complaints: string[] = []
   page.on('pageerror', (error) => complaints.push(String(error)))

@@ -1,12 +1,12 @@
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { type Chromium, isSkipped, launch, signIn, type Visit, visit } from './chromium.ts'
+import { BROWSING_MS, type Chromium, isSkipped, launch, signIn, type Visit, visit } from './chromium.ts'
 import { startWhole, type WholeWorld } from './world.ts'
 
 let world: WholeWorld
 let browser: Chromium
 const visits: Visit[] = []
-describe.skipIf(isSkipped)('the console in a browser (needs chromium)', () => {
+describe.skipIf(isSkipped)('the console in a browser (needs chromium)', { timeout: BROWSING_MS }, () => {
   beforeAll(async () => {
     ;[world, browser] = await Promise.all([startWhole(), launch()])
   })

@@ -18,6 +18,8 @@ export async function startWhole() {
   undo.defer(() => provider.close())
   const gateway = await world.start({
     config: {
+      // Longer than a test of a browser takes on a busy machine.
+      hold: { wait: '2m' },
       control: { listen: `127.0.0.1:${ports.control}`, public_url: base },
       people: [
         {
