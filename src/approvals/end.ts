@@ -75,6 +75,33 @@ export async function withdrawAll(
 }
 
 /**
+ * Withdraws the open approvals of those who are suspended, so many at once. Any replica does it; a row that another one
+ * is busy with is left to it. Nobody could use them any more: this tells those who wait. Returns how many there were.
+ */
+export async function withdrawSuspended(ground: Ground, most: number): Promise<number> {
+  const ended = await ground.database.transaction(async (tx) => {
+    const { rows } = await tx.query<ApprovalRow>(
+      `WITH stopped AS MATERIALIZED (
+         SELECT a.id FROM approval a
+         WHERE a.state IN ('pending', 'approved') AND EXISTS (SELECT FROM suspension s
+           CROSS JOIN LATERAL jsonb_build_object('issuer', s.issuer, 'subject', s.subject) AS party
+           WHERE a.requester @> party OR a.requester -> 'onBehalfOf' @> party
+             OR a.requester -> 'actors' @> jsonb_build_array(party))
+         ORDER BY a.id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED)
+       UPDATE approval SET state = 'withdrawn', decided_at = date_trunc('milliseconds', clock_timestamp()),
+         reason = 'suspended'
+       WHERE id IN (SELECT id FROM stopped)
+       RETURNING ${APPROVAL_COLUMNS}`,
+      [most],
+    )
+    await conclude(ground, tx, rows)
+    return rows.map((row) => row.id)
+  })
+  ground.ended.note(ended)
+  return ended.length
+}
+
+/**
  * Ends every open approval in a caller's transaction, with reason `store_failover`, and gives the entries that say so:
  * the caller chains them, last.
  */

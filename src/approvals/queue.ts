@@ -6,7 +6,7 @@ import type { Person, Principal } from '../domain/principal.ts'
 import { type Refusal, refuse } from '../domain/refusal.ts'
 import type { Verdict } from '../domain/verdict.ts'
 import type { Clock } from '../platform/clock.ts'
-import { expireOverdue, withdraw, withdrawAll } from './end.ts'
+import { expireOverdue, withdraw, withdrawAll, withdrawSuspended } from './end.ts'
 import { createEnded } from './ended.ts'
 import { finish, readCall } from './finish.ts'
 import type { Ground } from './ground.ts'
@@ -55,6 +55,9 @@ export interface Queue extends Desk {
   /** After a failover or a restore: ends all that was opened before. Returns how many. */
   withdrawAll(how: { reason: WithdrawalReason; openedBefore: Date }): Promise<number>
 
+  /** Ends what those who are suspended by now have open. */
+  withdrawSuspended(): Promise<void>
+
   /** Told that these approvals are over, whatever the store may say of them later. */
   noteEnded(approvalIds: readonly string[]): void
 
@@ -101,6 +104,8 @@ const TIMING: QueueTiming = { pollMs: 1000, sweepMs: 5000, outbox: {}, runner: {
 
 /** Approvals that one transaction expires because somebody waits for them; the rest is seen again at the next look. */
 const MOST_EXPIRED = 200
+/** Approvals that one transaction ends because their agent was suspended. */
+const MOST_WITHDRAWN = 100
 
 /**
  * Connections of the pool that approvals use at once. Opening them has a lane of its own: when thousands of calls are held
@@ -141,6 +146,9 @@ export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
     find: (id) => show(ground, id),
     noteEnded: (ids) => ended.note(ids),
     withdrawAll: (how) => withdrawAll(ground, how),
+    async withdrawSuspended() {
+      while ((await withdrawSuspended(ground, MOST_WITHDRAWN)) === MOST_WITHDRAWN);
+    },
     ownCall: (principal, id, patience) =>
       findOwnCall({ ground, waiter }, { principal, id }, patience && { ...patience, draining }),
 

@@ -14,7 +14,9 @@ import { type Refusal, refuse } from '../domain/refusal.ts'
 import type { Effect } from '../domain/verdict.ts'
 import { createGate } from '../gate.ts'
 import { issuerName } from '../identity/issuer-name.ts'
+import { createKillSwitch } from '../identity/kill-switch.ts'
 import type { People } from '../identity/people.ts'
+import { createSeenAgents, type SeenAgents } from '../identity/seen-agents.ts'
 import { systemClock } from '../platform/clock.ts'
 import type { Logger } from '../platform/logger.ts'
 import { createMetrics } from '../platform/metrics.ts'
@@ -84,6 +86,16 @@ export async function startGateway(
     await queue.withdrawAll({ reason: 'store_failover', openedBefore: new Date(thanMs) })
   }, queue.noteEnded)
 
+  const seen = createSeenAgents(ground)
+  seen.start()
+  undo.defer(() => seen.stop())
+  const agents = createKillSwitch({
+    ...ground,
+    within: audit.within,
+    noteSeen: seen.flush,
+    withdrawHeld: queue.withdrawSuspended,
+  })
+
   const rate = createRateLimiter({ rate: config.rate.per_principal, clock })
   function admit(principal: Principal): Refusal | null {
     const barred = findBar(principal)
@@ -101,7 +113,7 @@ export async function startGateway(
     identify,
     admit,
     judge,
-    recorder: noteEnds(createRecorder({ audit, log }), { queue, ground }),
+    recorder: noteEnds(createRecorder({ audit, log }), { queue, seen, ground }),
     approvals: {
       hold: orUnavailable(log, queue.hold),
       settle: orUnavailable(log, queue.settle),
@@ -132,6 +144,7 @@ export async function startGateway(
   const isTls = config.control.tls !== undefined
   const control = await createControlServer({
     queue,
+    agents,
     people,
     console: frontDesk && { desk: frontDesk, watch: queue.watch, publicUrl: config.control.public_url },
     signIn: signInOf(config),
@@ -175,16 +188,21 @@ export async function startGateway(
   }
 }
 
-/** Besides the log, the metrics and the approval learn how a call has ended. */
+/** Besides the log, the metrics and the approval learn how a call has ended, and people which agents call. */
 function noteEnds(
   recorder: ReturnType<typeof createRecorder>,
-  { queue, ground }: { queue: Pick<Queue, 'finish'>; ground: Pick<Ground, 'metrics' | 'log'> },
+  {
+    queue,
+    seen,
+    ground,
+  }: { queue: Pick<Queue, 'finish'>; seen: Pick<SeenAgents, 'note'>; ground: Pick<Ground, 'metrics' | 'log'> },
 ): ReturnType<typeof createRecorder> {
   const { metrics, log } = ground
   const effects = new WeakMap<Exchange, Effect>()
   return {
     intent(call, judged) {
       effects.set(call, judged.effect)
+      seen.note(call.principal, judged.effect)
       return recorder.intent(call, judged)
     },
     async outcome(call, approval, outcome) {

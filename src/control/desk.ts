@@ -1,3 +1,4 @@
+import type { SeenAgent, SwitchRequest, SwitchResult } from '../domain/agent.ts'
 import type { Approval, Ballot, BallotResult, State } from '../domain/approval.ts'
 import type { Stored } from '../domain/call.ts'
 import type { Card } from '../domain/card.ts'
@@ -35,4 +36,12 @@ export interface PeopleDesk {
    * reading only. Never throws.
    */
   identify(token: string, use: TokenUse): Promise<Person | Refusal>
+}
+
+/** The kill switch. */
+export interface AgentDesk {
+  /** Those this person may look at; those that are stopped come first. */
+  list(person: Person): Promise<readonly SeenAgent[]>
+  suspend(request: SwitchRequest): Promise<SwitchResult>
+  resume(request: SwitchRequest): Promise<SwitchResult>
 }

@@ -1,3 +1,4 @@
+import type { SwitchFault } from '../domain/agent.ts'
 import type { BallotFault } from '../domain/approval.ts'
 import { PROBLEM_BASE, type Problem } from '../domain/problem.ts'
 
@@ -10,6 +11,7 @@ export const CONTROL_CODES = {
   not_entitled: [403, 'This person may not vote on it'],
   self_approval: [403, 'Nobody approves their own side’s call'],
   outside_hours: [403, 'Approvals do not count at this hour'],
+  own_side: [403, 'Nobody resumes their own side’s agent'],
   not_found: [404, 'Not found'],
   superseded: [409, 'The card changed since it was seen'],
   already_decided: [409, 'It is already decided'],
@@ -56,4 +58,12 @@ export const FAULT_DETAILS: Readonly<Record<BallotFault, string>> = {
   already_decided: 'Not counted. The approval is already decided.',
   already_denied: 'Not counted. You have denied it, and a denial is not taken back.',
   reason_required: 'Not counted. Its rule asks for a reason.',
+}
+
+export const SWITCH_FAULTS: Readonly<Record<SwitchFault, readonly [ControlCode, string]>> = {
+  not_allowed: ['forbidden', 'Not done. None of your roles may do that.'],
+  own_side: [
+    'own_side',
+    'Not done. It is your agent, or acts for you or beside what is yours: somebody else has to resume it.',
+  ],
 }

@@ -4,10 +4,11 @@ import Fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { EndpointName } from './access.ts'
+import { createAgentHandlers } from './agents.ts'
 import { createApprovalHandlers } from './approvals.ts'
 import { createAuthentication } from './authenticate.ts'
 import { type ConsoleParts, mountConsole } from './console/index.ts'
-import type { ApprovalDesk, PeopleDesk } from './desk.ts'
+import type { AgentDesk, ApprovalDesk, PeopleDesk } from './desk.ts'
 import type { Asked } from './endpoints.ts'
 import { answer, answerFaults, refusalFor } from './faults.ts'
 import { mountEndpoint } from './mount.ts'
@@ -34,6 +35,7 @@ const SECURITY_HEADERS = {
 
 export interface ControlParts {
   readonly queue: ApprovalDesk
+  readonly agents: AgentDesk
   readonly people: PeopleDesk
   /** Null where nobody signs in with a browser. */
   readonly console: Pick<ConsoleParts, 'desk' | 'watch' | 'publicUrl'> | null
@@ -89,6 +91,7 @@ export async function createControlServer(parts: ControlParts): Promise<FastifyI
 function mountEndpoints(app: FastifyInstance, parts: ControlParts): void {
   const notices = () => noticesOf(parts.observed())
   const approvals = createApprovalHandlers(parts.queue, notices)
+  const agents = createAgentHandlers(parts.agents, notices)
   const authenticate = createAuthentication(parts)
   const document = describeApi(parts)
 
@@ -102,6 +105,9 @@ function mountEndpoints(app: FastifyInstance, parts: ControlParts): void {
   mount('GET /v1/approvals/:id', approvals.show)
   mount('POST /v1/approvals/:id/approve', approvals.vote('approve'))
   mount('POST /v1/approvals/:id/deny', approvals.vote('deny'))
+  mount('GET /v1/agents', agents.list)
+  mount('POST /v1/agents/suspend', agents.turn('suspend'))
+  mount('POST /v1/agents/resume', agents.turn('resume'))
 }
 
 function createServer(tls: ControlParts['tls'], handle: http.RequestListener): http.Server {

@@ -188,6 +188,30 @@ export const signInSchema = z.object({
   ),
 })
 
+export const agentSchema = z.object({
+  issuer: z.string(),
+  subject: z.string(),
+  seen_at: time.nullable().describe('Its last call; null if it has not called, or not for 90 days'),
+  calls: count.describe('Calls within the last 24 hours, by whole hours'),
+  holds: count.describe('Of these, held for people'),
+  denials: count.describe('Of these, denied by policy, or while suspended'),
+  suspension: z
+    .object({ since: time, by: partySchema, reason: z.string().nullable() })
+    .nullable()
+    .describe('Null unless it is stopped'),
+})
+
+export const agentsSchema = z.object({
+  agents: z.array(agentSchema).describe('Those that are stopped first, then by their last call; at most 500'),
+  notices,
+})
+
+export const switchedSchema = z.object({
+  agent: agentSchema,
+  changed: z.boolean().describe('False if it was so already: then nothing is recorded'),
+  notices,
+})
+
 export const openapiSchema = z.record(z.string(), z.unknown())
 
 export const problemSchema = z.object({
@@ -225,22 +249,39 @@ export const listQuerySchema = z.strictObject({
     .describe('The `next` of the page before'),
 })
 
+const reason = z
+  .string()
+  .min(1)
+  .max(2_000)
+  // What is kept, shown and hashed: nothing in it that breaks a database, a screen or a comparison.
+  .refine((text) => text.isWellFormed() && !/[^\P{Cc}\n\t]/u.test(text), 'must have no control characters')
+
 export const ballotSchema = z.strictObject({
   card_hash: sha256.describe('The `card_hash` of the card that was looked at'),
-  reason: z
-    .string()
-    .min(1)
-    .max(2_000)
-    // What is kept, shown and hashed: nothing in it that breaks a database, a screen or a comparison.
-    .refine((text) => text.isWellFormed() && !/[^\P{Cc}\n\t]/u.test(text), 'must have no control characters')
-    .optional()
-    .describe('For the agent to learn from; some rules require it'),
+  reason: reason.optional().describe('For the agent to learn from; some rules require it'),
+})
+
+const name = z
+  .string()
+  .min(1)
+  .max(1_000)
+  .refine((text) => text.isWellFormed() && !/\p{Cc}/u.test(text), 'must have no control characters')
+
+export const switchSchema = z.strictObject({
+  issuer: name
+    .refine((text) => !text.includes('|'), 'must have no bar')
+    .describe('The issuer of the agent, or of the person whose agents are meant'),
+  subject: name,
+  reason: reason.refine((text) => text.trim() !== '', 'must say something').describe('Goes into the audit log'),
 })
 
 export type ApprovalWire = Sealed<z.output<typeof approvalSchema>>
 export type ShownWire = Sealed<z.output<typeof shownSchema>>
 export type ListedWire = Sealed<z.output<typeof listedSchema>>
 export type VotedWire = Sealed<z.output<typeof votedSchema>>
+export type AgentWire = Sealed<z.output<typeof agentSchema>>
+export type AgentsWire = Sealed<z.output<typeof agentsSchema>>
+export type SwitchedWire = Sealed<z.output<typeof switchedSchema>>
 export type WhoamiWire = Sealed<z.output<typeof whoamiSchema>>
 export type SignInWire = Sealed<z.output<typeof signInSchema>>
 export type NoticeWire = Sealed<z.output<typeof noticeSchema>>

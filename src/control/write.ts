@@ -1,10 +1,11 @@
+import type { SeenAgent } from '../domain/agent.ts'
 import type { Approval, Vote } from '../domain/approval.ts'
 import type { Stored } from '../domain/call.ts'
 import { formatHours } from '../domain/hours.ts'
 import type { Group, Party, Person, Principal } from '../domain/principal.ts'
 import { formatSelector } from '../domain/selector.ts'
 import { formatRule, type Requirement } from '../domain/verdict.ts'
-import type { ApprovalWire, NoticeWire, ShownWire, WhoamiWire } from './wire.ts'
+import type { AgentWire, ApprovalWire, NoticeWire, ShownWire, WhoamiWire } from './wire.ts'
 
 export function writeApproval(approval: Approval): ApprovalWire {
   return {
@@ -26,6 +27,22 @@ export function writeApproval(approval: Approval): ApprovalWire {
     decided_at: approval.decidedAt === null ? null : writeTime(approval.decidedAt),
     reason: approval.reason,
     votes: approval.votes.map(writeVote),
+  }
+}
+
+export function writeAgent({ issuer, subject, seenAt, calls, holds, denials, suspension }: SeenAgent): AgentWire {
+  return {
+    issuer,
+    subject,
+    seen_at: seenAt === null ? null : writeTime(seenAt),
+    calls,
+    holds,
+    denials,
+    suspension: suspension && {
+      since: writeTime(suspension.since),
+      by: writeParty(suspension.by),
+      reason: suspension.reason,
+    },
   }
 }
 

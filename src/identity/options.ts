@@ -169,9 +169,9 @@ export const peopleIssuerOptions = z.strictObject({
     .describe('How people sign in: with the command line (device flow, RFC 8628) and with a browser'),
   roles: z
     .strictObject({
-      admin: narrowSelectors.default([]).describe('Nothing asks for it in this release; never `*`'),
+      admin: narrowSelectors.default([]).describe('Sees every agent, suspends and resumes; never `*`'),
       auditor: roleSelectors.default([]).describe('Sees every approval; votes only where a rule names them'),
-      operator: narrowSelectors.default([]).describe('Nothing asks for it in this release; never `*`'),
+      operator: narrowSelectors.default([]).describe('Sees every agent, suspends and resumes; never `*`'),
     })
     .prefault({})
     .describe('Who has which role; everybody who signs in is a reviewer'),

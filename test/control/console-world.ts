@@ -12,7 +12,7 @@ import { generateKeys, readKeys } from '../../src/platform/load-keys.ts'
 import { createTestDatabase } from '../postgres.ts'
 import { type Browser, openBrowser, type Seen } from './browser.ts'
 import { startTestProvider } from './console-provider.ts'
-import { fakePeople, fakeQueue, type HeldCall } from './people.ts'
+import { fakeAgents, fakePeople, fakeQueue, type HeldCall } from './people.ts'
 
 export type ConsoleWorld = Awaited<ReturnType<typeof startConsole>>
 
@@ -92,6 +92,7 @@ export async function startConsole(
       },
     }
     const app = await createControlServer({
+      agents: fakeAgents(),
       queue,
       people: fakePeople([]),
       console: pages,

@@ -9,7 +9,7 @@ import { type ControlParts, createControlServer } from '../../src/control/server
 import { GatewayError } from '../../src/domain/error.ts'
 import { type Person, ROLES } from '../../src/domain/principal.ts'
 import { fieldOf, openBrowser } from './browser.ts'
-import { fakePeople, fakeQueue, personOf, refund } from './people.ts'
+import { fakeAgents, fakePeople, fakeQueue, personOf, refund } from './people.ts'
 
 const ID = '7Q3F000000'
 const COOKIE = 'countersign'
@@ -46,6 +46,7 @@ async function serve(more: Partial<ControlParts> = {}) {
   // The console has to know how people reach it before it listens.
   const publicUrl = 'http://console.example'
   const app = await createControlServer({
+    agents: fakeAgents(),
     queue,
     people: fakePeople(PEOPLE),
     signIn: { issuers: [] },
@@ -83,7 +84,8 @@ const ballot = { card_hash: refund(ID).approval.cardHash, reason: 'because' }
 function visit(name: string, browser: Awaited<ReturnType<Awaited<ReturnType<typeof serve>>['browse']>>) {
   const [method = '', path = ''] = name.split(' ')
   const at = path.replace(':id', ID)
-  return method === 'GET' ? browser.get(at) : browser.post(at, ballot)
+  const form = { ...ballot, issuer: 'https://idp.example.com', subject: 'support-agent' }
+  return method === 'GET' ? browser.get(at) : browser.post(at, form)
 }
 
 describe('page × role', () => {

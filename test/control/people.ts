@@ -1,10 +1,11 @@
 import { encodeCard } from '../../src/approvals/card.ts'
-import type { ApprovalDesk, PeopleDesk } from '../../src/control/desk.ts'
+import type { AgentDesk, ApprovalDesk, PeopleDesk } from '../../src/control/desk.ts'
+import type { SeenAgent, SwitchRequest, SwitchResult } from '../../src/domain/agent.ts'
 import type { Approval, Ballot, BallotResult } from '../../src/domain/approval.ts'
 import { TRANSITIONS } from '../../src/domain/approval.ts'
 import type { Stored } from '../../src/domain/call.ts'
 import type { Card } from '../../src/domain/card.ts'
-import { isSameParty, type Person, type Principal, type Role } from '../../src/domain/principal.ts'
+import { formatParty, isSameParty, type Person, type Principal, type Role } from '../../src/domain/principal.ts'
 import { type Refusal, refuse } from '../../src/domain/refusal.ts'
 import { matchesSelector, parseSelector } from '../../src/domain/selector.ts'
 
@@ -177,5 +178,34 @@ export function fakePeople(people: readonly Person[]): PeopleDesk {
       const challenge = { error: 'invalid_token', description: 'the token is not of a person' }
       return refuse('unauthenticated', 'The token is not of a person.', { challenge })
     },
+  }
+}
+
+/** A kill switch in memory: as the real one, it lets nobody resume what is on their own side. */
+export function fakeAgents(): AgentDesk & { readonly requests: (SwitchRequest & { readonly way: string })[] } {
+  const seen = { issuer: ISSUER, subject: AGENT.subject, seenAt: 1_700_000_000_000, calls: 12, holds: 3, denials: 1 }
+  const known = new Map<string, SeenAgent>([[formatParty(AGENT), { ...seen, suspension: null }]])
+  const requests: (SwitchRequest & { way: string })[] = []
+
+  function turn(way: 'suspend' | 'resume', request: SwitchRequest): SwitchResult {
+    requests.push({ ...request, way })
+    const { agent, by, reason } = request
+    const before = known.get(formatParty(agent)) ?? { ...seen, ...agent, seenAt: null, suspension: null }
+    if (way === 'resume' && (isSameParty(agent, by) || (AGENT.owner && AGENT.owner.subject === by.subject))) {
+      return { done: false, fault: 'own_side' }
+    }
+    const isChanged = (before.suspension === null) === (way === 'suspend')
+    const { issuer, subject } = by
+    const suspension = way === 'suspend' ? { since: 1_700_000_000_000, by: { issuer, subject }, reason } : null
+    const after = isChanged ? { ...before, suspension } : before
+    known.set(formatParty(agent), after)
+    return { done: true, isChanged, agent: after }
+  }
+
+  return {
+    requests,
+    list: async () => [...known.values()],
+    suspend: async (request) => turn('suspend', request),
+    resume: async (request) => turn('resume', request),
   }
 }

@@ -1,4 +1,4 @@
-import type { Role } from '../../domain/principal.ts'
+import { ROLES, type Role } from '../../domain/principal.ts'
 
 const LOOKERS = ['reviewer', 'owner', 'auditor'] as const satisfies readonly Role[]
 
@@ -13,6 +13,9 @@ export const PAGES = {
   'GET /approvals/:id': LOOKERS,
   'POST /approvals/:id/approve': ['reviewer'],
   'POST /approvals/:id/deny': ['reviewer'],
+  'GET /agents': ROLES,
+  'POST /agents/suspend': ['reviewer', 'owner', 'operator', 'admin'],
+  'POST /agents/resume': ['operator', 'admin'],
 } as const satisfies Record<string, readonly Role[]>
 
 export type PageName = keyof typeof PAGES

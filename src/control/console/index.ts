@@ -8,11 +8,12 @@ import { isRefusal } from '../../domain/refusal.ts'
 import type { Clock } from '../../platform/clock.ts'
 import type { Logger } from '../../platform/logger.ts'
 import { APPROVAL_ID, readCursor } from '../cursor.ts'
-import type { ApprovalDesk } from '../desk.ts'
-import { FAULT_DETAILS } from '../problem.ts'
+import type { AgentDesk, ApprovalDesk } from '../desk.ts'
+import { FAULT_DETAILS, SWITCH_FAULTS } from '../problem.ts'
 import { createBuckets } from '../rate.ts'
-import { ballotSchema, type NoticeWire } from '../wire.ts'
+import { ballotSchema, type NoticeWire, switchSchema } from '../wire.ts'
 import { PAGES, type PageName } from './access.ts'
+import { type AgentsView, agentsBody } from './agents.ts'
 import { approvalBody } from './approval.ts'
 import { readAssets } from './assets.ts'
 import type { FrontDesk } from './desk.ts'
@@ -27,6 +28,7 @@ import { createSignInPages, forged } from './sign-in.ts'
 
 export interface ConsoleParts {
   readonly queue: ApprovalDesk
+  readonly agents: AgentDesk
   readonly desk: FrontDesk
   /** Tells of every change of an approval, perhaps more than once, until it is stopped. A hint: some may be lost. */
   watch(told: () => void): () => void
@@ -47,14 +49,21 @@ const listSchema = z.object({
     .optional()
     .transform((text) => (text === undefined ? null : readCursor(text))),
 })
+// Browsers send line ends as CRLF, and an empty field as nothing.
+const reasonField = z
+  .string()
+  .default('')
+  .transform((text) => text.replaceAll('\r\n', '\n').trim())
 const ballotForm = z.object({
   csrf: z.string(),
   card_hash: ballotSchema.shape.card_hash,
-  // Browsers send line ends as CRLF, and an empty field as nothing.
-  reason: z
-    .string()
-    .default('')
-    .transform((text) => text.replaceAll('\r\n', '\n').trim()),
+  reason: reasonField,
+})
+const switchForm = z.object({
+  csrf: z.string(),
+  issuer: z.string().default(''),
+  subject: z.string().default(''),
+  reason: reasonField,
 })
 
 type Handler = (asked: Visit) => Promise<Answer>
@@ -176,8 +185,35 @@ export async function mountConsole(app: FastifyInstance, parts: ConsoleParts): P
     })
   }
 
+  mount('GET /agents', ({ caller }) => showAgents(caller, { fault: null, given: NOTHING_GIVEN, status: 200 }))
+  for (const way of ['suspend', 'resume'] as const) {
+    mount(`POST /agents/${way}`, ({ request, caller }) => turn(way, request, caller))
+  }
+
   const live = createLive(parts)
   open('GET /live', async ({ request, reply, caller }) => live(request, reply, caller))
+
+  async function turn(way: 'suspend' | 'resume', request: FastifyRequest, caller: Caller): Promise<Answer> {
+    const { csrf: _checked, ...given } = switchForm.parse(request.body)
+    const asked = switchSchema.safeParse(given)
+    if (!asked.success) {
+      const [issue] = asked.error.issues
+      const fault = `Not done. The ${issue?.path.join('.') ?? 'form'} ${issue?.message ?? 'cannot be kept'}.`
+      return showAgents(caller, { fault, given, status: 422 })
+    }
+    const { reason, ...agent } = asked.data
+    const result = await parts.agents[way]({ agent, by: caller.person, reason, via: 'console' })
+    if (result.done) return redirect('/agents')
+    return showAgents(caller, { fault: SWITCH_FAULTS[result.fault][1], given: NOTHING_GIVEN, status: 403 })
+  }
+
+  async function showAgents(
+    { person, csrf }: Caller,
+    { fault, given, status }: Pick<AgentsView, 'fault' | 'given'> & { status: number },
+  ): Promise<Answer> {
+    const agents = await parts.agents.list(person)
+    return page('Agents', agentsBody({ agents, person, csrf, fault, given }), status)
+  }
 
   async function castVote(
     id: string,
@@ -229,6 +265,8 @@ function isClientFault(error: unknown): boolean {
   const status = error instanceof Error && 'statusCode' in error ? error.statusCode : null
   return error instanceof z.ZodError || (typeof status === 'number' && status >= 400 && status < 500)
 }
+
+const NOTHING_GIVEN = { issuer: '', subject: '', reason: '' }
 
 const STATES_ALL = ['pending', 'approved', 'denied', 'expired', 'withdrawn', 'spent'] as const
 

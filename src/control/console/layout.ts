@@ -17,6 +17,7 @@ export interface Frame {
 const LINKS = [
   ['/', 'Inbox'],
   ['/history', 'History'],
+  ['/agents', 'Agents'],
 ] as const
 
 export function layout(frame: Frame, body: Html): Html {
