@@ -48,6 +48,7 @@ describe.skipIf(isSkipped)('every page in a browser (needs chromium)', { timeout
   const paths = [
     '/',
     '/history',
+    '/agents',
     `/approvals/${ID}`,
     `/approvals/${EVIL}`,
     `/approvals/${DONE}`,
