@@ -2,7 +2,9 @@ import { describe, expect, it } from 'vitest'
 import type { Party, Principal } from '../../src/domain/principal.ts'
 import type { Requirement, Verdict } from '../../src/domain/verdict.ts'
 import { decide } from '../../src/policy/decide.ts'
+import { createJudge } from '../../src/policy/judge.ts'
 import { nameManager } from '../../src/policy/manager.ts'
+import { makeCall } from '../approvals/parts.ts'
 import { AGENT, describeCall, problemsOf, setOf } from './world.ts'
 
 const rule = (approval: string) =>
@@ -91,6 +93,23 @@ describe("the owner's manager", () => {
       basis: 'no_manager',
       rules: [{ policy: 'p', rule: 'r' }],
       requirements: [],
+    })
+  })
+
+  it('is asked for whenever a call is judged', async () => {
+    const judgeCall = createJudge({
+      decide: () => asked,
+      isSuspended: () => false,
+      applyLimits: async (_call, verdict) => verdict,
+      managerOf,
+    })
+    expect(await judgeCall(makeCall({ principal: AGENT }))).toMatchObject({
+      effect: 'hold',
+      verdict: { requirements: [{ reviewers: [{ party: mona }, {}] }] },
+    })
+    expect(await judgeCall(makeCall({ principal: { ...AGENT, owner: null } }))).toMatchObject({
+      effect: 'deny',
+      refusal: { code: 'denied', detail: expect.stringContaining("the manager of this agent's owner") },
     })
   })
 
