@@ -7,6 +7,7 @@ import { GatewayError } from './domain/error.ts'
 import { parseDuration } from './domain/units.ts'
 import { checkIssuers } from './identity/check-issuers.ts'
 import { agentIssuersOptions, isTrustworthyUrl, peopleOptions } from './identity/options.ts'
+import { findKeyFaults } from './platform/load-keys.ts'
 import { formatProblem, type Problem, parseYaml } from './platform/yaml.ts'
 import { rateOptions } from './policy/options.ts'
 
@@ -162,14 +163,15 @@ export type Config = Omit<z.output<ReturnType<typeof configSchema>>, 'upstreams'
 }
 
 /**
- * Reads, substitutes and checks countersign.yaml.
+ * Reads, substitutes and checks countersign.yaml. `withKeys` also looks at what the keys are: whoever uses them does, and
+ * what needs none (policies in a build, say) may be run without the real ones.
  *
  * @throws GatewayError `config` with one line a problem, each naming file and line; no value is ever in it.
  */
 export function loadConfig(
   file: string,
   parts: { protocols: readonly Part[]; channels: readonly Part[] },
-  { isForAdmin = false } = {},
+  { isForAdmin = false, withKeys = false } = {},
 ): Config {
   const path = resolve(file)
   const text = readConfigFile(path)
@@ -184,9 +186,8 @@ export function loadConfig(
   // The schema is made of the protocols' own, all of which hold these keys.
   const upstreams = parsed.value.upstreams as readonly object[] as readonly UpstreamConfig[]
   const config: Config = { ...parsed.value, upstreams, directory: dirname(path) }
-  const problems = checkConfig(config).map(
-    ({ path: at, message }): Problem => ({ file, line: parsed.lineOf(at), message }),
-  )
+  const faults = [...checkConfig(config), ...(withKeys && config.keys ? findKeyFaults(config.keys) : [])]
+  const problems = faults.map(({ path: at, message }): Problem => ({ file, line: parsed.lineOf(at), message }))
   if (problems.length > 0) throw new GatewayError('config', problems.map(formatProblem).join('\n'))
   return config
 }

@@ -1,9 +1,9 @@
-#!/usr/bin/env node
 import { homedir } from 'node:os'
 import { slack } from './channels/slack/index.ts'
 import { agents } from './commands/agents.ts'
 import { approvals } from './commands/approvals.ts'
 import { auditExportCommand } from './commands/audit-export.ts'
+import { auditKeyCommand } from './commands/audit-key.ts'
 import { auditVerifyCommand } from './commands/audit-verify.ts'
 import { dispatch, type Group } from './commands/cli.ts'
 import { configCheckCommand } from './commands/config-check.ts'
@@ -50,7 +50,7 @@ const commands = group('An identity-aware gateway for AI agents', {
     explain: policyExplainCommand,
     publish: policyPublishCommand,
   }),
-  audit: group('The audit log', { verify: auditVerifyCommand, export: auditExportCommand }),
+  audit: group('The audit log', { verify: auditVerifyCommand, export: auditExportCommand, key: auditKeyCommand }),
   store: group('The store', { recover: storeRecoverCommand }),
 })
 

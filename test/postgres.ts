@@ -1,5 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { readdir, readFile } from 'node:fs/promises'
+import { copyFile, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import pg from 'pg'
 import { inject } from 'vitest'
 import { type Database, openDatabase } from '../src/platform/database.ts'
@@ -24,6 +26,21 @@ const log = createLogger({ level: 'fatal' })
 export async function createTestDatabase(): Promise<TestDatabase> {
   const template = await ensureTemplate()
   return await createDatabase(`TEMPLATE ${template}`)
+}
+
+/** A fresh database with the migrations up to this one: what a release before left. */
+export async function createOlderDatabase(schema: number): Promise<TestDatabase> {
+  const directory = await mkdtemp(join(tmpdir(), 'countersign-migrations-'))
+  try {
+    for (const name of await readdir(MIGRATIONS)) {
+      if (Number.parseInt(name, 10) <= schema) await copyFile(new URL(name, MIGRATIONS), join(directory, name))
+    }
+    const store = await createEmptyDatabase()
+    await migrate({ adminUrl: store.adminUrl, gatewayUrl: store.url, log, directory })
+    return store
+  } finally {
+    await rm(directory, { recursive: true })
+  }
 }
 
 /** A fresh database without anything in it. */

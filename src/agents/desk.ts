@@ -36,8 +36,10 @@ export interface AgentParts {
   /** Takes the credential out of a request, as for a call. */
   readCredential(request: IncomingMessage): Credential
   identify(credential: Credential, source: string): Promise<Principal | Refusal>
-  /** Says no to a principal that asks too often. */
+  /** Says no to a principal that asks too often, or too much at once. */
   admit(principal: Principal): Refusal | null
+  /** Counts what is done for it as under way, until what is returned is called. */
+  begin(principal: Principal): () => void
   sourceOf(request: IncomingMessage): string
   readonly calls: CallDesk
   /** What an agent is told of an approval that will not be used any more, or not yet. */

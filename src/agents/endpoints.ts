@@ -33,7 +33,12 @@ export async function agentEndpoints(app: FastifyInstance, parts: AgentParts): P
       if (isRefusal(principal)) return answerRefusal(reply, principal, { metadataUrl: own })
       const barred = parts.admit(principal)
       if (barred) return answerRefusal(reply, barred, { metadataUrl: own })
-      return handle(principal, request, reply.header('cache-control', 'no-store'))
+      const end = parts.begin(principal)
+      try {
+        return await handle(principal, request, reply.header('cache-control', 'no-store'))
+      } finally {
+        end()
+      }
     }
   }
 

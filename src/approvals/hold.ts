@@ -3,6 +3,7 @@ import type { Action, Actions } from '../domain/action.ts'
 import type { Approval } from '../domain/approval.ts'
 import { lengthPrefixed } from '../domain/bytes.ts'
 import type { Exchange, Presentation, Sealed } from '../domain/call.ts'
+import { counted } from '../domain/counted.ts'
 import { GatewayError } from '../domain/error.ts'
 import type { Judged } from '../domain/judged.ts'
 import { formatParty, principalKey } from '../domain/principal.ts'
@@ -156,7 +157,9 @@ export function createHolding(
     )
     const held = rows[0] ?? { open: 0, bytes: 0 }
     if (held.open >= options.open_per_principal) {
-      return tooMany(`This agent already has ${held.open} approvals waiting for people, and may have no more.`)
+      return tooMany(
+        `This agent already has ${counted(held.open, 'approval')} waiting for people, and may have no more.`,
+      )
     }
     if (held.bytes + bytes > options.held_bytes_per_principal) {
       return tooMany('What this agent has waiting for people takes too much room.')

@@ -1,5 +1,6 @@
 import type { Clock } from '../platform/clock.ts'
 import { expireOverdue, withdrawSuspended } from './end.ts'
+import { createForgetting } from './forget.ts'
 import type { Ground } from './ground.ts'
 import { remindDue } from './remind.ts'
 import { beat, sayGoodbye } from './replicas.ts'
@@ -29,9 +30,13 @@ const BATCH = 100
 /** Batches of one kind in one round: a backlog must not keep the heart from beating. */
 const MOST_BATCHES = 20
 
-/** What any replica does every few seconds, each thing once across all of them: expire, remind, close, erase, count. */
+/**
+ * What any replica does every few seconds, each thing once across all of them: expire, remind, close, erase, forget,
+ * count.
+ */
 export function createSweeper(ground: Ground, parts: Parts): Sweeper {
   const { database, metrics, log } = ground
+  const forget = createForgetting(database, parts)
   let timer: NodeJS.Timeout | null = null
   let sweeping: Promise<void> | null = null
 
@@ -47,6 +52,10 @@ export function createSweeper(ground: Ground, parts: Parts): Sweeper {
     closeSpent: () => closeSpent(ground),
     settleEnded: () => settleEnded(ground),
     erase,
+    forgetKeys: () => forget('idempotency', BATCH),
+    forgetOwed: () => forget('outbox', BATCH),
+    forgetConversations: () => forget('conversation', BATCH),
+    forgetReplicas: () => forget('replica', BATCH),
     count: async () => {
       await count()
       return false

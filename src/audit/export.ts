@@ -4,7 +4,9 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { z } from 'zod'
 import { GatewayError } from '../domain/error.ts'
+import { type HeadFile, headFile } from './head.ts'
 import type { LogRow } from './rows.ts'
+import type { Head } from './store.ts'
 
 // An entry's body is at most some 30 KB; the first one of a page carries the values of a thousand.
 const MAX_LINE_BYTES = 64 * 1024 * 1024
@@ -22,23 +24,46 @@ const line = z.strictObject({
     .optional(),
 })
 
+/** The first line: so that who reads the file knows where it ends, and can tell an export from a part of one. */
+const header = z.strictObject({
+  countersign_export: z.literal(1),
+  end: z.strictObject({ seq: z.int().min(0), hash: z.string().regex(HEX_SHA256) }),
+  head: headFile.nullable(),
+})
+
+/** What an export says of itself. Nothing in it is proven: the head, if its signature is checked, proves what it states. */
+export interface Statement {
+  /** The last entry of the log when the export began; it holds all up to there. */
+  readonly end: Head
+  /** What the gateway had signed by then; null if there was nothing. */
+  readonly head: HeadFile | null
+}
+
 /**
- * Writes rows as one JSON object a line, from which `readExport` gives the same rows, without the query columns.
+ * Writes rows as one JSON object a line, from which `readExport` gives the same rows, without the query columns. Before
+ * them stands what `readStatement` gives; rows after the stated end are left out.
  * @returns how many were written
  */
 export async function writeExport(
   rows: AsyncIterable<LogRow>,
   path: string,
-  options: { readonly withPersonal: boolean; readonly signal?: AbortSignal },
+  options: Statement & { readonly withPersonal: boolean; readonly signal?: AbortSignal },
 ): Promise<number> {
+  const { end, head, withPersonal, signal } = options
   let count = 0
   async function* lines(): AsyncGenerator<string> {
+    const first: z.infer<typeof header> = {
+      countersign_export: 1,
+      end: { seq: end.seq, hash: Buffer.from(end.hash).toString('hex') },
+      head,
+    }
+    yield `${JSON.stringify(first)}\n`
     for await (const row of rows) {
+      if (row.seq > end.seq) break
       count++
-      yield `${JSON.stringify(toLine(row, options.withPersonal))}\n`
+      yield `${JSON.stringify(toLine(row, withPersonal))}\n`
     }
   }
-  const { signal } = options
   await pipeline(Readable.from(lines()), createWriteStream(path, { mode: 0o600 }), signal ? { signal } : {})
   return count
 }
@@ -62,16 +87,32 @@ function toLine({ seq, hash, body, personal = [] }: LogRow, withPersonal: boolea
   }
 }
 
+/** What an export says of itself; null if it does not, as those of earlier releases. Throws as `readExport` does. */
+export async function readStatement(path: string): Promise<Statement | null> {
+  for await (const text of readLines(path)) return toStatement(text)
+  return null
+}
+
 /** Reads what `writeExport` wrote. Throws `GatewayError('config')`, naming file and line, for anything else. */
 export async function* readExport(path: string): AsyncGenerator<LogRow> {
+  let number = 0
+  for await (const text of readLines(path)) {
+    number++
+    if (number === 1 && toStatement(text)) continue
+    yield toRow(text, `${path}:${number}`)
+  }
+}
+
+async function* readLines(path: string): AsyncGenerator<string> {
   const file = await open(path).catch((error: unknown) => {
     throw new GatewayError('config', `${path} cannot be read`, { cause: error })
   })
-  let number = 0
-  for await (const text of splitLines(file.createReadStream(), path)) {
-    number++
-    yield toRow(text, `${path}:${number}`)
-  }
+  yield* splitLines(file.createReadStream(), path)
+}
+
+function toStatement(text: string): Statement | null {
+  const { data } = header.safeParse(parseJson(text))
+  return data ? { end: { seq: data.end.seq, hash: Buffer.from(data.end.hash, 'hex') }, head: data.head } : null
 }
 
 /** Splits at line feeds and nowhere else: a body may hold U+2028, at which node:readline splits too. */

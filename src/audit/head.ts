@@ -19,23 +19,28 @@ export type SignatureCheck = (
   claimed: { readonly kid: string; readonly signature: Uint8Array },
 ) => boolean
 
+/** The last that a Date can be (ECMA-262, section 21.4.1.1). */
+const LAST_MOMENT_MS = 8_640_000_000_000_000
 const HEX_SHA256 = /^[0-9a-f]{64}$/
 
-const headFile = z.strictObject({
+/** A head file: what it states, and its signature. Being of this shape says nothing of the signature. */
+export const headFile = z.strictObject({
   version: z.literal(1),
   system_identifier: z.string().regex(/^[0-9]{1,20}(\.[0-9]{1,10}){0,2}$/),
   timeline: z.string().regex(/^[0-9A-F]{8}$/),
   seq: z.int().min(0),
   hash: z.string().regex(HEX_SHA256),
-  at: z.int().min(0),
+  at: z.int().min(0).max(LAST_MOMENT_MS),
   kid: z.string(),
   signature: z.base64(),
 })
 
+export type HeadFile = z.output<typeof headFile>
+
 /** The text of a head file: what it states, and an Ed25519 signature (RFC 8032) by a key that the store does not have. */
 export function signHead(head: SeenHead, checkpoint: KeyPair<SigningKey>): string {
   const { kid, signature } = sign(checkpoint, messageOf(head))
-  const file: z.infer<typeof headFile> = {
+  const file: HeadFile = {
     version: 1,
     system_identifier: head.systemIdentifier,
     timeline: head.timeline,
@@ -50,18 +55,30 @@ export function signHead(head: SeenHead, checkpoint: KeyPair<SigningKey>): strin
 
 /** Reads a head file. Throws `GatewayError('config')` if it is none, or if none of our keys has signed it. */
 export function parseHead(text: string, isSigned: SignatureCheck): SeenHead {
+  const file = parseHeadFile(text)
+  if (!isSignedHead(file, isSigned)) throw new GatewayError('config', 'a head file without a valid signature')
+  return headOf(file)
+}
+
+/** What is in a head file, its signature not checked. Throws `GatewayError('config')` if it is none. */
+export function parseHeadFile(text: string): HeadFile {
   const { data } = headFile.safeParse(parseJson(text))
   if (!data) throw new GatewayError('config', 'not a head file')
-  const head: SeenHead = {
-    systemIdentifier: data.system_identifier,
-    timeline: data.timeline,
-    seq: data.seq,
-    hash: Buffer.from(data.hash, 'hex'),
-    atMs: data.at,
+  return data
+}
+
+export function headOf(file: HeadFile): SeenHead {
+  return {
+    systemIdentifier: file.system_identifier,
+    timeline: file.timeline,
+    seq: file.seq,
+    hash: Buffer.from(file.hash, 'hex'),
+    atMs: file.at,
   }
-  const claimed = { kid: data.kid, signature: Buffer.from(data.signature, 'base64') }
-  if (!isSigned(messageOf(head), claimed)) throw new GatewayError('config', 'a head file without a valid signature')
-  return head
+}
+
+export function isSignedHead(file: HeadFile, isSigned: SignatureCheck): boolean {
+  return isSigned(messageOf(headOf(file)), { kid: file.kid, signature: Buffer.from(file.signature, 'base64') })
 }
 
 /** Null if there is none; throws as `parseHead` does. */

@@ -15,7 +15,7 @@ export const EXIT_CODES = {
   truncated: 12,
   /** The chain agrees with itself, and is another one than was signed. */
   forked: 13,
-  /** The chain agrees with itself, and no signed head says that it is the one that was written. */
+  /** The chain agrees with itself, and no signed head of an entry that it holds says that it is the one that was written. */
   unanchored: 14,
   /** The log is as it was written, and shows that a promise of the gateway was broken. */
   violated: 15,
@@ -44,10 +44,19 @@ export interface Report {
   readonly anchoredSeq: number
 }
 
+/** A head that the log is compared with: it must have that entry. */
+export interface Witness extends Head {
+  /** Which one it is, for findings. */
+  readonly name: string
+  /** Whether its signature was checked: nothing else vouches for a log. */
+  readonly isSigned: boolean
+  /** Made after the rows were copied from the log: they need not go on to it. */
+  readonly isLater: boolean
+}
+
 export interface VerifyOptions {
-  /** What a gateway has signed, its signature checked by `parseHead`; null if there is none to compare with. */
-  readonly head: Head | null
-  /** Asked before the first and after the last row: where the store says that the chain ends. */
+  readonly witnesses: readonly Witness[]
+  /** Asked before the first and after the last row: where the store, or an export, says that the chain ends. */
   readonly storeHead?: () => Promise<Head>
   /** The entry after which the rows begin, if that is not the beginning. */
   readonly start?: Head
@@ -65,7 +74,7 @@ export async function verifyLog(
   rows: AsyncIterable<LogRow> | Iterable<LogRow>,
   options: VerifyOptions,
 ): Promise<Report> {
-  const { head, storeHead, onProgress } = options
+  const { witnesses, storeHead, onProgress } = options
   const start = options.start ?? { seq: 0, hash: GENESIS }
   const findings = collectFindings()
   const chain = followChain(start, findings.add)
@@ -76,11 +85,12 @@ export async function verifyLog(
   for await (const row of rows) {
     chain.next(row)
     contents.next(row)
-    if (head && head.seq > 0 && row.seq === head.seq && !isEqual(row.hash, head.hash)) {
-      findings.add('forked', row.seq, 'the entry is another one than a gateway has signed')
+    for (const { seq, hash, name } of witnesses) {
+      if (row.seq !== seq || isEqual(row.hash, hash)) continue
+      findings.add('forked', seq, `the entry is another one than ${name} states`)
     }
     if (before && row.seq === before.seq && !isEqual(row.hash, before.hash)) {
-      findings.add('altered', row.seq, 'the entry is not the one the store has as the end of the chain')
+      findings.add('altered', row.seq, 'the entry is not the one that is said to be the end of the chain')
     }
     entries++
     if (entries % PROGRESS_ENTRIES === 0) onProgress?.({ entries, seq: row.seq })
@@ -88,16 +98,18 @@ export async function verifyLog(
 
   const last = chain.last()
   onProgress?.({ entries, seq: last.seq })
-  const signedSeq = Math.max(head?.seq ?? 0, before?.seq ?? 0)
-  if (last.seq < signedSeq) {
-    findings.add('truncated', last.seq + 1, `the log ends at ${last.seq} and went on to ${signedSeq}`)
+  const stated = witnesses.filter(({ isLater }) => !isLater).map(({ seq }) => seq)
+  const statedSeq = Math.max(0, before?.seq ?? 0, ...stated)
+  if (last.seq < statedSeq) {
+    findings.add('truncated', last.seq + 1, `the log ends at ${last.seq} and went on to ${statedSeq}`)
   }
   const after = await storeHead?.()
   if (after && last.seq > after.seq) {
-    findings.add('altered', after.seq + 1, 'entries stand behind what the store has as the end of the chain')
+    findings.add('altered', after.seq + 1, 'entries stand behind what is said to be the end of the chain')
   }
-  if (findings.count() === 0 && !(head && head.seq > start.seq)) {
-    findings.add('unanchored', start.seq + 1, 'there is no signed head to compare the log with')
+  const held = witnesses.filter(({ isSigned, seq }) => isSigned && seq > start.seq && seq <= last.seq)
+  if (findings.count() === 0 && held.length === 0) {
+    findings.add('unanchored', start.seq + 1, 'no signed head vouches for it, or for what follows')
   }
   const verdict = findings.first()?.fault ?? 'intact'
   return {
@@ -107,7 +119,7 @@ export async function verifyLog(
     findingCount: findings.count(),
     entries,
     last: entries > 0 ? last : null,
-    anchoredSeq: head && findings.count() === 0 ? head.seq : 0,
+    anchoredSeq: findings.count() === 0 ? Math.max(0, ...held.map(({ seq }) => seq)) : 0,
   }
 }
 

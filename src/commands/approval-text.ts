@@ -1,4 +1,5 @@
 import type { ApprovalWire, NoticeWire, ShownWire } from '../control/wire.ts'
+import { counted } from '../domain/counted.ts'
 import { describeTerms } from '../domain/need.ts'
 import { makeVisible } from '../domain/visible.ts'
 
@@ -85,13 +86,49 @@ function formatDerived({ approval, card, call }: ShownWire): readonly string[] {
 
 function formatCall({ head, body }: NonNullable<ShownWire['call']>): readonly string[] {
   const text = body.encoding === 'utf8'
-  const how = text ? 'bytes, whole' : 'bytes that are not text, whole, in base64'
+  const how = text ? 'whole' : 'not text, whole, in base64'
+  const { headers, ...rest } = head
+  const pairs = readPairs(headers)
   return [
     ...field('call', 'exactly as it would be forwarded'),
-    ...quote(JSON.stringify(head, null, 2)),
-    ...field('body', `${body.bytes} ${how}`),
+    ...quote(JSON.stringify(pairs ? rest : head, null, 2)),
+    ...(pairs ? formatHeaders(pairs) : []),
+    ...field('body', `${counted(body.bytes, 'byte')}, ${how}`),
     ...quote(text ? body.content : body.content.replace(/.{76}/g, '$&\n')),
   ]
+}
+
+/** A name of a header (RFC 9110, section 5.1): what can be told from the value behind it. */
+const HEADER_NAME = /^[\w!#$%&'*+.^`|~-]+$/
+
+/** Names and values, which a protocol may give one after the other; null if it is anything else. */
+function readPairs(headers: unknown): readonly (readonly [name: string, value: string])[] | null {
+  if (!Array.isArray(headers) || headers.length % 2 !== 0) return null
+  const pairs: [string, string][] = []
+  for (let at = 0; at < headers.length; at += 2) {
+    const [name, value]: readonly unknown[] = headers.slice(at, at + 2)
+    if (typeof name !== 'string' || typeof value !== 'string' || !HEADER_NAME.test(name)) return null
+    pairs.push([name, value])
+  }
+  return pairs
+}
+
+function formatHeaders(pairs: readonly (readonly [string, string])[]): readonly string[] {
+  return [
+    ...field('headers', pairs.length === 0 ? 'none' : `${pairs.length}`),
+    ...pairs.map(([name, value]) => (value === '' ? `  | ${name}:` : `  | ${name}: ${showValue(value)}`)),
+  ]
+}
+
+const BLANK = '⟨U+0020⟩'
+
+/** On one line, with the blanks that nobody would see written out. */
+function showValue(value: string): string {
+  const text = makeVisible(value).replaceAll('\t', '⟨U+0009⟩')
+  const inner = text.trim()
+  const before = text.length - text.trimStart().length
+  const after = text.length - before - inner.length
+  return `${BLANK.repeat(before)}${inner}${BLANK.repeat(after)}`
 }
 
 function formatClaimed({ card }: ShownWire): readonly string[] {

@@ -1,6 +1,11 @@
-import { writeExport } from '../audit/export.ts'
-import { readRows } from '../audit/rows.ts'
+import { type Statement, writeExport } from '../audit/export.ts'
+import { parseHeadFile } from '../audit/head.ts'
+import { headPath } from '../audit/open.ts'
+import { readRows, readStoreHead } from '../audit/rows.ts'
 import { loadConfig } from '../config.ts'
+import { counted } from '../domain/counted.ts'
+import { GatewayError } from '../domain/error.ts'
+import { readFileIfAny } from '../platform/files.ts'
 import { defineCommand } from './cli.ts'
 import { openStoreBeside } from './open-store.ts'
 import { configOption, DEFAULT_CONFIG, jsonOption } from './options.ts'
@@ -14,14 +19,37 @@ export const auditExportCommand = defineCommand({
     'with-names': { type: 'boolean', doc: 'Also write the personal values that the entries commit to' },
     json: jsonOption,
   },
-  async run({ options, args }, { kinds, quietLog, out }: Context) {
+  async run({ options, args }, { kinds, quietLog, out, err }: Context) {
     const config = loadConfig(options.config ?? DEFAULT_CONFIG, kinds)
-    const { database, close } = await openStoreBeside(config, quietLog)
+    const { database, dataDir, close } = await openStoreBeside(config, quietLog)
     try {
-      const entries = await writeExport(readRows(database), args.file, { withPersonal: options['with-names'] })
-      out(options.json ? JSON.stringify({ entries, file: args.file }) : `wrote ${entries} entries to ${args.file}`)
+      // Before the store is asked: a sound one holds whatever was signed by then.
+      const head = await readHead(headPath(dataDir), err)
+      const end = await readStoreHead(database)
+      const entries = await writeExport(readRows(database), args.file, {
+        end,
+        head,
+        withPersonal: options['with-names'],
+      })
+      out(
+        options.json
+          ? JSON.stringify({ entries, file: args.file })
+          : `wrote ${counted(entries, 'entry', 'entries')} to ${args.file}`,
+      )
     } finally {
       await close()
     }
   },
 })
+
+/** As it lies there; who verifies the export checks its signature. A damaged one is no reason to have no evidence. */
+async function readHead(path: string, err: (line: string) => void): Promise<Statement['head']> {
+  const text = await readFileIfAny(path)
+  try {
+    if (text !== null) return parseHeadFile(text)
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error
+  }
+  err(`${path} ${text === null ? 'is not there' : 'is no head file'}: nothing signed vouches for this export`)
+  return null
+}

@@ -7,7 +7,7 @@ export const configCheckCommand = defineCommand({
   summary: 'Check countersign.yaml, and print what it says without its secrets',
   options: { config: configOption, json: jsonOption },
   async run({ options }, { kinds, out }: Context) {
-    const config = loadConfig(options.config ?? DEFAULT_CONFIG, kinds)
+    const config = loadConfig(options.config ?? DEFAULT_CONFIG, kinds, { withKeys: true })
     const overview = {
       gateway: config.gateway.public_url,
       control: config.control.public_url,

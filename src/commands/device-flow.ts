@@ -8,6 +8,7 @@ import {
   pollDeviceAuthorizationGrant,
 } from 'openid-client'
 import type { SignInWire } from '../control/wire.ts'
+import { counted } from '../domain/counted.ts'
 import { GatewayError } from '../domain/error.ts'
 import { makeVisible } from '../domain/visible.ts'
 import { isTrustworthyUrl } from '../identity/options.ts'
@@ -69,7 +70,7 @@ function invite(pending: DeviceAuthorizationResponse): readonly string[] {
   const { verification_uri: page, verification_uri_complete: direct, user_code: code, expires_in: seconds } = pending
   const lines = [`Open ${readPage(page)} and enter the code ${makeVisible(code)}`]
   if (direct !== undefined) lines.push(`or open ${readPage(direct)}`)
-  return [...lines, `Waiting for you to sign in, for ${Math.round(seconds / 60)} minutes at most …`]
+  return [...lines, `Waiting for you to sign in, for ${counted(Math.round(seconds / 60), 'minute')} at most …`]
 }
 
 function readPage(text: string): string {

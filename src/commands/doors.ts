@@ -7,7 +7,7 @@ import type { Config } from '../config.ts'
 import { createAssertionSigner } from '../credentials/assertion.ts'
 import type { Injector } from '../credentials/inject.ts'
 import type { Approval } from '../domain/approval.ts'
-import type { Arrival, Credential, Exchange, Stored } from '../domain/call.ts'
+import type { Credential, Exchange, Stored } from '../domain/call.ts'
 import { GatewayError } from '../domain/error.ts'
 import type { Principal } from '../domain/principal.ts'
 import type { Refusal } from '../domain/refusal.ts'
@@ -15,18 +15,21 @@ import type { Gate } from '../gate.ts'
 import type { RefusalTally } from '../identity/refused-tokens.ts'
 import { newCallId } from '../platform/id.ts'
 import { exportJwks } from '../platform/keys.ts'
+import type { Allowance } from '../policy/allowance.ts'
 import { readCredential } from '../protocols/http/credential.ts'
 import { createGatewayServer } from '../transports/http/server.ts'
 import type { RunningProtocol } from '../transports/protocol.ts'
 import type { Ground } from './ground.ts'
 import { type Address, addressOf, listening } from './listen.ts'
 import type { Kinds } from './parts.ts'
+import { createUnderWay } from './under-way.ts'
 
 interface Parts {
   readonly kinds: Kinds
   readonly gate: Gate
   identify(credential: Credential, source: string): Promise<Principal | Refusal>
   admit(principal: Principal): Refusal | null
+  readonly allowance: Allowance
   readonly tally: RefusalTally
   readonly queue: Queue
   readonly injector: Injector
@@ -46,9 +49,8 @@ export interface Doors {
 
 export async function openDoors(config: Config, ground: Ground, parts: Parts): Promise<Doors> {
   const { keys, clock, log, metrics, undo } = ground
-  const { kinds, gate, tally } = parts
-  // Calls arrive in the order of their ids, so that the first key is the oldest.
-  const underWay = new Map<string, true>()
+  const { kinds, gate, allowance, tally } = parts
+  const { pass, oldestCallId } = createUnderWay({ pass: gate.pass, begin: allowance.begin })
   let isOpen = false
 
   const server = createGatewayServer({
@@ -56,6 +58,7 @@ export async function openDoors(config: Config, ground: Ground, parts: Parts): P
     tls: config.gateway.tls ?? null,
     isBehindTlsProxy: config.gateway.behind_tls_proxy,
     log,
+    newCallId,
     onMalformed(source, reason) {
       metrics.malformed.inc({ reason })
       tally.count('malformed', source, reason)
@@ -63,6 +66,7 @@ export async function openDoors(config: Config, ground: Ground, parts: Parts): P
   })
   await server.app.register(agentEndpoints, {
     ...parts,
+    begin: allowance.begin,
     readCredential: readRequestCredential,
     sourceOf: server.sourceOf,
     calls: parts.queue,
@@ -77,15 +81,6 @@ export async function openDoors(config: Config, ground: Ground, parts: Parts): P
     monotonicMs: () => clock.monotonic(),
   })
 
-  async function pass(arrival: Arrival): Promise<void> {
-    underWay.set(arrival.id, true)
-    try {
-      await gate.pass(arrival)
-    } finally {
-      underWay.delete(arrival.id)
-    }
-  }
-
   const { public_url: publicUrl } = config.gateway
   const sign = createAssertionSigner({ issuer: publicUrl, key: () => keys.assertion.current, now: clock.now })
   const running = new Map<string, RunningProtocol>()
@@ -95,7 +90,7 @@ export async function openDoors(config: Config, ground: Ground, parts: Parts): P
     const holdWaitMs = config.hold.wait
     const isPromptKept = config.gateway.keep_prompts
     const how = { upstreams, isPromptKept, pass, newCallId, clock, log, server, publicUrl, holdWaitMs, injector, sign }
-    const protocol = await kind.start(how)
+    const protocol = await kind.start({ ...how, charge: allowance.charge })
     running.set(kind.name, protocol)
     undo.defer(() => protocol.stop())
   }
@@ -122,7 +117,7 @@ export async function openDoors(config: Config, ground: Ground, parts: Parts): P
       if (!found) throw new GatewayError('config', `the upstream ${upstream} is not configured here`)
       return found.revive(stored, { id, principal, upstream })
     },
-    oldestCallId: () => underWay.keys().next().value ?? null,
+    oldestCallId,
   }
 }
 

@@ -9,7 +9,7 @@ import type { SignInWire } from '../control/wire.ts'
 import { createInjector } from '../credentials/inject.ts'
 import type { Exchange } from '../domain/call.ts'
 import type { RunningChannel } from '../domain/channel.ts'
-import { formatParty, type Principal } from '../domain/principal.ts'
+import type { Principal } from '../domain/principal.ts'
 import { type Refusal, refuse } from '../domain/refusal.ts'
 import type { Effect } from '../domain/verdict.ts'
 import { createGate } from '../gate.ts'
@@ -20,8 +20,8 @@ import { createSeenAgents, type SeenAgents } from '../identity/seen-agents.ts'
 import { systemClock } from '../platform/clock.ts'
 import type { Logger } from '../platform/logger.ts'
 import { createMetrics } from '../platform/metrics.ts'
+import { createAllowance } from '../policy/allowance.ts'
 import type { PublishResult } from '../policy/publish.ts'
-import { createRateLimiter } from '../policy/rate.ts'
 import { createWatch } from '../policy/watch.ts'
 import { openDoors } from './doors.ts'
 import type { Ground } from './ground.ts'
@@ -96,7 +96,7 @@ export async function startGateway(
     withdrawHeld: queue.withdrawSuspended,
   })
 
-  const rate = createRateLimiter({ rate: config.rate.per_principal, clock })
+  const allowance = createAllowance({ options: config.rate, clock })
   function admit(principal: Principal): Refusal | null {
     const barred = findBar(principal)
     if (barred) metrics.barred.inc({ code: barred.code })
@@ -105,8 +105,7 @@ export async function startGateway(
   function findBar(principal: Principal): Refusal | null {
     if (draining.signal.aborted) return DRAINING
     if (!guard.isAcknowledged()) return STORE_IN_DOUBT
-    const waitMs = rate.take(formatParty(principal))
-    return waitMs === 0 ? null : refuse('rate_limited', TOO_OFTEN, { retryAfterS: waitMs / 1000 })
+    return allowance.take(principal)
   }
 
   const gate = createGate({
@@ -130,6 +129,7 @@ export async function startGateway(
     gate,
     identify,
     admit,
+    allowance,
     tally,
     queue,
     injector,
@@ -267,4 +267,3 @@ const STORE_IN_DOUBT = refuse(
   'Not executed. The store is not the one it was; an operator has to look, and run `countersign store recover`.',
   { retryAfterS: 30 },
 )
-const TOO_OFTEN = 'Not executed. This agent calls too often; slow down.'

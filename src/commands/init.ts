@@ -1,5 +1,5 @@
 import { mkdir, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { GatewayError } from '../domain/error.ts'
 import { isErrno } from '../platform/files.ts'
 import { defineCommand } from './cli.ts'
@@ -23,6 +23,7 @@ people:
     audience: countersign-console          # never an audience of agents
     client_id: countersign-console
     authorized_parties: [countersign-console]
+    read_client_id: countersign-reader     # a second client: what \`countersign login\` keeps lists and shows, and cannot vote
     groups: { claim: groups }
 upstreams:
   - name: billing                          # agents call http://127.0.0.1:8080/billing/…
@@ -73,15 +74,18 @@ cases:
 const FILES = { 'countersign.yaml': CONFIG, 'policies/first.yaml': POLICY, 'policies/first.test.yaml': CASES }
 
 export const initCommand = defineCommand({
-  summary: 'Write a first countersign.yaml and policies into this directory',
+  summary: 'Write a first countersign.yaml and policies',
   details:
     'Never overwrites a file. Put your identity provider and your upstream in, then run `countersign config check`.',
+  args: { directory: { doc: 'Where to; made if it is not there. This directory if left out', optional: true } },
   options: { json: jsonOption },
-  async run({ options }, { out }: Context) {
-    for (const [file, text] of Object.entries(FILES)) await create(file, text)
-    if (options.json) out(JSON.stringify({ written: Object.keys(FILES) }))
+  async run({ args, options }, { out }: Context) {
+    const files = Object.entries(FILES).map(([name, text]) => [join(args.directory ?? '', name), text] as const)
+    for (const [file, text] of files) await create(file, text)
+    const written = files.map(([file]) => file)
+    if (options.json) out(JSON.stringify({ written }))
     else {
-      for (const file of Object.keys(FILES)) out(`wrote ${file}`)
+      for (const file of written) out(`wrote ${file}`)
       out('next: put in your issuer and upstream, then run countersign config check, policy test, serve')
     }
   },

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Config } from '../config.ts'
@@ -6,10 +7,13 @@ import { type Database, openDatabase } from '../platform/database.ts'
 import { type Embedded, findRunning, startEmbedded } from '../platform/embedded.ts'
 import { assertNotWorldWritable } from '../platform/files.ts'
 import type { Keys } from '../platform/keys.ts'
-import { loadOrGenerateKeys, readKeys } from '../platform/load-keys.ts'
+import { keysPath, loadOrGenerateKeys, readKeys } from '../platform/load-keys.ts'
 import type { Logger } from '../platform/logger.ts'
 import { assertSchema, migrate } from '../platform/migrations.ts'
 import { assertLeastPrivilege } from '../platform/privileges.ts'
+
+/** The schema of the release before. What needs a later one looks whether it is there. */
+const OLDEST_SCHEMA = 3
 
 export interface OpenStore {
   readonly database: Database
@@ -57,7 +61,7 @@ async function open(how: {
     try {
       await database.query('SELECT 1')
       await assertLeastPrivilege(database)
-      await assertSchema(database)
+      await assertSchema(database, { oldest: OLDEST_SCHEMA })
     } catch (error) {
       await database.close()
       throw error
@@ -77,9 +81,16 @@ async function open(how: {
   }
 }
 
-export async function keysOf(config: Config, dataDir: string): Promise<Keys> {
+async function keysOf(config: Config, dataDir: string): Promise<Keys> {
   await assertNotWorldWritable(dataDir)
   return config.keys ? readKeys(config.keys) : loadOrGenerateKeys(dataDir)
+}
+
+/** For a command that only checks or shows: makes neither keys nor a directory. Null if there are no keys yet. */
+export async function keysIfAny(config: Config): Promise<Keys | null> {
+  const dataDir = dataDirOf(config)
+  if (!existsSync(dataDir)) return config.keys ? readKeys(config.keys) : null
+  return config.keys || existsSync(keysPath(dataDir)) ? keysOf(config, dataDir) : null
 }
 
 function urlOf({ store }: Config, embedded: Embedded | null): string {

@@ -1,3 +1,4 @@
+import { counted } from '../domain/counted.ts'
 import { formatProblem, type Problem } from '../platform/yaml.ts'
 import { type CompileContext, compile } from '../policy/compile.ts'
 import { loadPolicies } from '../policy/load.ts'
@@ -18,7 +19,10 @@ export async function checkPolicies(command: PolicyCommand): Promise<number> {
   if (isProblems(set)) return printProblems(command, set)
   const policies = new Set(set.rules.map(({ ref }) => ref.policy)).size
   if (isJson) print(JSON.stringify({ ok: true, policies, rules: set.rules.length, hash: set.hash }))
-  else print(`${policies} policies with ${set.rules.length} rules are in order (${set.hash.slice(0, 12)})`)
+  else {
+    const what = `${counted(policies, 'policy', 'policies')} with ${counted(set.rules.length, 'rule')}`
+    print(`${what}, in order (${set.hash.slice(0, 12)})`)
+  }
   return 0
 }
 

@@ -1,3 +1,4 @@
+import { counted } from '../domain/counted.ts'
 import { type CaseResult, runCases, uncovered } from '../policy/cases.ts'
 import { findPolicyFiles, readText } from '../policy/load.ts'
 import { isProblems } from '../policy/problem.ts'
@@ -11,7 +12,7 @@ export async function testPolicies(command: PolicyCommand): Promise<number> {
   const files = await findPolicyFiles(command.directory)
   if (isProblems(files)) return printProblems(command, files)
   if (files.tests.length === 0) {
-    return printProblems(command, [{ file: command.directory, line: 0, message: 'holds no cases (*.test.yaml)' }])
+    return printProblems(command, [{ file: command.directory, line: 0, message: withoutCases(files.policies) }])
   }
 
   const results: CaseResult[] = []
@@ -25,6 +26,12 @@ export async function testPolicies(command: PolicyCommand): Promise<number> {
   return report(command, set, results)
 }
 
+/** A build that tests policies must notice that it tests nothing. */
+function withoutCases([first = 'first.yaml']: readonly string[]): string {
+  const where = first.replace(/\.yaml$/, '.test.yaml')
+  return `no cases: nothing was tested. Write some into ${where}; \`countersign init\` shows how`
+}
+
 function report({ isJson, print }: PolicyCommand, set: PolicySet, results: readonly CaseResult[]): number {
   const failed = results.filter(({ fault }) => fault !== null)
   const untested = uncovered(set, results)
@@ -35,9 +42,12 @@ function report({ isJson, print }: PolicyCommand, set: PolicySet, results: reado
     for (const { file, line, name, fault } of failed) print(`${file}:${line}: ${name}: ${fault}`)
     for (const rule of untested) print(`no case reaches ${rule}`)
     const covered = set.rules.length - untested.length
-    print(
-      `${results.length - failed.length} of ${results.length} cases pass; ${covered} of ${set.rules.length} rules are reached`,
-    )
+    const cases = share(results.length - failed.length, results.length, 'case', ['passes', 'pass'])
+    print(`${cases}; ${share(covered, set.rules.length, 'rule', ['is reached', 'are reached'])}`)
   }
   return failed.length === 0 ? 0 : 1
+}
+
+function share(part: number, all: number, one: string, [isSo, areSo]: readonly [string, string]): string {
+  return `${part} of ${counted(all, one)} ${part === 1 || all === 1 ? isSo : areSo}`
 }

@@ -5,6 +5,9 @@ import { type RunningGateway, startGateway } from './gateway.ts'
 import { configOption, DEFAULT_CONFIG } from './options.ts'
 import type { Context, Kinds } from './parts.ts'
 
+/** In this time a second signal is the first: npm passes a Ctrl-C on that the terminal has sent to the gateway, too. */
+const ECHO_MS = 1000
+
 export const serveCommand = defineCommand({
   summary: 'Run a gateway',
   details:
@@ -33,10 +36,8 @@ async function serve(how: { configFile: string; kinds: Kinds; log: Logger }): Pr
   process.on('SIGHUP', () => {
     reload(gateway, how).catch((error: unknown) => log.error({ err: error }, 'the reload failed; what was stays'))
   })
-  const signal = await nextSignal()
+  const signal = await toldToEnd()
   log.info({ signal }, 'draining')
-  // Whoever asks twice means it.
-  void nextSignal().then(() => process.exit(1))
   await gateway.drain()
   log.info('stopped')
 }
@@ -48,8 +49,16 @@ async function reload(gateway: RunningGateway, { configFile, kinds, log }: Param
   else log.info({ policies: result }, 'reloaded policies and credentials; other settings need a restart')
 }
 
-function nextSignal(): Promise<NodeJS.Signals> {
+/** Resolves with the first signal. Whoever asks again later means it: the process ends at once. */
+function toldToEnd(): Promise<NodeJS.Signals> {
+  let firstAt: number | null = null
   return new Promise((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve)
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(signal, () => {
+        if (firstAt !== null && performance.now() - firstAt > ECHO_MS) process.exit(1)
+        firstAt ??= performance.now()
+        resolve(signal)
+      })
+    }
   })
 }

@@ -75,6 +75,7 @@ export async function createControlServer(parts: ControlParts): Promise<FastifyI
     reply.headers(SECURITY_HEADERS)
     if (parts.tls) reply.header('strict-transport-security', 'max-age=31536000')
   })
+  letGoAtTheEnd(app)
   answerFaults(app, parts.log)
   readStrictJson(app)
   mountEndpoints(app, parts)
@@ -86,6 +87,17 @@ export async function createControlServer(parts: ControlParts): Promise<FastifyI
   }
   for (const callback of parts.callbacks) await app.register(callback)
   return app
+}
+
+/** Idle connections end with the listener; one that is answered after that would last as long as its client keeps it. */
+function letGoAtTheEnd(app: FastifyInstance): void {
+  let isEnding = false
+  app.addHook('preClose', async () => {
+    isEnding = true
+  })
+  app.addHook('onSend', async (_request, reply) => {
+    if (isEnding) reply.header('connection', 'close')
+  })
 }
 
 function mountEndpoints(app: FastifyInstance, parts: ControlParts): void {

@@ -102,7 +102,8 @@ function stringEnd(text: string, start: number): number {
 const QUOTE = 34
 const BACKSLASH = 92
 
-const MANY_MARKS = /\p{M}{31}/u
+// Looked for from where a run of marks begins: from each of its marks on it would be walked thirty times.
+const MANY_MARKS = /(?<!\p{M})\p{M}{31}/u
 
 function inspectString(literal: string, keys: Set<string> | null): string | null {
   let value = literal.slice(1, -1)

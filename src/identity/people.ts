@@ -133,6 +133,8 @@ function findAgentFault({ claims, issuer, typ }: Verified<PeopleIssuer>, use: To
 function isClientsOwn(claims: JsonObject, clients: readonly string[]): boolean {
   const { sub, oid, preferred_username: username } = claims
   return (
+    // The audience of an ID token is the client it was issued to.
+    sub === audienceOf(claims) ||
     clients.some((client) => sub === client || sub === `${client}@clients`) ||
     claims['idtyp'] === 'app' ||
     // Entra ID: an application's oid and sub are the same, a user's never.

@@ -198,3 +198,17 @@ export function exportJwks(keys: KeyPair<SigningKey>): { keys: readonly Record<s
     })),
   }
 }
+
+/** The same in PEM (RFC 7468, section 13), the current one first. */
+export function exportPublicKeys(keys: KeyPair<SigningKey>): readonly { readonly kid: string; readonly pem: string }[] {
+  const known = keys.previous ? [keys.current, keys.previous] : [keys.current]
+  return known.map(({ kid, publicKey }) => ({
+    kid,
+    pem: publicKey.export({ format: 'pem', type: 'spki' }).toString().trimEnd(),
+  }))
+}
+
+/** Whether one of these public keys, which have no names, has signed it: Ed25519 (RFC 8032). */
+export function isSignedByAny(publicKeys: readonly KeyObject[], bytes: Uint8Array, signature: Uint8Array): boolean {
+  return publicKeys.some((key) => verify(null, bytes, key, signature))
+}

@@ -36,13 +36,35 @@ export function readKeys(config: KeysConfig): Keys {
     mac: readPair('mac', config.mac, readSecret),
     cookie: readPair('cookie', config.cookie, readSecret),
     assertion: readPair('assertion', config.assertion, readSigningKey),
-    checkpoint: readPair('checkpoint', config.checkpoint, readSigningKey),
-  }
-  for (const key of [keys.checkpoint.current, keys.checkpoint.previous]) {
-    if (key && key.algorithm !== 'EdDSA') throw new GatewayError('config', 'keys.checkpoint must be an Ed25519 key')
+    checkpoint: readPair('checkpoint', config.checkpoint, readCheckpointKey),
   }
   assertDistinct(keys)
   return keys
+}
+
+/** What is wrong with a key, and where in the configuration it stands. Its value is not in it. */
+export interface KeyFault {
+  readonly path: readonly string[]
+  readonly message: string
+}
+
+/** What `readKeys` would refuse: the first fault of each purpose, so that a person sees them all at once. */
+export function findKeyFaults(config: KeysConfig): readonly KeyFault[] {
+  const faults = PURPOSES.flatMap((purpose) => {
+    const read = purpose === 'checkpoint' ? readCheckpointKey : purpose === 'assertion' ? readSigningKey : readSecret
+    return faultOf(['keys', purpose], () => readPair<SecretKey | SigningKey>(purpose, config[purpose], read))
+  })
+  return faults.length > 0 ? faults : faultOf(['keys'], () => readKeys(config))
+}
+
+function faultOf(path: readonly string[], read: () => unknown): readonly KeyFault[] {
+  try {
+    read()
+    return []
+  } catch (error) {
+    if (error instanceof GatewayError && error.code === 'config') return [{ path, message: error.message }]
+    throw error
+  }
 }
 
 /**
@@ -51,13 +73,18 @@ export function readKeys(config: KeysConfig): Keys {
  * @throws GatewayError `config` if others can read or replace the file
  */
 export async function loadOrGenerateKeys(dataDir: string): Promise<Keys> {
-  const path = join(dataDir, 'keys.json')
+  const path = keysPath(dataDir)
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
   await assertNotWorldWritable(dataDir)
   const isThere = (await readFileIfAny(path)) !== null
   if (!isThere) await createFileAtomically(path, `${JSON.stringify(generateKeys(), null, 2)}\n`, 0o600)
   await assertPrivate(path)
   return readKeys(parseKeysFile(await readFile(path, 'utf8'), path))
+}
+
+/** Where the keys of an embedded store are kept. */
+export function keysPath(dataDir: string): string {
+  return join(dataDir, 'keys.json')
 }
 
 /** Fresh keys for every purpose, in the form in which the configuration takes them. */
@@ -75,6 +102,32 @@ export function generateKeys(): KeysConfig {
     // An assertion is signed for every call: P-256 takes two thirds of the time, and every upstream's library knows it.
     assertion: signing(generateKeyPairSync('ec', { namedCurve: 'P-256' })),
     checkpoint: signing(generateKeyPairSync('ed25519')),
+  }
+}
+
+/**
+ * The public halves of checkpoint keys, as `exportPublicKeys` writes them, one after the other.
+ * @throws GatewayError `config` if the text holds none, or a private key
+ */
+export function readPublicKeys(text: string, name: string): readonly KeyObject[] {
+  if (/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text)) {
+    throw new GatewayError('config', `${name} holds a private key: give the public half, as \`audit key\` prints it`)
+  }
+  const blocks = text.match(/-----BEGIN PUBLIC KEY-----[^-]+-----END PUBLIC KEY-----/g) ?? []
+  const keys = blocks.map((block) => parsePublicKey(block))
+  const known = keys.filter((key) => key?.asymmetricKeyType === 'ed25519').filter((key) => key !== null)
+  if (known.length === 0 || known.length < blocks.length) {
+    throw new GatewayError('config', `${name} is no Ed25519 public key in PEM`)
+  }
+  return known
+}
+
+function parsePublicKey(block: string): KeyObject | null {
+  try {
+    return createPublicKey(block)
+  } catch {
+    // The caller names the file; the parser's message says nothing more.
+    return null
   }
 }
 
@@ -141,6 +194,12 @@ function readSigningKey(name: string, kid: string, text: string): SigningKey {
   const isP256 = key.asymmetricKeyType === 'ec' && key.asymmetricKeyDetails?.namedCurve === 'prime256v1'
   if (isP256) return { kid, algorithm: 'ES256', key, publicKey }
   throw new GatewayError('config', `${name} is neither an Ed25519 nor a P-256 key`)
+}
+
+function readCheckpointKey(name: string, kid: string, text: string): SigningKey {
+  const key = readSigningKey(name, kid, text)
+  if (key.algorithm !== 'EdDSA') throw new GatewayError('config', `${name} must be an Ed25519 key`)
+  return key
 }
 
 function parsePrivateKey(name: string, text: string): KeyObject {

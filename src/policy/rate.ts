@@ -20,6 +20,11 @@ export function parseRate(text: string): Rate | null {
 export interface RateLimiter {
   /** Takes one call of a principal; 0, or in how many milliseconds there will be room for it. */
   take(principal: string): number
+  /**
+   * Takes the worth of so many calls more for one that was taken, at most all that there is beside it; 0, or in how many
+   * milliseconds there will be room for that call, made again, and for them.
+   */
+  takeMore(principal: string, calls: number): number
 }
 
 /**
@@ -36,22 +41,29 @@ export function createRateLimiter(options: {
   // The moment at which a bucket will be full again says all there is to know of it. In order of the last call.
   const fullAt = new Map<string, number>()
 
-  return {
-    take(principal) {
-      const now = clock.monotonic()
-      const next = Math.max(now, fullAt.get(principal) ?? now) + perCallMs
-      // Sums of fractions of a millisecond are not exact; a thousandth of one call is not worth a refusal.
-      const excessMs = next - now - rate.perMs
-      if (excessMs > perCallMs / 1000) return Math.ceil(excessMs)
-      fullAt.delete(principal)
-      fullAt.set(principal, next)
-      if (fullAt.size > mostPrincipals) {
-        for (const oldest of fullAt.keys()) {
-          fullAt.delete(oldest)
-          break
-        }
+  /** 0, or how many milliseconds too much it would be. */
+  function take(principal: string, calls: number): number {
+    const now = clock.monotonic()
+    const next = Math.max(now, fullAt.get(principal) ?? now) + calls * perCallMs
+    // Sums of fractions of a millisecond are not exact; a thousandth of one call is not worth a refusal.
+    const excessMs = next - now - rate.perMs
+    if (excessMs > perCallMs / 1000) return excessMs
+    fullAt.delete(principal)
+    fullAt.set(principal, next)
+    if (fullAt.size > mostPrincipals) {
+      for (const oldest of fullAt.keys()) {
+        fullAt.delete(oldest)
+        break
       }
-      return 0
+    }
+    return 0
+  }
+
+  return {
+    take: (principal) => Math.ceil(take(principal, 1)),
+    takeMore(principal, calls) {
+      const excessMs = take(principal, Math.min(calls, rate.calls - 1))
+      return excessMs === 0 ? 0 : Math.ceil(excessMs + perCallMs)
     },
   }
 }

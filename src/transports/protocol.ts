@@ -2,6 +2,7 @@ import type { z } from 'zod'
 import type { FactSchema } from '../domain/action.ts'
 import type { Arrival, Exchange, Stored } from '../domain/call.ts'
 import type { Principal } from '../domain/principal.ts'
+import type { Refusal } from '../domain/refusal.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/logger.ts'
 
@@ -36,6 +37,8 @@ export interface ProtocolParts<Options> {
   readonly upstreams: readonly Options[]
   /** Takes a call to its end. It never rejects for what an agent or an upstream does. */
   pass(arrival: Arrival): Promise<void>
+  /** To be asked before so many bytes of what this principal sent are parsed: a refusal if that is too much for it. */
+  charge(principal: Principal, bytes: number): Refusal | null
   newCallId(): string
   readonly clock: Clock
   readonly log: Logger

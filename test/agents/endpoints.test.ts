@@ -1,6 +1,6 @@
 import type { AddressInfo } from 'node:net'
 import Fastify from 'fastify'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { AgentParts, OwnCall } from '../../src/agents/desk.ts'
 import { agentEndpoints } from '../../src/agents/endpoints.ts'
 import type { Approval } from '../../src/domain/approval.ts'
@@ -76,6 +76,7 @@ async function serve(calls: AgentParts['calls'], more: Partial<AgentParts> = {})
       return refuse('unauthenticated', 'Not executed. Send a token.', { challenge })
     },
     admit: () => null,
+    begin: () => () => undefined,
     sourceOf: () => '127.0.0.1',
     calls,
     refuseFor: ({ id, state, reason }) =>
@@ -269,6 +270,57 @@ describe('who the gateway takes one for', () => {
     const ask = await serve(fakeCalls(held()), { admit })
     const response = await ask('/.countersign/whoami')
     expect([response.status, response.headers.get('retry-after')]).toEqual([429, '1'])
+  })
+})
+
+describe('a request for an agent', () => {
+  /** Notes each request that begins and ends; so many may be open. */
+  function counting(most: number) {
+    const counted = { open: 0, begun: 0 }
+    return {
+      counted,
+      admit: () => (counted.open < most ? null : refuse('rate_limited', 'Not executed. Too many.', { retryAfterS: 1 })),
+      begin() {
+        counted.open++
+        counted.begun++
+        return () => void counted.open--
+      },
+    }
+  }
+
+  it('is under way while it waits', async () => {
+    const calls = fakeCalls(held())
+    const { counted, ...parts } = counting(1)
+    const ask = await serve(calls, parts)
+    const waiting = ask(`/.countersign/calls/${CALL}?wait=30`)
+    await vi.waitFor(() => expect(calls.waiting.size).toBe(1))
+    expect((await ask('/.countersign/whoami')).status).toBe(429)
+    calls.become(held({ state: 'approved' }))
+    expect((await waiting).status).toBe(200)
+    expect(counted).toEqual({ open: 0, begun: 1 })
+  })
+
+  it('is over when its client left', async () => {
+    const calls = fakeCalls(held())
+    const { counted, ...parts } = counting(1)
+    const ask = await serve(calls, parts)
+    const leaving = new AbortController()
+    const waiting = ask(`/.countersign/calls/${CALL}?wait=30`, 'agent', { signal: leaving.signal }).catch(() => null)
+    await vi.waitFor(() => expect(calls.waiting.size).toBe(1))
+    leaving.abort()
+    await waiting
+    await vi.waitFor(() => expect(counted).toEqual({ open: 0, begun: 1 }))
+  })
+
+  it('is over when it failed, and never began when it was refused', async () => {
+    const calls = {
+      ownCall: () => Promise.reject(new Error('the store is gone')),
+    }
+    const { counted, ...parts } = counting(1)
+    const ask = await serve(calls, parts)
+    expect((await ask(`/.countersign/calls/${CALL}`)).status).toBe(500)
+    expect((await ask('/.countersign/whoami', 'bad')).status).toBe(401)
+    expect(counted).toEqual({ open: 0, begun: 1 })
   })
 })
 

@@ -16,7 +16,7 @@ import { type Database, openDatabase } from '../../src/platform/database.ts'
 import type { Keys } from '../../src/platform/keys.ts'
 import { generateKeys, readKeys } from '../../src/platform/load-keys.ts'
 import { createMetrics } from '../../src/platform/metrics.ts'
-import { createTestDatabase } from '../postgres.ts'
+import { createOlderDatabase, createTestDatabase } from '../postgres.ts'
 import { granted, judged, log, type TestCall, verdict } from './parts.ts'
 
 export interface ReplicaParts {
@@ -45,8 +45,8 @@ export interface Replica {
 }
 
 /** A store with its audit log, and as many gateway processes on it as a test wants. */
-export async function openWorld() {
-  const store = await createTestDatabase()
+export async function openWorld({ schema }: { schema?: number } = {}) {
+  const store = await (schema === undefined ? createTestDatabase() : createOlderDatabase(schema))
   const keys = readKeys(generateKeys())
   const dataDir = await mkdtemp(join(tmpdir(), 'countersign-approvals-'))
   const auditing = await openAudit({

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { createMetricsServer } from '../../src/control/metrics-server.ts'
 import { createControlServer } from '../../src/control/server.ts'
 import { systemClock } from '../../src/platform/clock.ts'
+import { newCallId } from '../../src/platform/id.ts'
 import { createLogger } from '../../src/platform/logger.ts'
 import { createMetrics } from '../../src/platform/metrics.ts'
 import { createGatewayServer } from '../../src/transports/http/server.ts'
@@ -43,6 +44,7 @@ describe('connections on which nothing is said', () => {
       tls: null,
       isBehindTlsProxy: false,
       log,
+      newCallId,
       onMalformed: () => undefined,
       headersTimeoutMs: 100,
     })

@@ -2,11 +2,11 @@ import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { entryHash, GENESIS, leafHash } from '../../src/audit/chain.ts'
-import { readExport, writeExport } from '../../src/audit/export.ts'
-import { readHeadFile, writeHeadFile } from '../../src/audit/head.ts'
+import { readExport, readStatement, writeExport } from '../../src/audit/export.ts'
+import { parseHeadFile, readHeadFile, writeHeadFile } from '../../src/audit/head.ts'
 import { readRows, readStoreHead } from '../../src/audit/rows.ts'
 import { readState } from '../../src/audit/store.ts'
-import { type Report, verifyLog } from '../../src/audit/verify.ts'
+import { type Report, verifyLog, type Witness } from '../../src/audit/verify.ts'
 import type { Entry } from '../../src/domain/entry.ts'
 import type { Tx } from '../../src/platform/database.ts'
 import { newCallId } from '../../src/platform/id.ts'
@@ -100,8 +100,20 @@ function inCopy(): { readonly url: () => string } {
 }
 
 async function verify(options: { withHead?: boolean } = {}): Promise<Report> {
-  const head = options.withHead === false ? null : await readHeadFile(join(dir.path, 'head.json'), keys.checkpoint)
-  return await verifyLog(readRows(tx), { head, storeHead: () => readStoreHead(tx) })
+  const witnesses = options.withHead === false ? [] : await signedHead()
+  return await verifyLog(readRows(tx), { witnesses, storeHead: () => readStoreHead(tx) })
+}
+
+/** What the gateway has signed. */
+async function signedHead(how: Partial<Witness> = {}): Promise<readonly Witness[]> {
+  const head = await readHeadFile(join(dir.path, 'head.json'), keys.checkpoint)
+  return head ? [{ ...head, name: 'the head', isSigned: true, isLater: false, ...how }] : []
+}
+
+/** Exports the log as it is, with the head of the data directory. Returns how many entries there are. */
+async function exportTo(path: string, { withPersonal = true } = {}): Promise<number> {
+  const head = parseHeadFile(await readFile(join(dir.path, 'head.json'), 'utf8'))
+  return await writeExport(readRows(tx), path, { end: await readStoreHead(tx), head, withPersonal })
 }
 
 /** Gives every entry from `fromSeq` on the hash that follows from its body: what hides an edit from a mere chain. */
@@ -140,7 +152,7 @@ describe('a log as it was written', () => {
 
   it('tells how far it is', async () => {
     const seen: number[] = []
-    await verifyLog(readRows(tx), { head: null, onProgress: ({ entries }) => seen.push(entries) })
+    await verifyLog(readRows(tx), { witnesses: [], onProgress: ({ entries }) => seen.push(entries) })
     expect(seen).toEqual([18])
   })
 })
@@ -324,26 +336,51 @@ describe('an export', () => {
   const at = inCopy()
 
   it('verifies without the store, with and without the personal values', async () => {
-    const head = await readHeadFile(join(dir.path, 'head.json'), keys.checkpoint)
     for (const withPersonal of [true, false]) {
       const path = join(dir.path, `entries-${withPersonal}.jsonl`)
-      expect(await writeExport(readRows(tx), path, { withPersonal })).toBe(18)
+      expect(await exportTo(path, { withPersonal })).toBe(18)
       expect((await readFile(path, 'utf8')).includes('rita')).toBe(withPersonal)
-      expect(await verifyLog(readExport(path), { head })).toMatchObject({ verdict: 'intact', entries: 18 })
+      const witnesses = await signedHead()
+      expect(await verifyLog(readExport(path), { witnesses })).toMatchObject({ verdict: 'intact', entries: 18 })
     }
+  })
+
+  it('says where it ends, and holds what was signed by then', async () => {
+    const path = join(dir.path, 'entries.jsonl')
+    await exportTo(path)
+    const { hash } = await readStoreHead(tx)
+    expect(await readStatement(path)).toMatchObject({ end: { seq: 18, hash }, head: { seq: 18 } })
+  })
+
+  it('leaves out what came after it began', async () => {
+    const path = join(dir.path, 'entries.jsonl')
+    const { rows } = await tx.query<{ hash: Buffer }>(`SELECT hash FROM ${ENTRY} WHERE seq = 12`)
+    const end = { seq: 12, hash: rows[0]?.hash ?? expect.fail('there is an entry 12') }
+    expect(await writeExport(readRows(tx), path, { end, head: null, withPersonal: true })).toBe(12)
+    const storeHead = async () => end
+    const witnesses = await signedHead({ isLater: true })
+    const report = await verifyLog(readExport(path), { witnesses, storeHead })
+    expect(report).toMatchObject({ verdict: 'unanchored', anchoredSeq: 0, entries: 12 })
+    // The same rows are a log that was cut off, if they are to be all that there is.
+    expect(await verifyLog(readExport(path), { witnesses: await signedHead(), storeHead })).toMatchObject({
+      verdict: 'truncated',
+      findings: [{ seq: 13 }],
+    })
   })
 
   it('shows an edited line, and a line that is none', async () => {
     const path = join(dir.path, 'entries.jsonl')
-    await writeExport(readRows(tx), path, { withPersonal: true })
+    await exportTo(path)
     const text = await readFile(path, 'utf8')
     await writeFile(path, text.replace('\\"verb\\":\\"GET\\"', '\\"verb\\":\\"PUT\\"'))
-    expect(await verifyLog(readExport(path), { head: null })).toMatchObject({
+    expect(await verifyLog(readExport(path), { witnesses: [] })).toMatchObject({
       verdict: 'altered',
       findings: [{ seq: 1 }],
     })
-    await writeFile(path, `${text}{"seq": 19}\n`)
-    await expect(verifyLog(readExport(path), { head: null })).rejects.toMatchObject({ code: 'config' })
+    for (const added of ['{"seq": 19}\n', text]) {
+      await writeFile(path, `${text}${added}`)
+      await expect(verifyLog(readExport(path), { witnesses: [] })).rejects.toMatchObject({ code: 'config' })
+    }
   })
 
   it('keeps a body that holds separators of lines', async () => {
@@ -351,8 +388,8 @@ describe('an export', () => {
     await gateway.audit.append(intentOf({ resource: '/a\u2028b\u2029c\n\r' }))
     await gateway.close()
     const path = join(dir.path, 'entries.jsonl')
-    await writeExport(readRows(tx), path, { withPersonal: true })
-    const head = await readHeadFile(join(dir.path, 'head.json'), keys.checkpoint)
-    expect(await verifyLog(readExport(path), { head })).toMatchObject({ verdict: 'intact', entries: 19 })
+    await exportTo(path)
+    const witnesses = await signedHead()
+    expect(await verifyLog(readExport(path), { witnesses })).toMatchObject({ verdict: 'intact', entries: 19 })
   })
 })

@@ -1,9 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { formatShown } from '../../src/commands/approval-text.ts'
+import { fold } from '../../src/commands/fold.ts'
+import type { ShownWire } from '../../src/control/wire.ts'
 import { approvalSchema } from '../../src/control/wire.ts'
 import { writeApproval } from '../../src/control/write.ts'
 import { party, requirement, selector } from '../approvals/parts.ts'
 import { makeApproval } from '../channels/slack/samples.ts'
+import { refund } from '../control/people.ts'
 
 const OPENED = Date.UTC(2026, 2, 2, 9)
 
@@ -43,5 +46,73 @@ describe('what is needed', () => {
         '2 denials deny it; approvals count mon-fri 08:00-18:00 Europe/Berlin; ' +
         'from 2026-03-02 09:10 UTC also group:managers',
     )
+  })
+})
+
+/** What is printed of the call, from its label on. */
+function printed(head: Readonly<Record<string, unknown>>, body = '{}', columns = 200): readonly string[] {
+  const { approval } = refund('7Q3F000000')
+  const shown: ShownWire = {
+    approval: writeApproval(approval),
+    card: null,
+    call: { head, body: { bytes: body.length, encoding: 'utf8', content: body } },
+    notices: [],
+  }
+  const lines = fold(formatShown(shown, 0), columns)
+  const from = lines.findIndex((line) => line.startsWith('  call '))
+  return lines.slice(from, lines.indexOf('', from))
+}
+
+describe('the call that approvals show prints', () => {
+  it('has its headers a line each', () => {
+    const headers = ['content-type', 'application/json', 'x-note', 'refund "twice": yes', 'x-note', '', 'accept', '*/*']
+    expect(printed({ method: 'POST', headers, upgrade: null })).toEqual([
+      '  call            exactly as it would be forwarded',
+      '  | {',
+      '  |   "method": "POST",',
+      '  |   "upgrade": null',
+      '  | }',
+      '  headers         4',
+      '  | content-type: application/json',
+      '  | x-note: refund "twice": yes',
+      '  | x-note:',
+      '  | accept: */*',
+      '  body            2 bytes, whole',
+      '  | {}',
+    ])
+    expect(printed({ method: 'GET', headers: [] }, '')).toContain('  headers         none')
+    expect(printed({ method: 'GET', headers: ['a', 'b'] }, '1')).toEqual(
+      expect.arrayContaining(['  headers         1', '  body            1 byte, whole']),
+    )
+  })
+
+  it.each([
+    ['a reordering', 'a\u202eb', 'a⟨U+202E⟩b'],
+    ['a control', 'a\u001b[2Kb', 'a⟨U+001B⟩[2Kb'],
+    ['a line', 'a\nowner: mallory', 'a⟨U+000A⟩owner: mallory'],
+    ['a tab', 'a\tb', 'a⟨U+0009⟩b'],
+    ['a zero-width space', 'a\u200bb', 'a⟨U+200B⟩b'],
+    ['blanks at its ends', '  a b ', '⟨U+0020⟩⟨U+0020⟩a b⟨U+0020⟩'],
+    ['nothing but blanks', ' ', '⟨U+0020⟩'],
+  ])('writes out what a terminal would obey or hide in a value: %s', (_, value, written) => {
+    expect(printed({ headers: ['x-note', value] })).toContain(`  | x-note: ${written}`)
+  })
+
+  it('marks where a long header goes on', () => {
+    const lines = printed({ headers: ['x-note', 'n'.repeat(120)] }, '{}', 80)
+    const at = lines.findIndex((line) => line.startsWith('  | x-note: n'))
+    expect(lines[at + 1]).toMatch(/^ {2}¦ n+$/)
+  })
+
+  it.each([
+    ['an odd number', ['a', 'b', 'c']],
+    ['a name that could be read as another', ['a: b', 'c']],
+    ['an empty name', ['', 'c']],
+    ['what is no text', ['a', 1]],
+    ['no list', { a: 'b' }],
+  ])('is left as JSON where its headers are not names and values: %s', (_, headers) => {
+    const lines = printed({ headers })
+    expect(lines.join('\n')).toContain('"headers": ')
+    expect(lines.some((line) => line.startsWith('  headers '))).toBe(false)
   })
 })

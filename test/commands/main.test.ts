@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -13,8 +13,12 @@ let directory: string
 
 /** The real command line: type stripping accepts less than a test runner does. */
 async function countersign(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  return countersignIn(directory, ...args)
+}
+
+async function countersignIn(cwd: string, ...args: string[]): Promise<{ code: number; out: string; err: string }> {
   try {
-    const { stdout, stderr } = await promisify(execFile)(process.execPath, [MAIN, ...args], { cwd: directory })
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, [MAIN, ...args], { cwd })
     return { code: 0, out: stdout, err: stderr }
   } catch (error) {
     // execFile rejects with what the process said and its exit code.
@@ -46,6 +50,15 @@ describe('a first configuration', () => {
       err: expect.stringMatching(/^countersign init: countersign\.yaml is there already.*\n$/),
     })
     expect(await readFile(join(directory, 'countersign.yaml'), 'utf8')).toBe(before)
+  })
+
+  it('is written into the directory that is named, and lets people keep a sign-in for reading', async () => {
+    const written = await countersign('init', join('gateways', 'first'))
+    expect(written).toMatchObject({ code: 0, out: expect.stringContaining('wrote gateways/first/countersign.yaml') })
+    const config = join('gateways', 'first', 'countersign.yaml')
+    expect(await readFile(join(directory, config), 'utf8')).toContain('read_client_id: ')
+    expect(await countersign('policy', 'test', '--config', config)).toMatchObject({ code: 0 })
+    expect(await countersign('init', join('gateways', 'first'))).toMatchObject({ code: 1 })
   })
 
   it('has a schema for editors, which names its keys', async () => {
@@ -93,6 +106,37 @@ describe('bad input', () => {
   })
 })
 
+describe('keys in the configuration', () => {
+  it('are checked by config check, which names key and fault, and never the key', async () => {
+    const text = await readFile(join(directory, 'countersign.yaml'), 'utf8')
+    const good = generateKeys()
+    const bad = {
+      payload: { kid: 'a', current: 'c2hvcnQtbXVjaC10b28tc2hvcnQ' },
+      mac: { ...good.mac, previous: { kid: good.mac.kid, key: good.cookie.current } },
+      cookie: { kid: 'a', current: 'not!base64' },
+      assertion: { kid: 'a', current: good.payload.current },
+    }
+    const check = async (keys: object) => {
+      const lines = Object.entries(keys).map(([name, pair]) => `  ${name}: ${JSON.stringify(pair)}\n`)
+      await writeFile(join(directory, 'keys.yaml'), `${text}keys:\n${lines.join('')}`)
+      return countersign('config', 'check', '--config', 'keys.yaml')
+    }
+    expect(await check(good)).toMatchObject({ code: 0 })
+    const { code, out, err } = await check({ ...good, ...bad })
+    expect([code, out]).toEqual([1, ''])
+    const faults = [
+      'keys.payload.current is not 32 bytes in hex or base64url',
+      'keys.mac: the previous key has the kid of the current one',
+      'keys.cookie.current is not 32 bytes in hex or base64url',
+      'keys.assertion.current is no private key in PEM or as a JWK',
+    ]
+    for (const fault of faults)
+      expect(err).toMatch(new RegExp(`^(?:countersign config check: )?keys\\.yaml:\\d+: ${fault}$`, 'm'))
+    for (const { current } of Object.values({ ...good, ...bad })) expect(err).not.toContain(current)
+    expect((await check({ ...good, mac: good.cookie })).err).toContain('are the same key')
+  })
+})
+
 describe('a store of its own', () => {
   it('is migrated once, and its empty log verifies, and exports', async () => {
     const store = await createEmptyDatabase()
@@ -123,9 +167,31 @@ describe('a store of its own', () => {
       })
       expect(await countersign('audit', 'export', 'log.jsonl', ...using)).toMatchObject({ code: 0 })
       expect(await countersign('audit', 'verify', '--file', 'log.jsonl', ...using)).toMatchObject({ code: 0 })
+      const key = await countersign('audit', 'key', ...using)
+      await verifyElsewhere(key)
+      await writeFile(join(directory, 'checkpoint.pem'), key.out)
+      await copyFile(join(directory, '.countersign', 'head.json'), join(directory, 'head-copy.json'))
+      const copies = ['--head', 'head-copy.json', '--key', 'checkpoint.pem'] as const
+      expect(await countersign('audit', 'verify', ...copies, ...using)).toMatchObject({ code: 0 })
     } finally {
       await store.close()
     }
-    // Eight processes one after the other, each of which loads everything.
+    // Twelve processes one after the other, each of which loads everything.
   }, 120_000)
 })
+
+/** What an auditor does, on a machine that has nothing but the export and the public key. */
+async function verifyElsewhere(key: { code: number; out: string }): Promise<void> {
+  expect(key).toMatchObject({ code: 0, out: expect.stringMatching(/^-----BEGIN PUBLIC KEY-----\n/) })
+  const elsewhere = await mkdtemp(join(tmpdir(), 'countersign-auditor-'))
+  try {
+    await copyFile(join(directory, 'log.jsonl'), join(elsewhere, 'log.jsonl'))
+    await writeFile(join(elsewhere, 'checkpoint.pem'), key.out)
+    const verified = await countersignIn(elsewhere, 'audit', 'verify', '--file', 'log.jsonl', '--key', 'checkpoint.pem')
+    expect(verified).toMatchObject({ code: 0, err: '', out: expect.stringContaining('a signed head vouches for') })
+    const bare = await countersignIn(elsewhere, 'audit', 'verify', '--file', 'log.jsonl')
+    expect(bare).toMatchObject({ code: 14, err: '', out: expect.stringContaining('not checked: the signature') })
+  } finally {
+    await rm(elsewhere, { recursive: true })
+  }
+}

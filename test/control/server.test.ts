@@ -109,6 +109,28 @@ describe('endpoint × role', () => {
   })
 })
 
+it('ends once its last answers are out, though clients would keep their connections', async () => {
+  const arrived = Promise.withResolvers<void>()
+  const answering = Promise.withResolvers<void>()
+  const queue: ApprovalDesk = {
+    ...fakeQueue([]),
+    async list() {
+      arrived.resolve()
+      await answering.promise
+      return []
+    },
+  }
+  const { app, ask } = await serve({ queue })
+  const answer = ask('/v1/approvals', { token: 'finn' })
+  await arrived.promise
+  const closed = app.close()
+  await expect.poll(() => app.server.listening).toBe(false)
+  answering.resolve()
+  expect((await answer).status).toBe(200)
+  const patience = new Promise((resolve) => setTimeout(resolve, 3_000, 'still open'))
+  expect(await Promise.race([closed.then(() => 'closed'), patience])).toBe('closed')
+})
+
 describe('the OpenAPI document', () => {
   it('has every endpoint, with its operation, its parameters and its answers', async () => {
     const { ask } = await serve()

@@ -59,7 +59,9 @@ describe('the README', () => {
     writeFileSync(join(folder, 'policies', 'billing.yaml'), policy)
     vi.stubEnv('BILLING_TOKEN', 'a-token')
     const kinds = { protocols: [http], channels: [slack] }
-    const loaded = loadConfig(join(folder, 'countersign.yaml'), kinds)
+    const loaded = loadConfig(join(folder, 'countersign.yaml'), kinds, { withKeys: true })
+    // Without it nobody can sign in to list and show.
+    expect(loaded.people).toMatchObject([{ read_client_id: expect.any(String) }])
     const source = await loadPolicies(join(folder, 'policies'))
     if (isProblems(source)) throw new Error(JSON.stringify(source))
     expect(compile(source, compileContext(loaded, kinds))).toMatchObject({ rules: [{}, {}] })

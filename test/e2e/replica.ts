@@ -3,7 +3,9 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+const NPM = ['npm', 'run', '-s', 'countersign', '--'] as const
 const MOST_LINES = 2000
 
 export interface Ended {
@@ -32,11 +34,21 @@ export interface Replica {
 
 export type LogLine = Readonly<Record<string, unknown>>
 
-/** Starts one and waits until it serves. Throws an error that holds what it said if it ends instead. */
-export async function startReplica(at: { configFile: string; dataDir: string }): Promise<Replica> {
-  const child = spawn(process.execPath, [MAIN, 'serve', '--config', at.configFile], {
+/**
+ * Starts one and waits until it serves. Throws an error that holds what it said if it ends instead. With `isByNpm` the
+ * process that gets the signals is npm's, as when somebody follows the README.
+ */
+export async function startReplica(
+  at: { configFile: string; dataDir: string },
+  { isByNpm = false }: { isByNpm?: boolean } = {},
+): Promise<Replica> {
+  const [command, ...argv] = isByNpm ? NPM : [process.execPath, MAIN]
+  const child = spawn(command, [...argv, 'serve', '--config', at.configFile], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: {},
+    cwd: ROOT,
+    env: isByNpm ? { PATH: process.env['PATH'], HOME: process.env['HOME'] } : {},
+    // A group of its own: what npm started may outlive npm.
+    detached: isByNpm,
   })
   const log: LogLine[] = []
   const hearers = new Set<(line: LogLine) => void>()
@@ -70,6 +82,7 @@ export async function startReplica(at: { configFile: string; dataDir: string }):
     signal: (signal) => void child.kill(signal),
     kill() {
       child.kill('SIGKILL')
+      if (isByNpm) killGroup(child)
       return ended
     },
     stop() {
@@ -92,6 +105,14 @@ export async function countersign(
   child.stderr.setEncoding('utf8').on('data', (text) => (err += text))
   const { code } = await endOf(child)
   return { code, out, err }
+}
+
+function killGroup({ pid }: ChildProcess): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, 'SIGKILL')
+  } catch {
+    // Nothing of it is left.
+  }
 }
 
 async function endOf(child: ChildProcess): Promise<Ended> {

@@ -33,6 +33,8 @@ export interface ReplicaOptions {
   readonly storeUrl?: string
   /** `hold:` and other top-level keys, over the usual ones. */
   readonly config?: Readonly<Record<string, unknown>>
+  /** Whether npm starts it, and gets its signals. */
+  readonly isByNpm?: boolean
   /** Goes on in the data directory of one that has ended. */
   readonly after?: Replica
 }
@@ -126,7 +128,7 @@ export async function startWorld(store: { adminUrl: string; url: string }) {
   }
 
   async function start(options: ReplicaOptions = {}): Promise<Replica> {
-    const replica = await startReplica(await prepare(options))
+    const replica = await startReplica(await prepare(options), options)
     replicas.push(replica)
     return replica
   }

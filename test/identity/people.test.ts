@@ -99,6 +99,7 @@ describe('what is not a person’s own token is refused:', () => {
     ['an agent that acts for the person', { act: { sub: 'agent' } }, /act as a person/],
     ['an actor that is null', { act: null }, /act as a person/],
     ['a client’s own, by its subject', { sub: CONSOLE }, /act as a person/],
+    ['a client’s own, by its audience', { azp: undefined, aud: CONSOLE, sub: CONSOLE, nonce: 'n' }, /act as a person/],
     ['a client’s own, by client_id', { azp: undefined, client_id: 'x', sub: 'x' }, /act as a person/],
     ['an application’s (idtyp)', { idtyp: 'app' }, /act as a person/],
     ['an application’s, whose oid is its sub', { oid: 'finn' }, /act as a person/],

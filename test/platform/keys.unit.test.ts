@@ -12,7 +12,7 @@ import {
   sign,
   unwrapDataKey,
 } from '../../src/platform/keys.ts'
-import { generateKeys, type KeysConfig, readKeys } from '../../src/platform/load-keys.ts'
+import { findKeyFaults, generateKeys, type KeysConfig, readKeys } from '../../src/platform/load-keys.ts'
 
 const bytes = (text: string) => Buffer.from(text, 'utf8')
 
@@ -210,6 +210,16 @@ describe('readKeys', () => {
       for (const value of given) if (value) expect(text).not.toContain(value)
     })
   }
+
+  it('finds whatever is wrong with any of them, each with the place of its key', () => {
+    expect(findKeyFaults(config)).toEqual([])
+    for (const changed of Object.values(REFUSED)) expect(findKeyFaults({ ...config, ...changed })).toHaveLength(1)
+    const several = { payload: { kid: 'a', current: 'short' }, checkpoint: { kid: 'a', current: p256.toString() } }
+    expect(findKeyFaults({ ...config, ...several })).toEqual([
+      { path: ['keys', 'payload'], message: 'keys.payload.current is not 32 bytes in hex or base64url' },
+      { path: ['keys', 'checkpoint'], message: 'keys.checkpoint.current must be an Ed25519 key' },
+    ])
+  })
 
   it('gives keys that neither JSON nor a log shows', () => {
     expect(JSON.stringify(keys)).not.toContain(config.mac.current)

@@ -44,7 +44,7 @@ describe('policy check', () => {
   it('says that all is in order', async () => {
     await write('p.yaml', POLICY)
     expect(await checkPolicies(command())).toBe(0)
-    expect(lines).toEqual([expect.stringMatching(/^1 policies with 2 rules are in order \([0-9a-f]{12}\)$/)])
+    expect(lines).toEqual([expect.stringMatching(/^1 policy with 2 rules, in order \([0-9a-f]{12}\)$/)])
   })
 
   it('says what is not, one line each, and as JSON', async () => {
@@ -62,7 +62,7 @@ describe('policy test', () => {
     await write('p.yaml', POLICY)
     await write('p.test.yaml', CASES('allow'))
     expect(await testPolicies(command())).toBe(0)
-    expect(lines).toEqual(['no case reaches p/writes', '1 of 1 cases pass; 1 of 2 rules are reached'])
+    expect(lines).toEqual(['no case reaches p/writes', '1 of 1 case passes; 1 of 2 rules is reached'])
   })
 
   it('fails with the case that fails, and where it is', async () => {
@@ -75,7 +75,12 @@ describe('policy test', () => {
   it('fails without cases, and with cases that cannot be read', async () => {
     await write('p.yaml', POLICY)
     expect(await testPolicies(command())).toBe(1)
-    expect(lines).toEqual([expect.stringMatching(/holds no cases/)])
+    expect(lines).toEqual([
+      `${directory}: no cases: nothing was tested. Write some into ${directory}/p.test.yaml; \`countersign init\` shows how`,
+    ])
+    lines = []
+    expect(await testPolicies(command(true))).toBe(1)
+    expect(JSON.parse(lines.join())).toMatchObject({ ok: false, problems: [{ file: directory }] })
     lines = []
     await write('p.test.yaml', CASES('allow').replace('verb: GET', 'verbs: GET'))
     expect(await testPolicies(command())).toBe(1)

@@ -65,8 +65,15 @@ export function statusOf(received: string): number {
   return Number(/^HTTP\/1\.1 (\d{3})/.exec(final)?.[1] ?? 0)
 }
 
+export const CALL_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/
+
+/** The `Countersign-Call` of the last response in what a raw client received. */
+export function callIn(received: string): string | undefined {
+  return [...received.matchAll(/\r\ncountersign-call: ([^\r]*)\r\n/gi)].at(-1)?.[1]
+}
+
 /** The members of a problem body, if the response has one. */
-export function problemIn(received: string): { code?: string; detail?: string; status?: number } {
+export function problemIn(received: string): { code?: string; detail?: string; status?: number; call?: string } {
   const body = received.slice(received.indexOf('\r\n\r\n') + 4)
   const json = /\{.*\}/s.exec(body)?.[0]
   return json === undefined ? {} : JSON.parse(json)

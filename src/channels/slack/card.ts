@@ -1,4 +1,5 @@
 import type { types } from '@slack/bolt'
+import { counted } from '../../domain/counted.ts'
 import { describeTerms } from '../../domain/need.ts'
 import { formatButton } from './button.ts'
 import { clean, list, MAX_LISTED } from './foreign.ts'
@@ -114,7 +115,7 @@ export function showNeeds({ approval, card }: CardView): Inline[][] {
       ...describeTerms(more).map((term) => plain(`, ${clean(term)}`)),
     ])
   if (rows.length < card.needed.length)
-    rows.push([plain(`… and ${card.needed.length - rows.length} more requirements`)])
+    rows.push([plain(`… and ${counted(card.needed.length - rows.length, 'more requirement')}`)])
   rows.push(...showVotes(approval.votes), [bold('Decide by '), moment(approval.expiresAt)])
   return rows
 }

@@ -2,6 +2,7 @@ import type { types } from '@slack/bolt'
 import type { Approval, Vote } from '../../domain/approval.ts'
 import type { Card } from '../../domain/card.ts'
 import type { CardDetail } from '../../domain/channel.ts'
+import { counted } from '../../domain/counted.ts'
 import { clean, MAX_LISTED } from './foreign.ts'
 import { bold, code, type Inline, lines, moment, plain, richText } from './rich-text.ts'
 import { HEADINGS } from './wording.ts'
@@ -51,7 +52,9 @@ export function showVotes(votes: readonly Vote[]): Inline[][] {
       moment(at),
       ...(reason === null ? [] : [plain(': '), code(clean(reason, MAX_REASON))]),
     ])
-  return rows.length < votes.length ? [...rows, [plain(`… and ${votes.length - rows.length} more votes`)]] : rows
+  return rows.length < votes.length
+    ? [...rows, [plain(`… and ${counted(votes.length - rows.length, 'more vote')}`)]]
+    : rows
 }
 
 export function whereToSee({ approval, publicUrl }: CardView): Inline[] {

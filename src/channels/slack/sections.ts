@@ -85,7 +85,7 @@ function showPayload(payload: Payload | null, { detail, maxPayload, missing }: P
   const title: Inline[] = [
     plain('Payload, '),
     code(clean(payload.mediaType ?? 'no media type', 100)),
-    plain(`, ${payload.bytes.toLocaleString('en-US')} bytes`),
+    plain(`, ${payload.bytes.toLocaleString('en-US')} ${payload.bytes === 1 ? 'byte' : 'bytes'}`),
   ]
   if (detail !== 'full') {
     missing.push('The configuration keeps payloads out of Slack.')

@@ -58,6 +58,8 @@ export interface ExchangeParts {
   readonly claimed: Claimed
   /** Takes room in memory for so many bytes of the body, until the call is over; false if there is none. */
   takeRoom(bytes: number): boolean
+  /** Asked before so many bytes of the client's are parsed: a refusal if that is too much for its principal. */
+  charge(bytes: number): Refusal | null
   /** Told of the approval that let the call through, before the response begins. */
   approvedBy(approval: Approval): void
   /** What a store kept of the response; null if a client got it. */
@@ -94,6 +96,8 @@ export function createExchange(parts: ExchangeParts): Exchange {
       broken = explainFault(read)
       return broken
     }
+    broken = parts.charge(read.length)
+    if (broken !== null) return broken
     body = read
     model = { ...model, contentLength: read.length }
     return read

@@ -8,10 +8,10 @@ import type { Arrival, Exchange, Upstream } from '../../domain/call.ts'
 import { formatParty } from '../../domain/principal.ts'
 import { isRefusal, type Refusal, refuse } from '../../domain/refusal.ts'
 import { createRoom, type Lease, type Room } from '../../transports/http/room.ts'
+import { routeOf } from '../../transports/http/routing.ts'
 import type { GatewayServer } from '../../transports/http/server.ts'
-import { responseOn, routeOf } from '../../transports/http/server.ts'
 import { storeSink } from '../../transports/http/sink.ts'
-import { takeUpgrade } from '../../transports/http/upgrade.ts'
+import { responseOn, takeUpgrade } from '../../transports/http/upgrade.ts'
 import { connectUpstream } from '../../transports/http/upstream.ts'
 import type { Protocol, ProtocolParts } from '../../transports/protocol.ts'
 import { readContext } from './context.ts'
@@ -89,6 +89,7 @@ async function start(parts: HttpParts) {
         idempotencyKey: null,
         claimed: {},
         takeRoom: () => true,
+        charge: () => null,
         approvedBy() {},
         kept: sink.kept,
       })
@@ -288,6 +289,7 @@ function createDoor({
             lease ??= room.lease(formatParty(principal))
             return lease.take(bytes)
           },
+          charge: (bytes) => parts.charge(principal, bytes),
           approvedBy: (approval) => added.push('countersign-approval', approval.id),
           kept: null,
         }),

@@ -1,14 +1,15 @@
-import http, { type IncomingMessage, ServerResponse } from 'node:http'
+import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import https from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import Fastify, { type FastifyInstance } from 'fastify'
-import { PROBLEM_MEDIA_TYPE, problemOf } from '../../domain/problem.ts'
-import { refuse } from '../../domain/refusal.ts'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { type Refusal, refuse } from '../../domain/refusal.ts'
 import type { Logger } from '../../platform/logger.ts'
-import { inspectHead, isUpgradable, type Malformed, type MalformedReason } from './malformed.ts'
-import type { Target } from './request-target.ts'
+import { noteExpectation } from './continue.ts'
+import { isUpgradable, type Malformed, type MalformedReason } from './malformed.ts'
+import { createRouting, isReserved, type Routing, routeOf } from './routing.ts'
 import { endSilentConnections } from './silent.ts'
+import { answerMalformed, answerUnread, endRawWith, endWith } from './unread.ts'
 
 export interface GatewayServerOptions {
   readonly host: string
@@ -19,6 +20,8 @@ export interface GatewayServerOptions {
   /** Whether the last `X-Forwarded-For` is the proxy's word on where a request came from. */
   readonly isBehindTlsProxy: boolean
   readonly log: Logger
+  /** Every answer names a call, also to what was not read. */
+  newCallId(): string
   /** Told of every request that was not a call, and where it came from. */
   onMalformed(source: string, reason: MalformedReason): void
   /** Bytes of a request's head; tokens with many groups run to 8 KiB. */
@@ -28,11 +31,8 @@ export interface GatewayServerOptions {
   readonly keepAliveTimeoutMs?: number
 }
 
-/** An upgrade that came to a mounted prefix. The socket is paused, and its errors are handled. */
-export type UpgradeHandler = (request: IncomingMessage, socket: Socket, head: Buffer) => void
-
 export interface GatewayServer {
-  /** Routes are added to it before `listen`. Its requests carry a target that was parsed once: see `arrivalOf`. */
+  /** Routes are added to it before `listen`. Its requests carry a target that was parsed once: see `routeOf`. */
   readonly app: FastifyInstance
   /** Every method that is routed. */
   readonly methods: readonly string[]
@@ -40,9 +40,9 @@ export interface GatewayServer {
    * Reserves a prefix (`/billing`) for an upstream whose routes are added to `app`. They are found by the prefix alone:
    * the router, which has rules of its own for escapes and dots, sees nothing of the rest.
    */
-  mount(prefix: string, upgrade: UpgradeHandler): void
+  readonly mount: Routing['mount']
   /** Sends requests for a host to what is mounted under a prefix, reserved paths aside. */
-  mountHost(host: string, prefix: string): void
+  readonly mountHost: Routing['mountHost']
   sourceOf(request: IncomingMessage): string
   /** Counts a request that turned out not to be a call only where it was read further. */
   noteMalformed(request: IncomingMessage, reason: MalformedReason): void
@@ -51,21 +51,8 @@ export interface GatewayServer {
   close(graceMs: number): Promise<void>
 }
 
-const ROUTE = Symbol('where a request was found to go')
-const EXPECTS_CONTINUE = Symbol('whether the client waits for 100 Continue')
 const CURRENT = Symbol("the response that a connection's current request waits for")
 
-export interface Route {
-  readonly target: Target
-  /** Where the request belongs: the path's first segment, or what the Host header stands for. */
-  readonly prefix: string
-  readonly isByHost: boolean
-}
-
-interface GatewayRequest extends IncomingMessage {
-  [ROUTE]?: Route
-  [EXPECTS_CONTINUE]?: boolean
-}
 interface GatewaySocket extends Socket {
   [CURRENT]?: ServerResponse
 }
@@ -74,16 +61,12 @@ const KIB = 1024
 const IDLE_CHECK_MS = 50
 const HEADERS_TIMEOUT_MS = 15_000
 const NO_UPSTREAM = refuse('not_found', 'Not executed. No upstream is configured under this path.')
-
-// On every host: an upstream that is routed by its host never gets them.
-const RESERVED_PREFIXES = ['/.countersign/', '/.well-known/oauth-protected-resource', '/.well-known/jwks.json']
-const RESERVED_PATHS = new Set(['/livez', '/readyz'])
+const FAILED = refuse('unavailable', 'Not executed. The gateway failed; try again later.', { retryAfterS: 5 })
 
 /** The listener for agents: a strict HTTP/1.1 server in front of a Fastify instance. It listens when told to. */
 export function createGatewayServer(options: GatewayServerOptions): GatewayServer {
-  const { log, onMalformed, tls } = options
-  const hosts = new Map<string, string>()
-  const upgrades = new Map<string, UpgradeHandler>()
+  const { log, newCallId, onMalformed, tls } = options
+  const routing = createRouting()
   const tunnels = new Set<Duplex>()
   const server = tls
     ? https.createServer({ ...settings(options), ...tls, handshakeTimeout: HEADERS_TIMEOUT_MS })
@@ -99,8 +82,8 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
   const app = Fastify({
     serverFactory: (handle) => {
       server.on('request', (request, response) => receive(request, response, handle))
-      server.on('checkContinue', (request: GatewayRequest, response) => {
-        request[EXPECTS_CONTINUE] = true
+      server.on('checkContinue', (request, response) => {
+        noteExpectation(request)
         receive(request, response, handle)
       })
       return server
@@ -108,7 +91,7 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
     clientErrorHandler: (error, socket) => answerClientError(error, socket as GatewaySocket),
     frameworkErrors: (error, request, reply) => {
       log.warn({ err: error }, 'a request passed inspection and failed in the router')
-      answer(reply.hijack().raw, 'target', 'the request could not be routed', sourceOf(request.raw))
+      refuseMalformed(request.raw, reply.hijack().raw, { reason: 'target', detail: 'the request could not be routed' })
     },
     logger: false,
     exposeHeadRoutes: false,
@@ -126,20 +109,23 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
   // What the gateway answers itself needs no body, and nobody is known yet who could be made to wait for one.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
-  app.setNotFoundHandler((_request, reply) => {
-    const problem = problemOf(NO_UPSTREAM)
-    return reply.code(404).type(PROBLEM_MEDIA_TYPE).send(JSON.stringify(problem))
-  })
+  app.setNotFoundHandler((request, reply) => send(request, reply, NO_UPSTREAM))
   app.setErrorHandler((error, request, reply) => {
     const status = error instanceof Error && 'statusCode' in error ? Number(error.statusCode) : 500
     if (status >= 400 && status < 500) {
-      answer(reply.hijack().raw, 'syntax', 'the request could not be read', sourceOf(request.raw))
+      const fault = { reason: 'syntax', detail: 'the request could not be read' } as const
+      refuseMalformed(request.raw, reply.hijack().raw, fault)
       return
     }
     log.error({ err: error }, 'a request failed')
-    const problem = problemOf(refuse('unavailable', 'Not executed. The gateway failed; try again later.'))
-    return reply.code(503).header('retry-after', '5').type(PROBLEM_MEDIA_TYPE).send(JSON.stringify(problem))
+    return send(request, reply, FAILED)
   })
+
+  function send(request: FastifyRequest, reply: FastifyReply, why: Refusal): FastifyReply {
+    const isCall = !isReserved(routeOf(request.raw).target.path)
+    const { status, headers, body } = answerUnread(why, isCall ? newCallId() : null)
+    return reply.code(status).headers(headers).send(body)
+  }
 
   function sourceOf(request: IncomingMessage): string {
     if (options.isBehindTlsProxy) {
@@ -150,97 +136,77 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
     return request.socket?.remoteAddress ?? 'unknown'
   }
 
-  function receive(request: GatewayRequest, response: ServerResponse, handle: http.RequestListener): void {
-    const socket = request.socket as GatewaySocket
-    const current = socket[CURRENT]
-    if (current && !current.writableEnded) {
-      // Bytes behind a call in progress would hide that its client hung up. HTTP allows to close at any time.
-      onMalformed(sourceOf(request), 'pipelined')
-      socket.destroy()
-      return
-    }
+  function receive(request: IncomingMessage, response: ServerResponse, handle: http.RequestListener): void {
+    if (endIfPipelined(request)) return
+    const socket: GatewaySocket = request.socket
     socket[CURRENT] = response
-    const route = inspect(request)
+    const route = routing.find(request)
     if ('reason' in route) {
-      onMalformed(sourceOf(request), route.reason)
-      writeProblem(response, route)
+      refuseMalformed(request, response, route)
       return
     }
-    request[ROUTE] = route
     const { path, query } = route.target
-    request.url = upgrades.has(route.prefix) ? route.prefix : query === '' ? path : `${path}?${query}`
+    request.url = routing.upgradeOf(route) ? route.prefix : query === '' ? path : `${path}?${query}`
     handle(request as IncomingMessage & { socket: Socket }, response as Parameters<http.RequestListener>[1])
   }
 
-  function inspect(request: IncomingMessage): Route | Malformed {
-    const head = inspectHead(request)
-    if ('reason' in head) return head
-    const { target } = head
-    if (hosts.size > 0 && !isReserved(target.path)) {
-      const prefix = hosts.get(hostname(request.headers.host ?? ''))
-      if (prefix !== undefined) return { target, prefix, isByHost: true }
-    }
-    const end = target.path.indexOf('/', 1)
-    return { target, prefix: end === -1 ? target.path : target.path.slice(0, end), isByHost: false }
+  /** Bytes behind a call in progress would hide that its client hung up. HTTP allows to close at any time. */
+  function endIfPipelined(request: IncomingMessage): boolean {
+    if (!isBusy(request.socket)) return false
+    onMalformed(sourceOf(request), 'pipelined')
+    request.socket.destroy()
+    return true
   }
 
-  function answer(response: ServerResponse, reason: MalformedReason, detail: string, source: string): void {
-    onMalformed(source, reason)
-    writeProblem(response, { reason, detail })
+  function refuseMalformed(request: IncomingMessage, response: ServerResponse, fault: Malformed): void {
+    onMalformed(sourceOf(request), fault.reason)
+    endWith(response, answerMalformed(fault, newCallId()))
+  }
+
+  function refuseMalformedRaw(source: string, socket: Duplex, fault: Malformed): void {
+    onMalformed(source, fault.reason)
+    endRawWith(socket, answerMalformed(fault, newCallId()))
   }
 
   function answerClientError(error: Error & { code?: string }, socket: GatewaySocket): void {
     const current = socket[CURRENT]
+    const source = socket.remoteAddress ?? 'unknown'
     const hasLeft = error.code === 'ECONNRESET' || error.code === 'EPIPE' || error.code === 'HPE_INVALID_EOF_STATE'
     // Its last response is on its way out: what comes behind it is of no interest.
     if (current?.writableEnded && !current.shouldKeepAlive) return
-    if (hasLeft || !socket.writable || (current && !current.writableEnded)) {
+    if (hasLeft || !socket.writable || isBusy(socket)) {
       // In the middle of a call nothing can be answered but its end.
-      if (!hasLeft) onMalformed(socket.remoteAddress ?? 'unknown', 'syntax')
+      if (!hasLeft) onMalformed(source, 'syntax')
       socket.destroy()
       return
     }
-    const fault: Malformed =
-      error.code === 'HPE_HEADER_OVERFLOW'
-        ? { reason: 'too_long', detail: 'the request head is too long', status: 431 }
-        : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-          ? { reason: 'timeout', detail: 'the request head took too long', status: 408 }
-          : { reason: 'syntax', detail: 'the request is not HTTP/1.1' }
-    onMalformed(socket.remoteAddress ?? 'unknown', fault.reason)
-    writeRawProblem(socket, fault)
+    refuseMalformedRaw(source, socket, faultOf(error.code ?? ''))
   }
 
   server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
-    onMalformed(sourceOf(request), 'expectation')
+    if (endIfPipelined(request)) return
     const detail = 'the only expectation understood is 100-continue'
-    writeProblem(response, { reason: 'expectation', detail, status: 417 })
+    refuseMalformed(request, response, { reason: 'expectation', detail, status: 417 })
   })
   server.on('connect', (request: IncomingMessage, socket: Duplex) => {
     socket.on('error', () => socket.destroy())
-    onMalformed(sourceOf(request), 'method')
-    writeRawProblem(socket, { reason: 'method', detail: 'CONNECT is not forwarded' })
+    if (endIfPipelined(request)) return
+    refuseMalformedRaw(sourceOf(request), socket, { reason: 'method', detail: 'CONNECT is not forwarded' })
   })
-  server.on('upgrade', (request: GatewayRequest, stream: Duplex, head: Buffer) => {
+  server.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) => {
     const socket = stream as GatewaySocket
     socket.on('error', () => socket.destroy())
     tunnels.add(socket)
     socket.on('close', () => tunnels.delete(socket))
-    const current = socket[CURRENT]
-    if (current && !current.writableEnded) {
-      onMalformed(sourceOf(request), 'pipelined')
-      socket.destroy()
-      return
-    }
-    const route = inspect(request)
+    if (endIfPipelined(request)) return
+    const route = routing.find(request)
     if ('reason' in route) {
-      onMalformed(sourceOf(request), route.reason)
-      writeRawProblem(socket, route)
+      refuseMalformedRaw(sourceOf(request), socket, route)
       return
     }
-    request[ROUTE] = route
-    const handler = upgrades.get(route.prefix)
-    if (handler) handler(request, socket, head)
-    else endRaw(socket, 404, JSON.stringify(problemOf(NO_UPSTREAM)))
+    const upgrade = routing.upgradeOf(route)
+    if (upgrade) upgrade(request, socket, head)
+    else endRawWith(socket, answerUnread(NO_UPSTREAM, isReserved(route.target.path) ? null : newCallId()))
   })
 
   return {
@@ -248,8 +214,8 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
     methods,
     sourceOf,
     noteMalformed: (request, reason) => onMalformed(sourceOf(request), reason),
-    mount: (prefix, upgrade) => upgrades.set(prefix, upgrade),
-    mountHost: (host, prefix) => hosts.set(host.toLowerCase(), prefix),
+    mount: routing.mount,
+    mountHost: routing.mountHost,
     async listen() {
       await app.listen({ host: options.host, port: options.port })
       const address = server.address()
@@ -286,73 +252,20 @@ function settings(options: GatewayServerOptions): http.ServerOptions {
   }
 }
 
-/** The target of a request that `receive` let through, and where it belongs. */
-export function routeOf(request: IncomingMessage): Route {
-  const route = (request as GatewayRequest)[ROUTE]
-  if (!route) throw new TypeError('the request did not come through the gateway server')
-  return route
+/** Whether a call on this connection still waits for its answer. */
+function isBusy(socket: GatewaySocket): boolean {
+  const current = socket[CURRENT]
+  return current !== undefined && !current.writableEnded
 }
 
-/** Tells a client that waits for it to send the body. Nothing happens for others, or a second time. */
-export function continueIfExpected(request: IncomingMessage, response: ServerResponse): void {
-  const waiting = request as GatewayRequest
-  if (!waiting[EXPECTS_CONTINUE]) return
-  waiting[EXPECTS_CONTINUE] = false
-  response.writeContinue()
-}
-
-/** Whether the client still waits for 100 Continue, so that it has sent nothing of its body. */
-export function isWaitingToContinue(request: IncomingMessage): boolean {
-  return (request as GatewayRequest)[EXPECTS_CONTINUE] === true
-}
-
-function isReserved(path: string): boolean {
-  return RESERVED_PATHS.has(path) || RESERVED_PREFIXES.some((prefix) => path.startsWith(prefix))
-}
-
-function hostname(host: string): string {
-  const withoutPort = host.startsWith('[') ? host.slice(0, host.indexOf(']') + 1) : (host.split(':', 1)[0] ?? '')
-  return withoutPort.toLowerCase().replace(/\.$/, '')
-}
-
-function problemText(fault: Malformed): { status: number; text: string } {
-  const problem = problemOf(refuse('malformed', `Not executed. The request was refused unread: ${fault.detail}.`))
-  const status = fault.status ?? problem.status
-  return { status, text: JSON.stringify({ ...problem, status }) }
-}
-
-// A request that was not understood may have a body whose end is not understood either: the connection ends with it.
-function writeProblem(response: ServerResponse, fault: Malformed): void {
-  const { status, text } = problemText(fault)
-  response.shouldKeepAlive = false
-  response.writeHead(status, {
-    'content-type': PROBLEM_MEDIA_TYPE,
-    'content-length': Buffer.byteLength(text),
-    connection: 'close',
-  })
-  response.end(text)
-}
-
-function writeRawProblem(socket: Duplex, fault: Malformed): void {
-  const { status, text } = problemText(fault)
-  endRaw(socket, status, text)
-}
-
-function endRaw(socket: Duplex, status: number, text: string): void {
-  const head = [
-    `HTTP/1.1 ${status} ${http.STATUS_CODES[status] ?? ''}`,
-    `content-type: ${PROBLEM_MEDIA_TYPE}`,
-    `content-length: ${Buffer.byteLength(text)}`,
-    'connection: close',
-  ]
-  socket.end(`${head.join('\r\n')}\r\n\r\n${text}`, () => socket.destroy())
-}
-
-/** A response on a socket that HTTP was detached from by an upgrade. The socket ends with it. */
-export function responseOn(request: IncomingMessage, socket: Socket): ServerResponse {
-  const response = new ServerResponse(request)
-  response.shouldKeepAlive = false
-  response.assignSocket(socket)
-  response.on('finish', () => socket.destroySoon())
-  return response
+/** What the HTTP parser's error says of the request. */
+function faultOf(code: string): Malformed {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return { reason: 'too_long', detail: 'the request head is too long', status: 431 }
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return { reason: 'timeout', detail: 'the request head took too long', status: 408 }
+    default:
+      return { reason: 'syntax', detail: 'the request is not HTTP/1.1' }
+  }
 }

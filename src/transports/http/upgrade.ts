@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import { type IncomingHttpHeaders, type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { BodyFault } from './upload.ts'
 
@@ -150,6 +150,15 @@ function chunkedReader(maxBytes: number): BodyReader {
     },
   }
   return reader
+}
+
+/** A response on a socket that HTTP was detached from by an upgrade. The socket ends with it. */
+export function responseOn(request: IncomingMessage, socket: Socket): ServerResponse {
+  const response = new ServerResponse(request)
+  response.shouldKeepAlive = false
+  response.assignSocket(socket)
+  response.on('finish', () => socket.destroySoon())
+  return response
 }
 
 /** The head of a 101, written to a client whose socket HTTP was detached from. */

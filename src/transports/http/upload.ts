@@ -1,8 +1,8 @@
 import { createHash, hash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
+import { continueIfExpected } from './continue.ts'
 import { createPile } from './pile.ts'
-import { continueIfExpected } from './server.ts'
 
 /** Why a body could not be read to its end. */
 export type BodyFault = 'too_large' | 'gone' | 'stalled' | 'no_room'

@@ -1,5 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { connectRaw, problemIn, type RawUpstream, startRawUpstream, statusOf } from '../../transports/raw.ts'
+import {
+  CALL_ID,
+  callIn,
+  connectRaw,
+  problemIn,
+  type RawUpstream,
+  startRawUpstream,
+  statusOf,
+} from '../../transports/raw.ts'
 import { bodies, unreadBodies } from './bypass/bodies.ts'
 import type { BypassCase } from './bypass/case.ts'
 import { credentials, heads } from './bypass/heads.ts'
@@ -50,6 +58,8 @@ describe.each([
 
     expect(statusOf(received)).toBe(status)
     if (code !== undefined) expect(problemIn(received).code).toBe(code)
+    if (status !== 0) expect(callIn(received)).toMatch(CALL_ID)
+    if (code !== undefined) expect(problemIn(received).call).toBe(callIn(received))
     if (code !== undefined && status !== 401) expect(problemIn(received).detail).toMatch(/^Not executed\. /)
     const seen = upstream.seen.slice(seenBefore)
     if (expected === null) {

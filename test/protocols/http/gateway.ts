@@ -103,7 +103,9 @@ export const keyPair = generateKeyPairSync('ed25519')
 export async function startGateway(
   judge: Judge,
   upstreams: readonly object[],
-  more: Partial<GatewayServerOptions> & Pick<HttpParts, 'maxKeptBytes' | 'room'> = {},
+  more: Partial<GatewayServerOptions> &
+    Pick<HttpParts, 'maxKeptBytes' | 'room'> &
+    Partial<Pick<HttpParts, 'charge'>> = {},
 ): Promise<TestGateway> {
   const passed: Passed[] = []
   const malformed: TestGateway['malformed'] = []
@@ -116,6 +118,7 @@ export async function startGateway(
     tls: null,
     isBehindTlsProxy: false,
     log,
+    newCallId,
     onMalformed: (source, reason) => malformed.push({ source, reason }),
     ...more,
   })
@@ -148,6 +151,7 @@ export async function startGateway(
   const running = await http.start({
     upstreams: options,
     pass,
+    charge: more.charge ?? (() => null),
     newCallId,
     clock: { now: () => Date.now(), monotonic: () => performance.now() },
     log,

@@ -105,6 +105,18 @@ export const heads: readonly BypassCase[] = [
     status: 0,
     upstream: null,
   },
+  {
+    name: 'CONNECT behind a call in progress',
+    send: [get('/billing/held'), 'CONNECT billing:443 HTTP/1.1\r\nHost: gateway\r\n\r\n'],
+    status: 0,
+    upstream: null,
+  },
+  {
+    name: 'another expectation behind a call in progress',
+    send: [get('/billing/held'), get('/billing/second', ['Expect: a miracle'])],
+    status: 0,
+    upstream: null,
+  },
   forwarded(
     'identity headers of every make',
     get('/billing/a', IDENTITY_LINES),
