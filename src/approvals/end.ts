@@ -2,6 +2,7 @@ import type { Approval, WithdrawalReason } from '../domain/approval.ts'
 import type { Entry } from '../domain/entry.ts'
 import type { Tx } from '../platform/database.ts'
 import { decidedEntry } from './entries.ts'
+import { revokeAllWithin } from './grant-desk.ts'
 import type { Ground } from './ground.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow } from './row.ts'
 import { announce, approvalOf, move, readHeld, readNow } from './store.ts'
@@ -48,12 +49,16 @@ export async function expireOverdue(
 
 /**
  * Withdraws every approval opened before a moment, a batch at a time: after a failover or a restore nobody can tell
- * which of them had been used. Returns how many there were.
+ * which of them had been used. So are grants. Returns how many approvals there were.
  */
 export async function withdrawAll(
   ground: Ground,
   { reason, openedBefore }: { reason: WithdrawalReason; openedBefore: Date },
 ): Promise<number> {
+  await ground.database.transaction(async (tx) => {
+    const entries = await revokeAllWithin(tx, openedBefore)
+    if (entries.length > 0) await ground.within(tx, entries)
+  })
   for (let count = 0; ; ) {
     const ended = await ground.database.transaction(async (tx) => {
       const { rows } = await tx.query<ApprovalRow>(
@@ -102,7 +107,7 @@ export async function withdrawSuspended(ground: Ground, most: number): Promise<n
 }
 
 /**
- * Ends every open approval in a caller's transaction, with reason `store_failover`, and gives the entries that say so:
+ * Ends every open approval and every grant in a caller's transaction, with reason `store_failover`, and gives the entries that say so:
  * the caller chains them, last.
  */
 export async function withdrawAllWithin(tx: Tx): Promise<readonly Entry[]> {
@@ -113,7 +118,7 @@ export async function withdrawAllWithin(tx: Tx): Promise<readonly Entry[]> {
   )
   const ids = rows.map((row) => row.id)
   await announce(tx, ids)
-  return rows.map(entryOfEnd)
+  return [...(await revokeAllWithin(tx, null)), ...rows.map(entryOfEnd)]
 }
 
 /** What follows the end of approvals, in the same transaction: results owed, replicas told, entries chained last. */

@@ -105,13 +105,17 @@ export function createOutbox(ground: Ground, parts: Parts): Outbox {
     }
   }
 
-  /** The card of an approval that is over before anything was posted, and then its result, are nobody's news. */
+  /**
+   * The card of an approval that is over before anything was posted, and then its result, are nobody's news; unless it
+   * was overridden: reviewers who were passed over are told in any case.
+   */
   async function skipStale(): Promise<void> {
     await database.query(
       `WITH stale AS MATERIALIZED (
          SELECT c.approval, c.channel FROM outbox c JOIN approval a ON a.id = c.approval
          WHERE c.kind = 'card' AND c.done_at IS NULL AND c.channel = ANY($1) AND NOT c.is_uncertain
            AND a.state NOT IN ('pending', 'approved')
+           AND NOT EXISTS (SELECT FROM vote v WHERE v.approval = a.id AND v.via LIKE 'override:%')
          ORDER BY c.approval LIMIT 100 FOR UPDATE OF c SKIP LOCKED)
        UPDATE outbox o SET done_at = clock_timestamp(), end_result = 'skipped', cause = 'over before it was posted',
          lease_by = NULL, lease_until = NULL

@@ -9,6 +9,7 @@ import type { Clock } from '../platform/clock.ts'
 import { expireOverdue, withdraw, withdrawAll, withdrawSuspended } from './end.ts'
 import { createEnded } from './ended.ts'
 import { finish, readCall } from './finish.ts'
+import { createGrantDesk, type GrantDesk } from './grant-desk.ts'
 import type { Ground } from './ground.ts'
 import { createHolding } from './hold.ts'
 import { openLane } from './lane.ts'
@@ -19,7 +20,8 @@ import { findFor, type ListFilter, listApprovals, type Shown, show } from './rea
 import { refuseFor } from './refusals.ts'
 import { createRunner, type Runner, type RunnerTiming } from './runner.ts'
 import { createSettling } from './settle.ts'
-import { createSpending, type Standing } from './spend.ts'
+import { createSpending } from './spend.ts'
+import type { Standing } from './standing.ts'
 import { approvalOf, NOTIFICATIONS, readHeld } from './store.ts'
 import { createSweeper } from './sweeper.ts'
 import { createVoting } from './vote.ts'
@@ -38,6 +40,7 @@ export interface Queue extends Desk {
 
   // What people ask for. (`vote` and `find` are what channels ask for, too.)
   vote(ballot: Ballot): Promise<BallotResult>
+  readonly grants: GrantDesk
   list(person: Person, filter: ListFilter): Promise<readonly Approval[]>
   /** Null if there is none, or none that this person may see. */
   findFor(person: Person, id: string): Promise<Shown | null>
@@ -132,10 +135,11 @@ export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
   let running: { outbox: Outbox; runner: Runner; stopSweeper(): Promise<void> } | null = null
 
   return {
-    hold: createHolding(holding, parts),
+    hold: createHolding(holding, { ...parts, standing }),
     settle: createSettling(ground, { waiter, draining }),
     spend: createSpending(ground, { clock, replicaId, standing, persistHead: parts.persistHead }),
     vote: createVoting(ground),
+    grants: createGrantDesk(ground),
     finish: (approval, how) => finish(ground, approval, how),
     list: (person, filter) => listApprovals(ground, { person, filter }),
     findFor: (person, id) => findFor(ground, id, person),

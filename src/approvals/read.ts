@@ -1,6 +1,6 @@
 import type { Approval, State } from '../domain/approval.ts'
 import type { Card } from '../domain/card.ts'
-import { isEntitled } from '../domain/entitlement.ts'
+import { isEntitled, mayOverride } from '../domain/entitlement.ts'
 import { formatParty, isSameParty, type Person, type Principal, principalKey } from '../domain/principal.ts'
 import type { Tx } from '../platform/database.ts'
 import type { Ground } from './ground.ts'
@@ -89,7 +89,7 @@ export async function readCard({ keys }: Pick<Ground, 'keys'>, tx: Tx, { row }: 
 }
 
 /**
- * Those who may vote on it, the requester's owner, and auditors. Whom it would have escalated to has no part in one that
+ * Those who may vote on it or override it, the requester's owner, and auditors. Whom it would have escalated to has no part in one that
  * was over before.
  */
 function maySee({ row }: Held, { person, now }: { person: Person; now: Date }): boolean {
@@ -97,6 +97,7 @@ function maySee({ row }: Held, { person, now }: { person: Person; now: Date }): 
   const at = (isOver(row.state) && row.decided_at) || now
   const moment = { openedAt: row.created_at.getTime(), at: at.getTime() }
   if (row.requirements.some((requirement) => isEntitled(requirement, person, moment))) return true
+  if (mayOverride(row.requirements, person)) return true
   return row.requester.owner !== null && isSameParty(row.requester.owner, person)
 }
 

@@ -46,6 +46,7 @@ const WITHDRAWN: Readonly<Record<string, string>> = {
   policy_changed: 'the policy changed and its votes no longer suffice',
   call_changed: 'what would be forwarded is no longer what was approved',
   reviewers_changed: 'those who approved it may no longer do so',
+  grant_ended: 'the grant that approved it was revoked, or is used up',
   store_failover: 'the store failed over, and whether it was used cannot be told',
   tampered: 'its record was altered',
 }

@@ -11,6 +11,9 @@ export const CONTROL_CODES = {
   not_entitled: [403, 'This person may not vote on it'],
   self_approval: [403, 'Nobody approves their own side’s call'],
   outside_hours: [403, 'Approvals do not count at this hour'],
+  grant_not_permitted: [403, 'No rule permits that grant'],
+  override_not_permitted: [403, 'This person may not override it'],
+  sign_in_too_old: [401, 'The sign-in is too old'],
   own_side: [403, 'Nobody resumes their own side’s agent'],
   not_found: [404, 'Not found'],
   superseded: [409, 'The card changed since it was seen'],
@@ -57,7 +60,11 @@ export const FAULT_DETAILS: Readonly<Record<BallotFault, string>> = {
   superseded: 'Not counted. The card is not the one you saw. Look at it again, then decide.',
   already_decided: 'Not counted. The approval is already decided.',
   already_denied: 'Not counted. You have denied it, and a denial is not taken back.',
-  reason_required: 'Not counted. Its rule asks for a reason.',
+  reason_required: 'Not counted. It asks for a reason.',
+  grant_not_permitted: 'Not counted. No rule that names you permits a grant so long, so often or so wide.',
+  override_not_permitted:
+    'Not counted. You may override it only if all of its rules name you for that, and only while nobody has denied it.',
+  sign_in_too_old: 'Not counted. An override takes a sign-in of the last five minutes. Sign in again.',
 }
 
 export const SWITCH_FAULTS: Readonly<Record<SwitchFault, readonly [ControlCode, string]>> = {

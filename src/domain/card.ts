@@ -38,6 +38,8 @@ export interface Need {
   readonly hours?: string
   /** Who may vote as well from then on; milliseconds since the epoch. */
   readonly escalate?: { readonly at: number; readonly to: readonly string[] }
+  /** Who may approve in place of the quorum. */
+  readonly override?: readonly string[]
 }
 
 export interface Payload {

@@ -5,12 +5,13 @@ import type { Need } from './card.ts'
  * screen.
  */
 export function describeTerms(need: Omit<Need, 'reviewers' | 'quorum'>): readonly string[] {
-  const { exclude, isReasonRequired, denyQuorum, hours, escalate } = need
+  const { exclude, isReasonRequired, denyQuorum, hours, escalate, override } = need
   return [
     ...(exclude ? [`not ${exclude.join(', ')}`] : []),
     ...(isReasonRequired ? ['with a reason'] : []),
     ...(denyQuorum ? [`${denyQuorum} denials deny it`] : []),
     ...(hours ? [`approvals count ${hours}`] : []),
+    ...(override ? [`${override.join(', ')} may override`] : []),
     ...(escalate ? [`from ${formatMoment(escalate.at)} also ${escalate.to.join(', ')}`] : []),
   ]
 }

@@ -1,5 +1,6 @@
 import type { Needs } from './action.ts'
 import type { Hours } from './hours.ts'
+import type { GrantPermit } from './permit.ts'
 import type { Reviewer, Selector } from './selector.ts'
 
 export type Effect = 'allow' | 'hold' | 'deny'
@@ -33,6 +34,10 @@ export interface Requirement {
   readonly remindMs?: readonly number[]
   /** Who else is entitled, from so long after the opening. */
   readonly escalate?: { readonly afterMs: number; readonly to: readonly Reviewer[] }
+  /** What a reviewer may grant along with an approval; nothing if left out. */
+  readonly grant?: GrantPermit
+  /** Who may approve in place of the quorum; nobody if left out. */
+  readonly override?: readonly Selector[]
 }
 
 /** A bound on what a rule lets through, per call (`windowMs` null) or per principal over a sliding window. */

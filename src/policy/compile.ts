@@ -1,5 +1,8 @@
+import { createHash } from 'node:crypto'
 import type { FactSchema } from '../domain/action.ts'
+import { canonicalJson } from '../domain/canonical.ts'
 import { type Hours, parseDays, parseTimeOfDay } from '../domain/hours.ts'
+import type { GrantPermit } from '../domain/permit.ts'
 import { parseReviewer, parseSelector, type Reviewer, type Selector } from '../domain/selector.ts'
 import { parseDuration } from '../domain/units.ts'
 import type { Limit, Requirement, RuleRef } from '../domain/verdict.ts'
@@ -81,7 +84,7 @@ function compileRule(parts: RuleParts): CompiledRule {
   }
   checkVerbs(parts, protocols)
 
-  const requirement = rule.approval ? toRequirement(ref, rule.approval) : null
+  const requirement = rule.approval ? toRequirement(ref, rule, rule.approval) : null
   return {
     ref,
     effect: rule.effect,
@@ -143,10 +146,10 @@ function linesAbove(text: string, offset: number): number {
 }
 
 /** What a rule leaves out is left out: an approval's record is the same as that of a release that knew less. */
-function toRequirement(rule: RuleRef, approval: ApprovalTerms): Requirement {
-  const { exclude, deny_quorum: denyQuorum, hours, remind, escalate } = approval
+function toRequirement(ref: RuleRef, rule: Rule, approval: ApprovalTerms): Requirement {
+  const { exclude, deny_quorum: denyQuorum, hours, remind, escalate, grant, override } = approval
   return {
-    rule,
+    rule: ref,
     reviewers: toReviewers(approval.reviewers),
     quorum: approval.quorum ?? 1,
     expiresMs: approval.expires === undefined ? null : parseDuration(approval.expires),
@@ -158,6 +161,22 @@ function toRequirement(rule: RuleRef, approval: ApprovalTerms): Requirement {
     ...(escalate && {
       escalate: { afterMs: parseDuration(escalate.after) ?? 0, to: toReviewers(escalate.to) },
     }),
+    ...(grant && { grant: toPermit(ref, rule, grant) }),
+    ...(override && { override: toSelectors(override) }),
+  }
+}
+
+/** The hash is of all that the rule says: whoever granted something granted it under these very words. */
+function toPermit(ref: RuleRef, rule: Rule, grant: NonNullable<ApprovalTerms['grant']>): GrantPermit {
+  return {
+    mostMs: parseDuration(grant.for) ?? 0,
+    mostUses: grant.uses,
+    covers: grant.covers ?? 'call',
+    ruleHash: createHash('sha256')
+      .update(canonicalJson({ policy: ref.policy, rule }))
+      .digest('hex'),
+    ...(rule.resources && { resources: rule.resources }),
+    ...(rule.when !== undefined && { when: rule.when }),
   }
 }
 

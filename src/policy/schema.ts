@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { isTimeZone, parseDays, parseTimeOfDay } from '../domain/hours.ts'
+import { COVERS } from '../domain/permit.ts'
 import { parseReviewer, parseSelector } from '../domain/selector.ts'
 import { parseDuration } from '../domain/units.ts'
 import { parseLimit } from './limit.ts'
@@ -11,6 +12,7 @@ const MOST_RULES = 2000
 const LONGEST_CONDITION = 2000
 /** How long people may be given to decide, and a call to run. */
 const LONGEST_MS = 31 * 86_400_000
+const LONGEST_GRANT_MS = 86_400_000
 
 const name = z
   .string()
@@ -75,6 +77,21 @@ const escalateSchema = z.strictObject({
   to: list(reviewer).describe('Who may vote from then on, besides `reviewers`.'),
 })
 
+const grantSchema = z.strictObject({
+  for: duration
+    .refine((text) => (parseDuration(text) ?? 0) <= LONGEST_GRANT_MS, 'must be at most 24h')
+    .describe('How long at most.'),
+  uses: z.int().min(1).max(1000).describe('How many calls at most.'),
+  covers: z
+    .enum(COVERS)
+    .exactOptional()
+    .describe(
+      'The same again: the same `call`, content and all (if left out); any call of the verb on the same `resource`; or any of the verb that the `rule` holds.',
+    ),
+})
+
+const named = selector.refine((text) => text !== '*', 'must name somebody: "*" is everybody')
+
 const approvalShape = {
   reviewers: list(reviewer).describe('Who may vote: any one of these selectors entitles a person.'),
   exclude: list(selector).exactOptional().describe('Who never counts, whatever else names them.'),
@@ -95,6 +112,12 @@ const approvalShape = {
     .exactOptional()
     .describe('How long after the opening reviewers are reminded.'),
   escalate: escalateSchema.exactOptional().describe('Whom else to ask when nobody decides.'),
+  grant: grantSchema
+    .exactOptional()
+    .describe('What a reviewer who approves may grant besides: the same again, without asking. Nothing if left out.'),
+  override: list(named)
+    .exactOptional()
+    .describe('Who may approve in place of the quorum, with a reason and a fresh sign-in. Nobody if left out.'),
 }
 
 const approvalSchema = z.strictObject(approvalShape).superRefine((approval, context) => {

@@ -15,6 +15,7 @@ const WITHDRAWALS: Readonly<Record<WithdrawalReason, string>> = {
   policy_changed: 'The policy changed and asks for something else now.',
   call_changed: 'What would be forwarded is no longer what was shown.',
   reviewers_changed: 'Those who approved are no longer entitled to.',
+  grant_ended: 'The grant that approved it was revoked, or is used up.',
   suspended: 'The agent was suspended.',
   store_failover: 'The store failed over, so that older approvals are void.',
   tampered: 'A recorded vote did not stand up to its check.',
@@ -26,9 +27,9 @@ export function explain(approval: Approval): string {
     case 'pending':
       return ''
     case 'approved':
-      return 'Approved; the call is forwarded once, as it was shown.'
+      return `${bypass(approval)}Approved; the call is forwarded once, as it was shown.`
     case 'spent':
-      return 'Approved, and used: the call was released, once.'
+      return `${bypass(approval)}Approved, and used: the call was released, once.`
     case 'denied':
       return 'Nothing was forwarded.'
     case 'expired':
@@ -38,6 +39,13 @@ export function explain(approval: Approval): string {
     case 'withdrawn':
       return `${WITHDRAWALS[approval.reason as WithdrawalReason] ?? 'It was withdrawn.'} Nothing was forwarded.`
   }
+}
+
+/** Reviewers who were passed over are told so before anything else. */
+function bypass({ votes, state }: Approval): string {
+  if (!votes.some(({ via }) => via.startsWith('override:'))) return ''
+  const undo = state === 'approved' ? ' Any reviewer may still deny it.' : ''
+  return `OVERRIDE: one person approved in place of the reviewers.${undo} `
 }
 
 /** Why a press or a submission was not counted: what the approvals say, and what this channel itself refuses. */
@@ -73,6 +81,10 @@ export function describeFault(fault: Fault, approval: string, key: string): stri
       return `${nothing} You have denied ${approval}, and a denial is not taken back.`
     case 'reason_required':
       return `${nothing} A reason is required.`
+    case 'grant_not_permitted':
+    case 'override_not_permitted':
+    case 'sign_in_too_old':
+      return `${nothing} That is done in the console.`
     case 'unlinked':
       return `${nothing} Your Slack account is not linked to a reviewer. Ask an operator to add ${key} to channels.slack.people.`
     case 'foreign':
