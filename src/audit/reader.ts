@@ -14,7 +14,7 @@ export interface AuditReader {
   chain(): Promise<ChainState>
   /** All that is looked for, oldest first, a batch at a time, after the entry with this number. */
   scan(search: Search, after: number): AsyncIterable<readonly LogEntry[]>
-  /** All of one sort, oldest first; in each batch as many as its last number says were looked at. */
+  /** All of one sort, oldest first, a batch at a time, after the entry with this number. */
   population(name: PopulationName, search: Search, after: number): AsyncIterable<readonly (readonly Cell[])[]>
 }
 
@@ -38,7 +38,7 @@ export function createAuditReader({ database: tx, issuers, namesAtVotes, ...sign
     async *population(name, search, after) {
       const { kinds, write } = POPULATIONS[name]
       for await (const entries of scan(ground, { ...search, kinds }, after)) {
-        yield await write({ tx, namesAtVotes }, entries)
+        yield entries.length === 0 ? [] : await write({ tx, namesAtVotes }, entries)
       }
     },
   }

@@ -71,7 +71,10 @@ async function page(tx: Tx, seqs: readonly number[], next: number | null, isCut:
 
 const BATCH = 500
 
-/** All that is looked for, oldest first, a batch at a time; up to where the log ended when it began. */
+/**
+ * All that is looked for, oldest first, a batch at a time; up to where the log ended when it began. A batch may be empty, so
+ * that whoever has left is noticed.
+ */
 export async function* scan(ground: Ground, search: Search, after = 0): AsyncGenerator<readonly LogEntry[]> {
   const plan = await makePlan(ground, search)
   if (!plan) return
@@ -79,7 +82,7 @@ export async function* scan(ground: Ground, search: Search, after = 0): AsyncGen
   while (first < plan.below) {
     const below = plan.isIndexed ? plan.below : Math.min(plan.below, first + STRETCH)
     const seqs = await findSeqs(ground.tx, plan, { first, below, order: 'ASC', limit: BATCH })
-    if (seqs.length > 0) yield await readEntries(ground.tx, seqs)
+    yield await readEntries(ground.tx, seqs)
     first = seqs.length === BATCH ? (seqs.at(-1) ?? below) + 1 : below
   }
 }

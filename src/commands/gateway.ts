@@ -15,7 +15,7 @@ import type { Effect } from '../domain/verdict.ts'
 import { createGate } from '../gate.ts'
 import { issuerName } from '../identity/issuer-name.ts'
 import { createKillSwitch } from '../identity/kill-switch.ts'
-import type { People } from '../identity/people.ts'
+import { createLinking, type Linking } from '../identity/linking.ts'
 import { createSeenAgents, type SeenAgents } from '../identity/seen-agents.ts'
 import { systemClock } from '../platform/clock.ts'
 import type { Logger } from '../platform/logger.ts'
@@ -23,6 +23,7 @@ import { createMetrics } from '../platform/metrics.ts'
 import { createAllowance } from '../policy/allowance.ts'
 import type { PublishResult } from '../policy/publish.ts'
 import { createWatch } from '../policy/watch.ts'
+import { type ChatPeople, createChatPeople } from './chat-people.ts'
 import { openDoors } from './doors.ts'
 import type { Ground } from './ground.ts'
 import { type Address, listenForMetrics, listenForPeople } from './listen.ts'
@@ -62,7 +63,8 @@ export async function startGateway(
 
   const { audit, guard, follow, close: closeAudit } = await openAudit(ground)
   undo.defer(closeAudit)
-  const { identify, people, suspensions, frontDesk, tally } = await startTrust(config, ground, audit)
+  const { identify, people, suspensions, frontDesk, chatLinks, tally } = await startTrust(config, ground, audit)
+  const chatPeople = createChatPeople({ config, people, links: chatLinks })
   const { policies, usage, judge } = await startRulebook(config, ground, {
     kinds,
     audit,
@@ -78,7 +80,7 @@ export async function startGateway(
       random: Math.random,
       replicaId,
       draining: draining.signal,
-      standing: async (voter) => people.standing(voter),
+      standing: chatPeople.standing,
       persistHead: (seq) => guard.persist(seq),
     },
   )
@@ -140,13 +142,29 @@ export async function startGateway(
       { name: 'policy', isOk: () => policies.active() !== null },
     ],
   })
-  const { channels, callbacks } = await startChannels(config, ground, { kinds, queue, people })
+  const linking =
+    chatLinks &&
+    createLinking({
+      links: chatLinks,
+      signInOf: (service) => channels.find(({ name }) => name === service)?.signIn ?? null,
+      keys: ground.keys.cookie,
+      clock,
+    })
+  const { channels, callbacks } = await startChannels(config, ground, { kinds, queue, chatPeople, linking })
   const isTls = config.control.tls !== undefined
   const control = await createControlServer({
     queue,
     agents,
     people,
-    console: frontDesk && { desk: frontDesk, watch: queue.watch, publicUrl: config.control.public_url },
+    console: frontDesk &&
+      chatLinks &&
+      linking && {
+        desk: frontDesk,
+        links: chatLinks,
+        linking,
+        watch: queue.watch,
+        publicUrl: config.control.public_url,
+      },
     signIn: signInOf(config),
     observed: () => observedIn(config),
     callbacks,
@@ -223,7 +241,12 @@ function channelsOf(config: Config, { channels }: Kinds): Kinds['channels'] {
 async function startChannels(
   config: Config,
   { clock, log, metrics, undo }: Ground,
-  { kinds, queue, people }: { kinds: Kinds; queue: Queue; people: People },
+  {
+    kinds,
+    queue,
+    chatPeople,
+    linking,
+  }: { kinds: Kinds; queue: Queue; chatPeople: ChatPeople; linking: Pick<Linking, 'invite'> | null },
 ): Promise<{ channels: readonly RunningChannel[]; callbacks: readonly FastifyPluginAsync[] }> {
   const callbacks: FastifyPluginAsync[] = []
   const channels: RunningChannel[] = []
@@ -231,7 +254,8 @@ async function startChannels(
     const channel = await kind.start({
       options: config.channels[kind.name] ?? {},
       desk: queue,
-      findPerson: people.mapChatAccount,
+      findPerson: chatPeople.find,
+      invite: linking && linking.invite,
       publicUrl: config.control.public_url,
       registerRoute: (plugin) => callbacks.push(plugin),
       log,

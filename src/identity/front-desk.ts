@@ -12,6 +12,8 @@ export interface Visitor {
   readonly person: Person
   readonly checkedAt: number
   readonly endsAt: number
+  /** Whether the identity provider can be asked again without the person. */
+  readonly isRenewable: boolean
 }
 
 export interface FrontDesk {
@@ -98,7 +100,9 @@ export function createFrontDesk(parts: {
     async find(secret, how) {
       const session = await sessions.find(secret, how)
       const current = session && !isFresh(session) ? await refresh(secret, session) : session
-      return current && { id: current.id, person: current.person, checkedAt: current.checkedAt, endsAt: current.endsAt }
+      if (!current) return null
+      const { id, person, checkedAt, endsAt, tokens } = current
+      return { id, person, checkedAt, endsAt, isRenewable: tokens.refresh !== null }
     },
 
     isOpen: async (secret) => (await sessions.find(secret, { isUse: false })) !== null,

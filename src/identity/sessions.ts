@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { lengthPrefixed } from '../domain/bytes.ts'
 import type { Party } from '../domain/principal.ts'
-import type { Database } from '../platform/database.ts'
+import type { Database, Tx } from '../platform/database.ts'
 import { type KeyPair, openValue, type SecretKey, sealValue } from '../platform/keys.ts'
 import type { SignedIn } from './sign-in.ts'
 
@@ -27,6 +27,11 @@ export interface Sessions {
   release(session: Pick<Session, 'id'>): Promise<void>
   /** Keeps what the identity provider said since; whoever claimed it still does. */
   update(session: Session, signedIn: SignedIn): Promise<void>
+  /**
+   * Gives what the groups are asked with to somebody else, who alone has it then: a refresh token of which there are two
+   * copies is one that was stolen, to many identity providers. Null if the session is over, or is being asked about.
+   */
+  handOver(tx: Tx, session: Pick<Session, 'id'>): Promise<SignedIn | null>
   end(session: Pick<Session, 'id'>): Promise<void>
   /** Ends every session of a person; how many there were. */
   endAll(party: Party): Promise<number>
@@ -115,6 +120,23 @@ export function createSessions(parts: {
     async update({ id }, signedIn) {
       const hash = Buffer.from(id, 'hex')
       await database.query('UPDATE session SET sealed = $2 WHERE id_hash = $1', [hash, seal(hash, signedIn)])
+    },
+
+    async handOver(tx, { id }) {
+      const hash = Buffer.from(id, 'hex')
+      const { rows } = await tx.query<{ sealed: Buffer }>(
+        `SELECT sealed FROM session WHERE id_hash = $1 AND ends_at > clock_timestamp()
+           AND (asking_until IS NULL OR asking_until < clock_timestamp()) FOR UPDATE`,
+        [hash],
+      )
+      const [row] = rows
+      const opened = row && openValue(keys, row.sealed, [LABEL, hash])
+      if (!opened) return null
+      // Nobody but `seal` wrote it: it was authenticated.
+      const signedIn = JSON.parse(opened.toString('utf8')) as SignedIn
+      const left = { ...signedIn, tokens: { ...signedIn.tokens, refresh: null } }
+      await tx.query('UPDATE session SET sealed = $2 WHERE id_hash = $1', [hash, seal(hash, left)])
+      return signedIn
     },
 
     async end({ id }) {

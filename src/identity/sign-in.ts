@@ -288,7 +288,7 @@ async function discover(options: PeopleIssuer, fetcher: Fetcher): Promise<Config
 }
 
 /** The library sends forms, or nothing. */
-function textOf(body: unknown): string | null {
+export function textOf(body: unknown): string | null {
   return body === undefined || body === null ? null : String(body)
 }
 
@@ -299,7 +299,7 @@ function unavailable({ issuer }: PeopleIssuer, error: unknown): GatewayError {
 }
 
 /** Whether the identity provider did not answer, or only that it cannot now: that says nothing of a person. */
-function isAway(error: unknown): boolean {
+export function isAway(error: unknown): boolean {
   if (error instanceof GatewayError) return true
   if (error instanceof ResponseBodyError) return error.status >= 500 || error.status === 429
   const cause = error instanceof ClientError ? error.cause : null
@@ -307,7 +307,7 @@ function isAway(error: unknown): boolean {
 }
 
 /** What the identity provider, or the check of its answer, said; never a token. */
-function explain(error: unknown): string {
+export function explain(error: unknown): string {
   if (error instanceof AuthorizationResponseError || error instanceof ResponseBodyError) {
     return `the identity provider said ${error.error}`
   }

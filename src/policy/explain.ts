@@ -125,13 +125,17 @@ const BASES: Readonly<Record<Verdict['basis'], string>> = {
   suspended: 'the agent, or someone it acts for, is suspended',
 }
 
+/** Why a verdict is what it is, in words; with the rules, if it is by rule. */
+export function describeBasis({ basis, rules }: Verdict): string {
+  return [BASES[basis], ...(rules.length === 0 ? [] : [rules.map(formatRule).join(', ')])].join(' ')
+}
+
 /** The explanation as lines of text. */
 export function formatExplanation({ verdict, actions }: Explanation): readonly string[] {
   const lines: string[] = []
   if (verdict.effect === 'unsure') lines.push(`unsure: needs ${[...verdict.needs].join(', ')}`)
   else {
-    const rules = verdict.rules.map(formatRule).join(', ')
-    lines.push(`${verdict.effect}: ${BASES[verdict.basis]}${rules === '' ? '' : ` ${rules}`}`)
+    lines.push(`${verdict.effect}: ${describeBasis(verdict)}`)
     if (verdict.message !== null) lines.push(`  "${verdict.message}"`)
   }
   for (const { verb, resource, rules } of actions) {

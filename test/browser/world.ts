@@ -6,7 +6,7 @@ import { createTestDatabase } from '../postgres.ts'
 export type WholeWorld = Awaited<ReturnType<typeof startWhole>>
 
 /** A whole gateway in a process of its own, a store, an upstream, and an identity provider that people sign in to. */
-export async function startWhole() {
+export async function startWhole(more: Readonly<Record<string, unknown>> = {}) {
   await using undo = new AsyncDisposableStack()
   const store = await createTestDatabase()
   undo.defer(() => store.close())
@@ -29,8 +29,10 @@ export async function startWhole() {
           client_id: 'countersign-console',
           authorized_parties: ['countersign-console'],
           groups: { claim: 'groups' },
+          roles: { admin: ['group:audit'] },
         },
       ],
+      ...more,
     },
   })
   const stack = undo.move()

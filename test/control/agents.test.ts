@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import type { FrontDesk } from '../../src/control/console/desk.ts'
 import { createControlServer } from '../../src/control/server.ts'
 import { fieldOf, openBrowser } from './browser.ts'
-import { fakeAgents, fakePeople, fakeQueue, ISSUER, personOf } from './people.ts'
+import { fakeAgents, fakeLinks, fakePeople, fakeQueue, ISSUER, personOf } from './people.ts'
 
 const PEOPLE = [
   personOf('rita'),
@@ -25,7 +25,7 @@ const desk: FrontDesk = {
   complete: async () => ({ fault: 'nobody signs in here' }),
   async find(secret) {
     const person = PEOPLE.find(({ subject }) => subject === secret)
-    return person ? { id: secret, person, checkedAt: 0, endsAt: 1e15 } : null
+    return person ? { id: secret, person, checkedAt: 0, endsAt: 1e15, isRenewable: true } : null
   },
   isOpen: async () => true,
   leave: async () => null,
@@ -42,7 +42,7 @@ async function serve() {
     signIn: { issuers: [] },
     observed: () => [],
     callbacks: [],
-    console: { desk, watch: () => () => undefined, publicUrl },
+    console: { desk, watch: () => () => undefined, publicUrl, ...fakeLinks() },
     publicUrl,
     tls: null,
     log: pino({ level: 'silent' }),

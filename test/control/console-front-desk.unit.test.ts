@@ -28,6 +28,7 @@ function world() {
     update: async (session, signedIn) => {
       row = { ...session, ...signedIn }
     },
+    handOver: unused,
     end: async () => {
       row = null
     },

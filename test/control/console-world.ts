@@ -12,7 +12,7 @@ import { generateKeys, readKeys } from '../../src/platform/load-keys.ts'
 import { createTestDatabase } from '../postgres.ts'
 import { type Browser, openBrowser, type Seen } from './browser.ts'
 import { startTestProvider } from './console-provider.ts'
-import { fakeAgents, fakePeople, fakeQueue, type HeldCall } from './people.ts'
+import { fakeAgents, fakeLinks, fakePeople, fakeQueue, type HeldCall } from './people.ts'
 
 export type ConsoleWorld = Awaited<ReturnType<typeof startConsole>>
 
@@ -83,7 +83,8 @@ export async function startConsole(
     undo.defer(() => people.close())
     const signIns = createSignIns({ issuers, people, callbackUrl: `${publicBase}/sign-in/callback`, clock })
     undo.defer(() => signIns.close())
-    const pages: Pick<ConsoleParts, 'desk' | 'watch' | 'publicUrl'> = {
+    const pages: Pick<ConsoleParts, 'desk' | 'links' | 'linking' | 'watch' | 'publicUrl'> = {
+      ...fakeLinks(),
       desk: { ...createFrontDesk({ signIns, sessions, keys: keys.cookie, clock, freshMs }), lifetimeMs },
       publicUrl: publicBase,
       watch(told) {

@@ -52,6 +52,8 @@ function bypass({ votes, state }: Approval): string {
 export type Fault =
   | BallotFault
   | 'unlinked'
+  | 'stale'
+  | 'away'
   | 'foreign'
   | 'bot'
   | 'guest'
@@ -61,8 +63,14 @@ export type Fault =
   | 'too_late'
   | 'failed'
 
-/** Told to the one person who pressed. `key` is that person's own `team/user`. */
-export function describeFault(fault: Fault, approval: string, key: string): string {
+/** Who is told: their own `team/user`, and where they can link it; null if they cannot by themselves. */
+export interface Told {
+  readonly key: string
+  readonly invitation: string | null
+}
+
+/** Told to the one person who pressed. */
+export function describeFault(fault: Fault, approval: string, { key, invitation }: Told): string {
   const nothing = 'Nothing was recorded.'
   switch (fault) {
     case 'not_found':
@@ -86,7 +94,15 @@ export function describeFault(fault: Fault, approval: string, key: string): stri
     case 'sign_in_too_old':
       return `${nothing} That is done in the console.`
     case 'unlinked':
-      return `${nothing} Your Slack account is not linked to a reviewer. Ask an operator to add ${key} to channels.slack.people.`
+      return invitation === null
+        ? `${nothing} Your Slack account is not linked to a reviewer. Ask an operator to add ${key} to channels.slack.people.`
+        : `${nothing} Your Slack account is not linked to a reviewer. <${invitation}|Sign in to link it>, then press again. The link is for you alone: with it nobody else can link anything.`
+    case 'stale':
+      return invitation === null
+        ? `${nothing} Your identity provider no longer says which groups you are in. Ask an operator.`
+        : `${nothing} Your identity provider no longer says which groups you are in. <${invitation}|Sign in again>, then press again.`
+    case 'away':
+      return `${nothing} Your identity provider cannot be asked just now which groups you are in. Please try again.`
     case 'foreign':
       return `${nothing} Only members of the workspace this app is installed in may decide.`
     case 'bot':

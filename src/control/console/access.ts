@@ -16,6 +16,12 @@ export const PAGES = {
   'GET /agents': ROLES,
   'POST /agents/suspend': ['reviewer', 'owner', 'operator', 'admin'],
   'POST /agents/resume': ['operator', 'admin'],
+  'GET /me': ROLES,
+  'POST /me/links/remove': ROLES,
+  'GET /link/:service': ['reviewer'],
+  'GET /link/:service/start': ['reviewer'],
+  'GET /link/:service/callback': ['reviewer'],
+  'POST /link/:service': ['reviewer'],
 } as const satisfies Record<string, readonly Role[]>
 
 export type PageName = keyof typeof PAGES

@@ -1,4 +1,5 @@
-import type { Person } from '../../domain/principal.ts'
+import type { ChatAccount } from '../../domain/channel.ts'
+import type { Party, Person } from '../../domain/principal.ts'
 
 /** Somebody who is signed in with a browser, as the console needs to know them. */
 export interface Visitor {
@@ -9,6 +10,8 @@ export interface Visitor {
   readonly checkedAt: number
   /** Milliseconds since the epoch. */
   readonly endsAt: number
+  /** Whether the identity provider can be asked again without the person. */
+  readonly isRenewable: boolean
 }
 
 /** Who is in front of the browser. */
@@ -35,4 +38,46 @@ export interface FrontDesk {
   leave(secret: string): Promise<URL | null>
   /** How long a session lasts at most, in milliseconds. */
   readonly lifetimeMs: number
+}
+
+/** A chat account, and the person who proved that it is theirs. */
+export interface ChatLink {
+  readonly id: string
+  readonly account: ChatAccount
+  readonly person: Party & { readonly name: string | null }
+  /** Milliseconds since the epoch. */
+  readonly linkedAt: number
+}
+
+export interface LinkDesk {
+  /** Of one person, or everybody's; newest first. */
+  list(person: Party | null): Promise<readonly ChatLink[]>
+  /** False if there is no such link, or none that this person may end. */
+  unlink(how: { readonly id: string; readonly by: Person; readonly via: string }): Promise<boolean>
+}
+
+export type LinkFault =
+  | 'expired'
+  | 'used'
+  | 'other_browser'
+  | 'other_account'
+  | 'not_signed_in'
+  | 'not_offered'
+  | 'account_taken'
+  | 'person_taken'
+  | 'signed_out'
+
+type Refused = { readonly fault: LinkFault; readonly detail?: string }
+type Linker = Pick<Visitor, 'id' | 'person'>
+
+/** The steps from a ticket to a link; each is given what the one before sealed. */
+export interface Linking {
+  look(ticket: string, service: string): { readonly account: ChatAccount } | Refused
+  begin(ticket: string, service: string, who: Linker): Promise<{ readonly url: URL; readonly sealed: string } | Refused>
+  complete(
+    sealed: string,
+    query: URLSearchParams,
+    who: Linker,
+  ): Promise<{ readonly proof: string; readonly account: ChatAccount; readonly name: string | null } | Refused>
+  confirm(proof: string, who: Linker): Promise<{ readonly link: ChatLink } | Refused>
 }

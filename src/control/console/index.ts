@@ -16,13 +16,15 @@ import { PAGES, type PageName } from './access.ts'
 import { type AgentsView, agentsBody } from './agents.ts'
 import { approvalBody } from './approval.ts'
 import { readAssets } from './assets.ts'
-import type { FrontDesk } from './desk.ts'
+import type { FrontDesk, LinkDesk, Linking } from './desk.ts'
 import { type Caller, createGuard, isNavigation, mayOpen } from './guard.ts'
 import { type Html, html } from './html.ts'
 import { historyBody, inboxBody } from './inbox.ts'
 import { createJar } from './jar.ts'
 import { layout } from './layout.ts'
+import { createLinkPages } from './link.ts'
 import { createLive } from './live.ts'
+import { meBody } from './me.ts'
 import { type Answer, page, redirect, sendPage } from './respond.ts'
 import { createSignInPages, forged } from './sign-in.ts'
 
@@ -30,6 +32,8 @@ export interface ConsoleParts {
   readonly queue: ApprovalDesk
   readonly agents: AgentDesk
   readonly desk: FrontDesk
+  readonly links: LinkDesk
+  readonly linking: Linking
   /** Tells of every change of an approval, perhaps more than once, until it is stopped. A hint: some may be lost. */
   watch(told: () => void): () => void
   /** What everybody who looks has to know, at this moment. */
@@ -59,6 +63,7 @@ const ballotForm = z.object({
   card_hash: ballotSchema.shape.card_hash,
   reason: reasonField,
 })
+const removeForm = z.object({ csrf: z.string(), id: z.uuid() })
 const switchForm = z.object({
   csrf: z.string(),
   issuer: z.string().default(''),
@@ -80,6 +85,7 @@ export async function mountConsole(app: FastifyInstance, parts: ConsoleParts): P
   const jar = createJar(parts)
   const guard = createGuard({ desk, jar, publicUrl: parts.publicUrl })
   const signIn = createSignInPages({ desk, jar, guard })
+  const link = createLinkPages({ ...parts, jar })
   const take = createBuckets({ perSecond: 10, burst: 60, maxKeys: 10_000 }, () => clock.monotonic())
 
   await app.register(cookie)
@@ -190,6 +196,17 @@ export async function mountConsole(app: FastifyInstance, parts: ConsoleParts): P
     mount(`POST /agents/${way}`, ({ request, caller }) => turn(way, request, caller))
   }
 
+  mount('GET /me', ({ caller }) => showMe(caller, null))
+  mount('POST /me/links/remove', async ({ request, caller }) => {
+    const { id } = removeForm.parse(request.body)
+    const isDone = await parts.links.unlink({ id, by: caller.person, via: 'console' })
+    return isDone ? redirect('/me') : showMe(caller, 'Not done. There is no such link, or it is not yours.')
+  })
+  mount('GET /link/:service', ({ request, caller }) => link.look(request, caller))
+  mount('GET /link/:service/start', ({ request, reply, caller }) => link.begin(request, reply, caller))
+  mount('GET /link/:service/callback', ({ request, reply, caller }) => link.complete(request, reply, caller))
+  mount('POST /link/:service', ({ request, caller }) => link.confirm(request, caller))
+
   const live = createLive(parts)
   open('GET /live', async ({ request, reply, caller }) => live(request, reply, caller))
 
@@ -213,6 +230,11 @@ export async function mountConsole(app: FastifyInstance, parts: ConsoleParts): P
   ): Promise<Answer> {
     const agents = await parts.agents.list(person)
     return page('Agents', agentsBody({ agents, person, csrf, fault, given }), status)
+  }
+
+  async function showMe({ person, csrf }: Caller, fault: string | null): Promise<Answer> {
+    const links = await parts.links.list(person.roles.includes('admin') ? null : person)
+    return page('You', meBody({ person, csrf, links, fault }), fault === null ? 200 : 404)
   }
 
   async function castVote(

@@ -10,6 +10,10 @@ export interface Jar {
   pending(request: FastifyRequest): string | null
   keepPending(reply: FastifyReply, sealed: string): void
   dropPending(reply: FastifyReply): void
+  /** What was sealed while somebody signs in at a chat service. */
+  linking(request: FastifyRequest): string | null
+  keepLinking(reply: FastifyReply, sealed: string): void
+  dropLinking(reply: FastifyReply): void
 }
 
 const PENDING_S = 600
@@ -22,6 +26,7 @@ export function createJar({ publicUrl }: { publicUrl: string }): Jar {
   const isSecure = publicUrl.startsWith('https:')
   const session = isSecure ? '__Host-countersign' : 'countersign'
   const pending = isSecure ? '__Host-countersign-sign-in' : 'countersign-sign-in'
+  const linking = isSecure ? '__Host-countersign-link' : 'countersign-link'
   // Lax: a link in a card leads to a page where one is signed in; no form of another site does.
   const common = { httpOnly: true, secure: isSecure, sameSite: 'lax' } as const
 
@@ -33,5 +38,8 @@ export function createJar({ publicUrl }: { publicUrl: string }): Jar {
     pending: (request) => request.cookies[pending] ?? null,
     keepPending: (reply, sealed) => void reply.setCookie(pending, sealed, { ...common, path: '/', maxAge: PENDING_S }),
     dropPending: (reply) => void reply.clearCookie(pending, { ...common, path: '/' }),
+    linking: (request) => request.cookies[linking] ?? null,
+    keepLinking: (reply, sealed) => void reply.setCookie(linking, sealed, { ...common, path: '/', maxAge: PENDING_S }),
+    dropLinking: (reply) => void reply.clearCookie(linking, { ...common, path: '/' }),
   }
 }

@@ -18,6 +18,7 @@ const LINKS = [
   ['/', 'Inbox'],
   ['/history', 'History'],
   ['/agents', 'Agents'],
+  ['/me', 'You'],
 ] as const
 
 export function layout(frame: Frame, body: Html): Html {
