@@ -24,11 +24,14 @@ import { createAllowance } from '../policy/allowance.ts'
 import type { PublishResult } from '../policy/publish.ts'
 import { createWatch } from '../policy/watch.ts'
 import { type ChatPeople, createChatPeople } from './chat-people.ts'
+import { openAuditDesk } from './audit-desk.ts'
 import { openDoors } from './doors.ts'
 import type { Ground } from './ground.ts'
 import { type Address, listenForMetrics, listenForPeople } from './listen.ts'
 import { openStore } from './open-store.ts'
 import type { Kinds } from './parts.ts'
+import { compileContext } from './policy-context.ts'
+import { openPolicyDesk } from './policy-desk.ts'
 import { startRulebook } from './rulebook.ts'
 import { startTrust } from './trust.ts'
 import { orUnavailable } from './unavailable.ts'
@@ -160,6 +163,8 @@ export async function startGateway(
       chatLinks &&
       linking && {
         desk: frontDesk,
+        policy: openPolicyDesk(compileContext(config, kinds), policies),
+        audit: openAuditDesk(config, ground),
         links: chatLinks,
         linking,
         watch: queue.watch,

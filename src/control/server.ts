@@ -38,7 +38,7 @@ export interface ControlParts {
   readonly agents: AgentDesk
   readonly people: PeopleDesk
   /** Null where nobody signs in with a browser. */
-  readonly console: Pick<ConsoleParts, 'desk' | 'links' | 'linking' | 'watch' | 'publicUrl'> | null
+  readonly console: Pick<ConsoleParts, 'desk' | 'policy' | 'audit' | 'links' | 'linking' | 'watch' | 'publicUrl'> | null
   /** Where people sign in from the command line. */
   readonly signIn: SignInWire
   /** The names of the upstreams in observe mode, at this moment. */

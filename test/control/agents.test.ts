@@ -3,6 +3,7 @@ import pino from 'pino'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { FrontDesk } from '../../src/control/console/desk.ts'
 import { createControlServer } from '../../src/control/server.ts'
+import { fakeBooks } from './books.ts'
 import { fieldOf, openBrowser } from './browser.ts'
 import { fakeAgents, fakeLinks, fakePeople, fakeQueue, ISSUER, personOf } from './people.ts'
 
@@ -42,7 +43,7 @@ async function serve() {
     signIn: { issuers: [] },
     observed: () => [],
     callbacks: [],
-    console: { desk, watch: () => () => undefined, publicUrl, ...fakeLinks() },
+    console: { desk, watch: () => () => undefined, publicUrl, ...fakeLinks(), ...fakeBooks() },
     publicUrl,
     tls: null,
     log: pino({ level: 'silent' }),

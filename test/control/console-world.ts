@@ -10,7 +10,9 @@ import { createSignIns } from '../../src/identity/sign-in.ts'
 import { openDatabase } from '../../src/platform/database.ts'
 import { generateKeys, readKeys } from '../../src/platform/load-keys.ts'
 import { createTestDatabase } from '../postgres.ts'
+import { fakeBooks } from './books.ts'
 import { type Browser, openBrowser, type Seen } from './browser.ts'
+import { HOSTILE } from './console-held.ts'
 import { startTestProvider } from './console-provider.ts'
 import { fakeAgents, fakeLinks, fakePeople, fakeQueue, type HeldCall } from './people.ts'
 
@@ -83,7 +85,8 @@ export async function startConsole(
     undo.defer(() => people.close())
     const signIns = createSignIns({ issuers, people, callbackUrl: `${publicBase}/sign-in/callback`, clock })
     undo.defer(() => signIns.close())
-    const pages: Pick<ConsoleParts, 'desk' | 'links' | 'linking' | 'watch' | 'publicUrl'> = {
+    const pages: Pick<ConsoleParts, 'desk' | 'policy' | 'audit' | 'links' | 'linking' | 'watch' | 'publicUrl'> = {
+      ...fakeBooks(HOSTILE),
       ...fakeLinks(),
       desk: { ...createFrontDesk({ signIns, sessions, keys: keys.cookie, clock, freshMs }), lifetimeMs },
       publicUrl: publicBase,

@@ -8,6 +8,7 @@ import type { ApprovalDesk } from '../../src/control/desk.ts'
 import { type ControlParts, createControlServer } from '../../src/control/server.ts'
 import { GatewayError } from '../../src/domain/error.ts'
 import { type Person, ROLES } from '../../src/domain/principal.ts'
+import { fakeBooks } from './books.ts'
 import { fieldOf, openBrowser } from './browser.ts'
 import { fakeAgents, fakeLinks, fakePeople, fakeQueue, personOf, refund } from './people.ts'
 
@@ -52,7 +53,7 @@ async function serve(more: Partial<ControlParts> = {}) {
     signIn: { issuers: [] },
     observed: () => [],
     callbacks: [],
-    console: { desk: deskOf(PEOPLE), watch: () => () => undefined, publicUrl, ...fakeLinks() },
+    console: { desk: deskOf(PEOPLE), watch: () => () => undefined, publicUrl, ...fakeLinks(), ...fakeBooks() },
     publicUrl,
     tls: null,
     log: pino({ level: 'silent' }),
@@ -91,8 +92,9 @@ const ballot = { card_hash: refund(ID).approval.cardHash, reason: 'because' }
 /** Asks for a page, or sends the form that it takes. */
 function visit(name: string, browser: Awaited<ReturnType<Awaited<ReturnType<typeof serve>>['browse']>>) {
   const [method = '', path = ''] = name.split(' ')
-  const at = path.replace(':id', ID).replace(':service', 'slack')
-  const form = { id: LINK_ID, ...ballot, issuer: 'https://idp.example.com', subject: 'support-agent' }
+  const at = path.replace(':id', ID).replace(':seq', '2').replace(':population', 'calls').replace(':service', 'slack')
+  const call = { principal: 'https://idp.example.com|a', upstream: 'billing', verb: 'POST', resource: '/refunds' }
+  const form = { id: LINK_ID, ...ballot, ...call, issuer: 'https://idp.example.com', subject: 'support-agent' }
   return method === 'GET' ? browser.get(at) : browser.post(at, form)
 }
 

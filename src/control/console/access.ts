@@ -1,5 +1,7 @@
 import { ROLES, type Role } from '../../domain/principal.ts'
 
+const POLICY_READERS = ['reviewer', 'auditor', 'operator', 'admin'] as const satisfies readonly Role[]
+const AUDITORS = ['auditor', 'admin'] as const satisfies readonly Role[]
 const LOOKERS = ['reviewer', 'owner', 'auditor'] as const satisfies readonly Role[]
 
 /**
@@ -22,6 +24,13 @@ export const PAGES = {
   'GET /link/:service/start': ['reviewer'],
   'GET /link/:service/callback': ['reviewer'],
   'POST /link/:service': ['reviewer'],
+  'GET /policy': POLICY_READERS,
+  'POST /policy/explain': POLICY_READERS,
+  'GET /audit': AUDITORS,
+  'GET /audit/:seq': AUDITORS,
+  'GET /audit/export': AUDITORS,
+  'GET /audit/report': AUDITORS,
+  'GET /audit/report/:population': AUDITORS,
 } as const satisfies Record<string, readonly Role[]>
 
 export type PageName = keyof typeof PAGES

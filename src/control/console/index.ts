@@ -8,7 +8,7 @@ import { isRefusal } from '../../domain/refusal.ts'
 import type { Clock } from '../../platform/clock.ts'
 import type { Logger } from '../../platform/logger.ts'
 import { APPROVAL_ID, readCursor } from '../cursor.ts'
-import type { AgentDesk, ApprovalDesk } from '../desk.ts'
+import type { AgentDesk, ApprovalDesk, AuditDesk, PolicyDesk } from '../desk.ts'
 import { FAULT_DETAILS, SWITCH_FAULTS } from '../problem.ts'
 import { createBuckets } from '../rate.ts'
 import { ballotSchema, type NoticeWire, switchSchema } from '../wire.ts'
@@ -16,6 +16,7 @@ import { PAGES, type PageName } from './access.ts'
 import { type AgentsView, agentsBody } from './agents.ts'
 import { approvalBody } from './approval.ts'
 import { readAssets } from './assets.ts'
+import { createBookPages } from './books.ts'
 import type { FrontDesk, LinkDesk, Linking } from './desk.ts'
 import { type Caller, createGuard, isNavigation, mayOpen } from './guard.ts'
 import { type Html, html } from './html.ts'
@@ -31,6 +32,8 @@ import { createSignInPages, forged } from './sign-in.ts'
 export interface ConsoleParts {
   readonly queue: ApprovalDesk
   readonly agents: AgentDesk
+  readonly policy: PolicyDesk
+  readonly audit: AuditDesk
   readonly desk: FrontDesk
   readonly links: LinkDesk
   readonly linking: Linking
@@ -206,6 +209,15 @@ export async function mountConsole(app: FastifyInstance, parts: ConsoleParts): P
   mount('GET /link/:service/start', ({ request, reply, caller }) => link.begin(request, reply, caller))
   mount('GET /link/:service/callback', ({ request, reply, caller }) => link.complete(request, reply, caller))
   mount('POST /link/:service', ({ request, caller }) => link.confirm(request, caller))
+
+  const books = createBookPages(parts)
+  for (const [name, show] of Object.entries(books.pages)) mount(name as keyof typeof books.pages, show)
+  for (const [name, write] of Object.entries(books.files)) {
+    open(name as keyof typeof books.files, async (visit) => {
+      const answer = await write(visit)
+      return answer ? send(visit.request, visit.reply, answer, visit.caller) : visit.reply
+    })
+  }
 
   const live = createLive(parts)
   open('GET /live', async ({ request, reply, caller }) => live(request, reply, caller))

@@ -1,5 +1,7 @@
 import type { Person } from '../../domain/principal.ts'
 import type { NoticeWire } from '../wire.ts'
+import { PAGES } from './access.ts'
+import { mayOpen } from './guard.ts'
 import { type Html, html, shown } from './html.ts'
 
 /** What stands around every page. */
@@ -18,6 +20,8 @@ const LINKS = [
   ['/', 'Inbox'],
   ['/history', 'History'],
   ['/agents', 'Agents'],
+  ['/policy', 'Policy'],
+  ['/audit', 'Audit log'],
   ['/me', 'You'],
 ] as const
 
@@ -37,7 +41,7 @@ export function layout(frame: Frame, body: Html): Html {
 <a class="skip" href="#main">Skip to the content</a>
 <header>
 <a class="brand" href="/">Countersign</a>
-${visitor && navigation(path)}
+${visitor && navigation(path, visitor.person)}
 ${visitor && signedInAs(visitor)}
 </header>
 ${frame.notices.map(({ message }) => html`<p class="notice" role="status">${message}</p>`)}
@@ -49,8 +53,10 @@ ${body}
 `
 }
 
-function navigation(path: string): Html {
-  return html`<nav aria-label="Pages"><ul>${LINKS.map(
+/** Only what the person's roles open. */
+function navigation(path: string, person: Person): Html {
+  const links = LINKS.filter(([href]) => mayOpen(PAGES[`GET ${href}`], person))
+  return html`<nav aria-label="Pages"><ul>${links.map(
     ([href, label]) => html`<li><a href="${href}"${path === href && html` aria-current="page"`}>${label}</a></li>`,
   )}</ul></nav>`
 }
