@@ -69,7 +69,7 @@ const keys = z.strictObject({
   payload: keyPair.describe('Encrypts held calls, cards and stored responses (AES-256-GCM)'),
   mac: keyPair.describe('Authenticates votes, policy sets and acknowledgements (HMAC-SHA-256)'),
   assertion: keyPair.describe('Signs Countersign-Assertion for upstreams (ES256 or EdDSA)'),
-  cookie: keyPair.describe('Kept for sessions of people in a browser; nothing uses it in this release'),
+  cookie: keyPair.describe('Encrypts the sessions of people in a browser (AES-256-GCM)'),
   checkpoint: keyPair.describe('Signs statements of the log’s head (Ed25519)'),
 })
 
@@ -100,9 +100,19 @@ export function configSchema({ protocols, channels }: { protocols: readonly Part
       .strictObject({
         listen: listen.prefault('127.0.0.1:8081').describe('host:port for people'),
         public_url: publicUrl.describe('How people reach it; links in cards lead there'),
+        session: z
+          .strictObject({
+            lifetime: duration.prefault('8h').describe('After so long a person signs in again'),
+            idle: duration.prefault('1h').describe('So do those who did nothing for so long'),
+            fresh: duration
+              .prefault('15m')
+              .describe('How old groups may be: after so long the identity provider is asked again'),
+          })
+          .prefault({})
+          .describe('Sessions of people in a browser'),
         ...listener,
       })
-      .describe('What people talk to: the approver API, callbacks of chat services'),
+      .describe('What people talk to: the console, the approver API, callbacks of chat services'),
     metrics: z
       .strictObject({ listen: listen.prefault('127.0.0.1:9464').describe('host:port of /metrics') })
       .optional()

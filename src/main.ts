@@ -1,5 +1,6 @@
 import { homedir } from 'node:os'
 import { slack } from './channels/slack/index.ts'
+import { agents } from './commands/agents.ts'
 import { approvals } from './commands/approvals.ts'
 import { auditExportCommand } from './commands/audit-export.ts'
 import { auditKeyCommand } from './commands/audit-key.ts'
@@ -42,6 +43,7 @@ const commands = group('An identity-aware gateway for AI agents', {
   login,
   logout,
   approvals,
+  agents,
   policy: group('The policies', {
     check: policyCheckCommand,
     test: policyTestCommand,

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import type { Actions } from '../domain/action.ts'
 import { canonicalJson } from '../domain/canonical.ts'
-import type { Card, Claimed, Payload } from '../domain/card.ts'
+import type { Card, Claimed, Need, Payload } from '../domain/card.ts'
+import { formatHours } from '../domain/hours.ts'
 import { formatParty, type Principal } from '../domain/principal.ts'
-import { formatSelector } from '../domain/selector.ts'
+import { describeReviewer, formatSelector } from '../domain/selector.ts'
 import { formatRule, type Requirement, type RuleRef, type Verdict } from '../domain/verdict.ts'
 
 /** What a card is made of. Times in milliseconds since the epoch. */
@@ -46,7 +47,7 @@ export function buildCard(parts: CardParts): Card {
     claimed: parts.claimed,
     createdAt: parts.createdAt,
     expiresAt: parts.expiresAt,
-    needed: verdict.requirements.map(describeRequirement),
+    needed: verdict.requirements.map((requirement) => describeNeed(requirement, parts.createdAt)),
   }
 }
 
@@ -70,6 +71,17 @@ function messageOf(rule: RuleRef, { requirements }: Verdict): string | null {
   return requirements.find((requirement) => formatRule(requirement.rule) === name)?.message ?? null
 }
 
-function describeRequirement({ reviewers, quorum, isReasonRequired }: Requirement) {
-  return { reviewers: reviewers.map(formatSelector), quorum, isReasonRequired }
+/** In words and moments: what a screen shows of a requirement. */
+function describeNeed(requirement: Requirement, openedAt: number): Need {
+  const { reviewers, quorum, isReasonRequired, exclude, denyQuorum, hours, escalate, override } = requirement
+  return {
+    reviewers: reviewers.map(describeReviewer),
+    quorum,
+    isReasonRequired,
+    ...(exclude && { exclude: exclude.map(formatSelector) }),
+    ...(denyQuorum !== undefined && { denyQuorum }),
+    ...(hours && { hours: formatHours(hours) }),
+    ...(escalate && { escalate: { at: openedAt + escalate.afterMs, to: escalate.to.map(describeReviewer) } }),
+    ...(override && { override: override.map(formatSelector) }),
+  }
 }

@@ -2,6 +2,7 @@ import type { Approval, WithdrawalReason } from '../domain/approval.ts'
 import type { Entry } from '../domain/entry.ts'
 import type { Tx } from '../platform/database.ts'
 import { decidedEntry } from './entries.ts'
+import { revokeAllWithin } from './grant-desk.ts'
 import type { Ground } from './ground.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow } from './row.ts'
 import { announce, approvalOf, move, readHeld, readNow } from './store.ts'
@@ -48,12 +49,16 @@ export async function expireOverdue(
 
 /**
  * Withdraws every approval opened before a moment, a batch at a time: after a failover or a restore nobody can tell
- * which of them had been used. Returns how many there were.
+ * which of them had been used. So are grants. Returns how many approvals there were.
  */
 export async function withdrawAll(
   ground: Ground,
   { reason, openedBefore }: { reason: WithdrawalReason; openedBefore: Date },
 ): Promise<number> {
+  await ground.database.transaction(async (tx) => {
+    const entries = await revokeAllWithin(tx, openedBefore)
+    if (entries.length > 0) await ground.within(tx, entries)
+  })
   for (let count = 0; ; ) {
     const ended = await ground.database.transaction(async (tx) => {
       const { rows } = await tx.query<ApprovalRow>(
@@ -75,7 +80,34 @@ export async function withdrawAll(
 }
 
 /**
- * Ends every open approval in a caller's transaction, with reason `store_failover`, and gives the entries that say so:
+ * Withdraws the open approvals of those who are suspended, so many at once. Any replica does it; a row that another one
+ * is busy with is left to it. Nobody could use them any more: this tells those who wait. Returns how many there were.
+ */
+export async function withdrawSuspended(ground: Ground, most: number): Promise<number> {
+  const ended = await ground.database.transaction(async (tx) => {
+    const { rows } = await tx.query<ApprovalRow>(
+      `WITH stopped AS MATERIALIZED (
+         SELECT a.id FROM approval a
+         WHERE a.state IN ('pending', 'approved') AND EXISTS (SELECT FROM suspension s
+           CROSS JOIN LATERAL jsonb_build_object('issuer', s.issuer, 'subject', s.subject) AS party
+           WHERE a.requester @> party OR a.requester -> 'onBehalfOf' @> party
+             OR a.requester -> 'actors' @> jsonb_build_array(party))
+         ORDER BY a.id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED)
+       UPDATE approval SET state = 'withdrawn', decided_at = date_trunc('milliseconds', clock_timestamp()),
+         reason = 'suspended'
+       WHERE id IN (SELECT id FROM stopped)
+       RETURNING ${APPROVAL_COLUMNS}`,
+      [most],
+    )
+    await conclude(ground, tx, rows)
+    return rows.map((row) => row.id)
+  })
+  ground.ended.note(ended)
+  return ended.length
+}
+
+/**
+ * Ends every open approval and every grant in a caller's transaction, with reason `store_failover`, and gives the entries that say so:
  * the caller chains them, last.
  */
 export async function withdrawAllWithin(tx: Tx): Promise<readonly Entry[]> {
@@ -86,7 +118,7 @@ export async function withdrawAllWithin(tx: Tx): Promise<readonly Entry[]> {
   )
   const ids = rows.map((row) => row.id)
   await announce(tx, ids)
-  return rows.map(entryOfEnd)
+  return [...(await revokeAllWithin(tx, null)), ...rows.map(entryOfEnd)]
 }
 
 /** What follows the end of approvals, in the same transaction: results owed, replicas told, entries chained last. */

@@ -1,8 +1,12 @@
 import type { State } from '../domain/approval.ts'
+import { isEntitled } from '../domain/entitlement.ts'
 import type { Entry } from '../domain/entry.ts'
-import { formatSelector } from '../domain/selector.ts'
-import { formatRule } from '../domain/verdict.ts'
-import { isEntitled } from './quorum.ts'
+import type { Party } from '../domain/principal.ts'
+import { formatSelector, matchesSelector } from '../domain/selector.ts'
+import { formatRule, type RuleRef } from '../domain/verdict.ts'
+import { type GrantRow, grantOf } from './grants.ts'
+import { isOverride } from './override.ts'
+import { momentOf } from './quorum.ts'
 import type { ApprovalRow } from './row.ts'
 import { hashVote, type VoteRow } from './votes.ts'
 
@@ -39,6 +43,73 @@ export function voteEntry(row: ApprovalRow, vote: VoteRow): Entry {
   }
 }
 
+/** `approvals` is how many had approved before, of the quorum that was passed over. */
+export function overrideEntry(row: ApprovalRow, vote: VoteRow, { approvals }: { approvals: number }): Entry {
+  return {
+    ...about(row),
+    kind: 'override',
+    reviewer: { issuer: vote.issuer, subject: vote.subject },
+    ...(vote.reason !== null && { reason: vote.reason }),
+    detail: {
+      ...fingerprint(row),
+      approvals,
+      requirements: row.requirements.map(({ rule, quorum }) => ({ rule: formatRule(rule), quorum })),
+      via: vote.via,
+      assurance: vote.assurance,
+      authenticated_at: vote.authenticated_at,
+      vote: hashVote(vote),
+    },
+  }
+}
+
+export function grantedEntry(row: ApprovalRow, grant: GrantRow): Entry {
+  return {
+    ...about(row),
+    kind: 'granted',
+    reviewer: { issuer: grant.issuer, subject: grant.subject },
+    ...(grant.reason !== null && { reason: grant.reason }),
+    detail: {
+      ...fingerprint(row),
+      grant: grant.id,
+      covers: grant.covers,
+      rules: grant.rules.map(formatRule),
+      most_uses: grant.most_uses,
+      until: grant.until.toISOString(),
+    },
+  }
+}
+
+/** `callId` is the call that is forwarded. */
+export function grantUsedEntry(row: ApprovalRow, { callId, vote }: { callId: string; vote: VoteRow }): Entry {
+  return {
+    ...about(row),
+    kind: 'grant_used',
+    callId,
+    reviewer: { issuer: vote.issuer, subject: vote.subject },
+    detail: { ...fingerprint(row), grant: grantOf(vote), vote: hashVote(vote) },
+  }
+}
+
+/** `by` is null if the gateway did it by itself. */
+export function grantRevokedEntry(
+  grant: GrantRow,
+  { by, reason, via }: { by: Party | null; reason: string | null; via: string },
+): Entry {
+  const rule = grant.rules[0]
+  return {
+    kind: 'grant_revoked',
+    approvalId: grant.approval,
+    principal: grant.requester,
+    upstream: grant.upstream,
+    verb: grant.verb,
+    resource: grant.resource,
+    ...(rule && { rule: formatRule(rule) }),
+    ...(by && { reviewer: { issuer: by.issuer, subject: by.subject } }),
+    ...(reason !== null && { reason }),
+    detail: { grant: grant.id, uses: grant.uses, via },
+  }
+}
+
 /** `vote` is the one that decided, if it was a vote. `cause` is a word of the gateway's own, never a person's. */
 export function decidedEntry(
   row: ApprovalRow,
@@ -53,16 +124,39 @@ export function decidedEntry(
   }
 }
 
+/** What was due since the opening, and by which rules. */
+interface Nudge {
+  readonly afterMs: number
+  readonly rules: readonly RuleRef[]
+}
+
+export function remindedEntry(row: ApprovalRow, nudge: Nudge): Entry {
+  return { ...about(row), kind: 'reminded', detail: detailOf(row, nudge) }
+}
+
+export function escalatedEntry(row: ApprovalRow, nudge: Nudge): Entry {
+  return { ...about(row), kind: 'escalated', detail: detailOf(row, nudge) }
+}
+
+function detailOf(row: ApprovalRow, { afterMs, rules }: Nudge) {
+  return { ...fingerprint(row), after_ms: afterMs, rules: rules.map(formatRule) }
+}
+
 /** `callId` is the call that is forwarded: the one that opened the approval, or a retry. */
-export function spentEntry(
-  row: ApprovalRow,
-  { callId, votes, quorum }: { callId: string; votes: readonly VoteRow[]; quorum: number },
-): Entry {
+export function spentEntry(row: ApprovalRow, { callId, votes }: { callId: string; votes: readonly VoteRow[] }): Entry {
+  const isOverridden = votes.some(isOverride)
+  const quorum = isOverridden ? 1 : row.requirements.reduce((sum, requirement) => sum + requirement.quorum, 0)
   return {
     ...about(row),
     kind: 'spent',
     callId,
-    detail: { ...fingerprint(row), opened_by: row.call_id, quorum, votes: votes.map(hashVote) },
+    detail: {
+      ...fingerprint(row),
+      opened_by: row.call_id,
+      quorum,
+      votes: votes.map(hashVote),
+      ...(isOverridden && { override: true }),
+    },
   }
 }
 
@@ -90,11 +184,11 @@ function fingerprint(row: ApprovalRow) {
 
 /** The selector that entitled the person, if it names a group. */
 function groupOf(row: ApprovalRow, vote: VoteRow): string | null {
+  const moment = momentOf(vote, row.created_at)
   for (const requirement of row.requirements) {
-    for (const selector of requirement.reviewers) {
-      if (selector.kind === 'group' && isEntitled({ ...requirement, reviewers: [selector] }, vote)) {
-        return formatSelector(selector)
-      }
+    if (!isEntitled(requirement, vote, moment)) continue
+    for (const selector of [...requirement.reviewers, ...(requirement.escalate?.to ?? [])]) {
+      if (selector.kind === 'group' && matchesSelector(selector, vote)) return formatSelector(selector)
     }
   }
   return null

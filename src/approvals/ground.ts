@@ -14,7 +14,13 @@ export interface Ground {
   within(tx: Tx, entries: readonly Entry[]): Promise<Appended>
   readonly metrics: Pick<
     Metrics,
-    'holdSeconds' | 'pendingApprovals' | 'heldBytes' | 'channelLagSeconds' | 'channelDeliveries'
+    | 'holdSeconds'
+    | 'pendingApprovals'
+    | 'heldBytes'
+    | 'channelLagSeconds'
+    | 'channelDeliveries'
+    | 'overrides'
+    | 'grantUses'
   >
   readonly log: Logger
 }

@@ -14,14 +14,18 @@ import type { Clock } from '../platform/clock.ts'
 import type { Tx } from '../platform/database.ts'
 import { newApprovalId } from '../platform/id.ts'
 import { attach, findPrecedent, type HoldRequest, noteKey } from './attach.ts'
+import { type Backing, findBacking, standIn } from './backing.ts'
 import { buildCard, encodeCard } from './card.ts'
-import { expireOverdue, withdraw } from './end.ts'
+import { expireOverdue, observeEnd, withdraw } from './end.ts'
 import { heldEntry } from './entries.ts'
 import type { Ground } from './ground.ts'
 import type { HoldOptions } from './options.ts'
+import { nextReminder } from './remind.ts'
 import { type ApprovalFacts, type ApprovalRow, signApproval, toApproval } from './row.ts'
 import { encodeStored, newEnvelope } from './seal.ts'
+import type { Standing } from './standing.ts'
 import { notify, oweCard, readNow } from './store.ts'
+import { toVote } from './votes.ts'
 
 /** Characters of a verb or a resource in the columns; the card has all of it. */
 const MOST_TEXT = 2000
@@ -41,7 +45,12 @@ const ATTEMPTS = 5
  */
 export function createHolding(
   ground: Ground,
-  { options, channels, clock }: { options: HoldOptions; channels: readonly string[]; clock: Clock },
+  {
+    options,
+    channels,
+    clock,
+    standing,
+  }: { options: HoldOptions; channels: readonly string[]; clock: Clock; standing: Standing },
 ): (call: Exchange, judged: Judged, sealed: Sealed) => Promise<Approval | Refusal> {
   const { database, keys } = ground
   let total = { readAt: Number.NEGATIVE_INFINITY, bytes: 0 }
@@ -65,7 +74,8 @@ export function createHolding(
       if (found?.fate === 'overdue') await expireOverdue(ground, { ids: [found.held.row.id], most: 1 })
       if (found?.fate === 'tampered') await withdraw(ground, found.held.row.id, 'tampered')
       presentation ??= await call.present()
-      const opening: Opening = { call, verdict, actions, sealed, request, presentation, overtaken }
+      const backing = await findBacking(ground, { ...seek(request, call, { verdict, actions }), standing })
+      const opening: Opening = { call, verdict, actions, sealed, request, presentation, backing, overtaken }
       try {
         return await database.transaction((tx) => open(tx, opening))
       } catch (error) {
@@ -140,11 +150,15 @@ export function createHolding(
       card: envelope.seal('card', card.bytes),
     })
     if (!isNew || (request.keyHash && !(await noteKey(tx, request, id)))) throw of.overtaken
-    await oweCard(tx, id, { channels, conversation: conversationOf(request, call, id) })
+    const stood = await standIn(ground, tx, { row, backing: of.backing })
+    // Where nobody has to decide, nobody is asked.
+    if (!stood) await oweCard(tx, id, { channels, conversation: conversationOf(request, call, id) })
     await notify(tx, [id])
-    await ground.within(tx, [heldEntry(row, { policyVersion: verdict.policyVersion })])
+    const held = heldEntry(row, { policyVersion: verdict.policyVersion })
+    await ground.within(tx, [held, ...(stood?.entries ?? [])])
     total.bytes += plaintext.length
-    return toApproval(row, [])
+    if (stood) observeEnd(ground, stood.row)
+    return toApproval(stood?.row ?? row, (stood?.votes ?? []).map(toVote))
   }
 
   async function findExcess(tx: Tx, principal: Buffer, bytes: number): Promise<Refusal | null> {
@@ -185,6 +199,7 @@ interface Opening {
   readonly sealed: Sealed
   readonly request: HoldRequest
   readonly presentation: Presentation
+  readonly backing: readonly Backing[]
   readonly overtaken: GatewayError
 }
 
@@ -198,6 +213,24 @@ function toRequest(call: Exchange, sealed: Sealed, options: HoldOptions): HoldRe
     keyHash: idempotencyKey === null ? null : createHash('sha256').update(idempotencyKey).digest(),
     isDetached: call.isDetached,
     repeatDenialMs: options.repeat_denial,
+  }
+}
+
+/** What grants are looked for by: the same that the approval will say of the call. */
+function seek(request: HoldRequest, call: Exchange, { actions, verdict }: Pick<Opening, 'actions' | 'verdict'>) {
+  const deciding = actions[verdict.decidingAction] ?? actions[0]
+  const [verb, resource] = [cut(deciding.verb), cut(deciding.resource)]
+  return {
+    call: {
+      principal_key: request.principalKey,
+      requester: call.principal,
+      upstream: request.upstream,
+      verb,
+      resource,
+      match_key: request.matchKey,
+    },
+    isPlain: actions.length === 1 && verb === deciding.verb && resource === deciding.resource,
+    requirements: verdict.requirements,
   }
 }
 
@@ -237,9 +270,9 @@ async function insert(
   const { rowCount } = await tx.query(
     `INSERT INTO approval (id, call_id, principal_key, requester, upstream, verb, resource, rules, requirements,
        match_key, digest, card_hash, use_within_ms, created_at, expires_at, kid, mac, audience, owner, is_detached,
-       sealed_call, sealed_card, wrapped_key, stored_bytes)
+       sealed_call, sealed_card, wrapped_key, stored_bytes, remind_at)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-       $24)
+       $24, $25)
      ON CONFLICT DO NOTHING`,
     [
       row.id,
@@ -259,16 +292,27 @@ async function insert(
       row.expires_at,
       row.kid,
       row.mac,
-      [...new Set(row.requirements.flatMap((requirement) => requirement.reviewers.map(formatSelector)))],
+      audienceOf(row),
       row.requester.owner && formatParty(row.requester.owner),
       row.is_detached,
       sealed.call,
       sealed.card,
       sealed.wrapped,
       sealed.call.length,
+      nextReminder(row.requirements, row.created_at, row.created_at),
     ],
   )
   return rowCount === 1
+}
+
+/** Every written selector that may be entitled to it, now or once it escalates. */
+function audienceOf({ requirements }: ApprovalRow): readonly string[] {
+  const reviewers = requirements.flatMap(({ reviewers, escalate, override = [] }) => [
+    ...reviewers,
+    ...(escalate?.to ?? []),
+    ...override,
+  ])
+  return [...new Set(reviewers.map(formatSelector))]
 }
 
 /** An agent names its conversations itself: its name only counts together with who it is. */

@@ -45,7 +45,7 @@ const AT_ONCE = 4
 interface Owed {
   readonly approval: string
   readonly channel: string
-  readonly kind: 'card' | 'result'
+  readonly kind: Delivery['kind']
   readonly conversation: string
   readonly generation: number
   readonly attempts: number
@@ -105,13 +105,17 @@ export function createOutbox(ground: Ground, parts: Parts): Outbox {
     }
   }
 
-  /** The card of an approval that is over before anything was posted, and then its result, are nobody's news. */
+  /**
+   * The card of an approval that is over before anything was posted, and then its result, are nobody's news; unless it
+   * was overridden: reviewers who were passed over are told in any case.
+   */
   async function skipStale(): Promise<void> {
     await database.query(
       `WITH stale AS MATERIALIZED (
          SELECT c.approval, c.channel FROM outbox c JOIN approval a ON a.id = c.approval
          WHERE c.kind = 'card' AND c.done_at IS NULL AND c.channel = ANY($1) AND NOT c.is_uncertain
            AND a.state NOT IN ('pending', 'approved')
+           AND NOT EXISTS (SELECT FROM vote v WHERE v.approval = a.id AND v.via LIKE 'override:%')
          ORDER BY c.approval LIMIT 100 FOR UPDATE OF c SKIP LOCKED)
        UPDATE outbox o SET done_at = clock_timestamp(), end_result = 'skipped', cause = 'over before it was posted',
          lease_by = NULL, lease_until = NULL
@@ -154,6 +158,7 @@ export function createOutbox(ground: Ground, parts: Parts): Outbox {
     if (!held?.isGenuine) return { result: 'skipped', cause: 'the approval was altered' }
     const card = await readCard(ground, database, held)
     if (!card) return { result: 'skipped', cause: 'the card was erased' }
+    if (owed.kind === 'reminder' && held.row.state !== 'pending') return { result: 'skipped', cause: 'it is decided' }
     const { posted, opened } = await readPosted(owed)
     const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(timing.deliverMs)])
     const conversation = { key: owed.conversation, opened }
@@ -178,7 +183,8 @@ export function createOutbox(ground: Ground, parts: Parts): Outbox {
   async function settle(owed: Owed, settled: Settled): Promise<void> {
     if (settled.result === 'retry' || settled.result === 'failed') return postpone(owed, settled)
     await database.transaction(async (tx) => {
-      if (settled.result === 'delivered') {
+      // What is changed later is the card: a reminder stays as it is.
+      if (settled.result === 'delivered' && owed.kind !== 'reminder') {
         await tx.query(`UPDATE outbox SET posted = $3 WHERE approval = $1 AND channel = $2 AND kind = 'card'`, [
           owed.approval,
           owed.channel,

@@ -6,9 +6,10 @@ import type { Person, Principal } from '../domain/principal.ts'
 import { type Refusal, refuse } from '../domain/refusal.ts'
 import type { Verdict } from '../domain/verdict.ts'
 import type { Clock } from '../platform/clock.ts'
-import { expireOverdue, withdraw, withdrawAll } from './end.ts'
+import { expireOverdue, withdraw, withdrawAll, withdrawSuspended } from './end.ts'
 import { createEnded } from './ended.ts'
 import { finish, readCall } from './finish.ts'
+import { createGrantDesk, type GrantDesk } from './grant-desk.ts'
 import type { Ground } from './ground.ts'
 import { createHolding } from './hold.ts'
 import { openLane } from './lane.ts'
@@ -19,7 +20,8 @@ import { findFor, type ListFilter, listApprovals, type Shown, show } from './rea
 import { refuseFor } from './refusals.ts'
 import { createRunner, type Runner, type RunnerTiming } from './runner.ts'
 import { createSettling } from './settle.ts'
-import { createSpending, type Standing } from './spend.ts'
+import { createSpending } from './spend.ts'
+import type { Standing } from './standing.ts'
 import { approvalOf, NOTIFICATIONS, readHeld } from './store.ts'
 import { createSweeper } from './sweeper.ts'
 import { createVoting } from './vote.ts'
@@ -38,9 +40,13 @@ export interface Queue extends Desk {
 
   // What people ask for. (`vote` and `find` are what channels ask for, too.)
   vote(ballot: Ballot): Promise<BallotResult>
+  readonly grants: GrantDesk
   list(person: Person, filter: ListFilter): Promise<readonly Approval[]>
   /** Null if there is none, or none that this person may see. */
   findFor(person: Person, id: string): Promise<Shown | null>
+
+  /** Tells of every change of an approval, perhaps more than once, until it is stopped. A hint: some may be lost. */
+  watch(told: () => void): () => void
 
   // What agents ask for.
   ownCall(
@@ -51,6 +57,9 @@ export interface Queue extends Desk {
 
   /** After a failover or a restore: ends all that was opened before. Returns how many. */
   withdrawAll(how: { reason: WithdrawalReason; openedBefore: Date }): Promise<number>
+
+  /** Ends what those who are suspended by now have open. */
+  withdrawSuspended(): Promise<void>
 
   /** Told that these approvals are over, whatever the store may say of them later. */
   noteEnded(approvalIds: readonly string[]): void
@@ -98,6 +107,8 @@ const TIMING: QueueTiming = { pollMs: 1000, sweepMs: 5000, outbox: {}, runner: {
 
 /** Approvals that one transaction expires because somebody waits for them; the rest is seen again at the next look. */
 const MOST_EXPIRED = 200
+/** Approvals that one transaction ends because their agent was suspended. */
+const MOST_WITHDRAWN = 100
 
 /**
  * Connections of the pool that approvals use at once. Opening them has a lane of its own: when thousands of calls are held
@@ -120,19 +131,28 @@ export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
     log,
     pollMs: timing.pollMs,
   })
+  const watchers = new Set<() => void>()
   let running: { outbox: Outbox; runner: Runner; stopSweeper(): Promise<void> } | null = null
 
   return {
-    hold: createHolding(holding, parts),
+    hold: createHolding(holding, { ...parts, standing }),
     settle: createSettling(ground, { waiter, draining }),
     spend: createSpending(ground, { clock, replicaId, standing, persistHead: parts.persistHead }),
     vote: createVoting(ground),
+    grants: createGrantDesk(ground),
     finish: (approval, how) => finish(ground, approval, how),
     list: (person, filter) => listApprovals(ground, { person, filter }),
     findFor: (person, id) => findFor(ground, id, person),
+    watch(told) {
+      watchers.add(told)
+      return () => watchers.delete(told)
+    },
     find: (id) => show(ground, id),
     noteEnded: (ids) => ended.note(ids),
     withdrawAll: (how) => withdrawAll(ground, how),
+    async withdrawSuspended() {
+      while ((await withdrawSuspended(ground, MOST_WITHDRAWN)) === MOST_WITHDRAWN);
+    },
     ownCall: (principal, id, patience) =>
       findOwnCall({ ground, waiter }, { principal, id }, patience && { ...patience, draining }),
 
@@ -166,6 +186,7 @@ export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
         waiter.hear(id)
         outbox.hear()
         runner.hear()
+        for (const told of watchers) told()
       })
       outbox.start()
       runner.start()

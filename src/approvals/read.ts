@@ -1,13 +1,14 @@
 import type { Approval, State } from '../domain/approval.ts'
 import type { Card } from '../domain/card.ts'
+import { isEntitled, mayOverride } from '../domain/entitlement.ts'
 import type { OutcomeName } from '../domain/entry.ts'
-import { formatParty, isSameParty, type Person } from '../domain/principal.ts'
+import { formatParty, isSameParty, type Person, type Principal, principalKey } from '../domain/principal.ts'
 import type { Tx } from '../platform/database.ts'
 import type { Ground } from './ground.ts'
-import { isEntitled } from './quorum.ts'
+import { isOver } from './refusals.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow, outcomeOf } from './row.ts'
 import { unseal } from './seal.ts'
-import { approvalOf, type Held, readHeld, withVotes } from './store.ts'
+import { approvalOf, type Held, readHeld, readNow, withVotes } from './store.ts'
 
 /** An approval with what reviewers are shown of it; the card is null once its key was erased. */
 export interface Shown {
@@ -21,6 +22,8 @@ export interface ListFilter {
   /** Those still open, if left out. */
   readonly states?: readonly State[]
   readonly upstream?: string
+  /** Only calls of this one. */
+  readonly requester?: Principal
   /** Only what was opened before this one: the last of the page before. */
   readonly before?: { readonly createdAt: number; readonly id: string }
   /** At most 200. */
@@ -39,7 +42,8 @@ export async function listApprovals(
      WHERE state = ANY($1) AND ($2::text IS NULL OR upstream = $2)
        AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4))
        AND ($5 OR audience && $6 OR owner = $7)
-     ORDER BY created_at DESC, id DESC LIMIT $8`,
+       AND ($8::bytea IS NULL OR principal_key = $8)
+     ORDER BY created_at DESC, id DESC LIMIT $9`,
     [
       filter.states ?? ['pending', 'approved'],
       filter.upstream ?? null,
@@ -48,17 +52,19 @@ export async function listApprovals(
       isAuditor(person),
       selectorsNaming(person),
       formatParty(person),
+      filter.requester ? principalKey(filter.requester) : null,
       Math.min(Math.max(filter.limit ?? 50, 1), MOST_LISTED),
     ],
   )
   const all = await withVotes(database, keys, rows)
-  return all.filter((held) => held.isGenuine && maySee(held, person)).map(approvalOf)
+  const now = await readNow(database)
+  return all.filter((held) => held.isGenuine && maySee(held, { person, now })).map(approvalOf)
 }
 
 /** Null if there is none, or none that this person may see: the two are not told apart. */
 export async function findFor(ground: Ground, id: string, person: Person): Promise<Shown | null> {
   const held = await readHeld(ground.database, ground.keys, { id })
-  if (!held?.isGenuine || !maySee(held, person)) return null
+  if (!held?.isGenuine || !maySee(held, { person, now: await readNow(ground.database) })) return null
   const card = await readCard(ground, ground.database, held)
   return { approval: approvalOf(held), card, outcome: outcomeOf(held.row) }
 }
@@ -86,10 +92,16 @@ export async function readCard({ keys }: Pick<Ground, 'keys'>, tx: Tx, { row }: 
   return JSON.parse(bytes.toString('utf8')) as Card
 }
 
-/** Those who may vote on it, the requester's owner, and auditors. */
-function maySee({ row }: Held, person: Person): boolean {
+/**
+ * Those who may vote on it or override it, the requester's owner, and auditors. Whom it would have escalated to has no part in one that
+ * was over before.
+ */
+function maySee({ row }: Held, { person, now }: { person: Person; now: Date }): boolean {
   if (isAuditor(person)) return true
-  if (row.requirements.some((requirement) => isEntitled(requirement, person))) return true
+  const at = (isOver(row.state) && row.decided_at) || now
+  const moment = { openedAt: row.created_at.getTime(), at: at.getTime() }
+  if (row.requirements.some((requirement) => isEntitled(requirement, person, moment))) return true
+  if (mayOverride(row.requirements, person)) return true
   return row.requester.owner !== null && isSameParty(row.requester.owner, person)
 }
 

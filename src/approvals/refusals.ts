@@ -15,6 +15,11 @@ export function refuseFor(approval: Pick<Approval, 'id' | 'state' | 'reason' | '
     case 'expired':
       return refuse('expired', `Not executed. Approval ${id} expired. Repeat the call to ask again.`, { approval: id })
     case 'withdrawn': {
+      // The contract's word for a stopped agent: repeating the call is of no use.
+      if (approval.reason === 'suspended') {
+        const detail = `Not executed. Approval ${id} ended because this agent was suspended; a person has to resume it.`
+        return refuse('suspended', detail, { approval: id })
+      }
       const why = WITHDRAWN[approval.reason ?? ''] ?? 'it was withdrawn'
       return refuse('withdrawn', `Not executed. Approval ${id} ended: ${why}. Repeat the call to ask again.`, {
         approval: id,
@@ -44,7 +49,7 @@ const WITHDRAWN: Readonly<Record<string, string>> = {
   policy_changed: 'the policy changed and its votes no longer suffice',
   call_changed: 'what would be forwarded is no longer what was approved',
   reviewers_changed: 'those who approved it may no longer do so',
-  suspended: 'the agent is suspended',
+  grant_ended: 'the grant that approved it was revoked, or is used up',
   store_failover: 'the store failed over, and whether it was used cannot be told',
   tampered: 'its record was altered',
 }

@@ -44,15 +44,29 @@ export const APPROVAL_COLUMNS = `id, call_id, principal_key, requester, upstream
 
 /** Signs what an approval is about, so that nobody who only writes to the database can alter it. */
 export function signApproval(keys: KeyPair<SecretKey>, facts: ApprovalFacts): { kid: string; mac: Buffer } {
-  return computeMac(keys, MAC_LABEL, macParts(facts))
+  return computeMac(keys, labelOf(facts), macParts(facts))
 }
 
 /** Whether the row is as it was signed. Rows that are not are never approved, used or shown. */
 export function isGenuine(keys: KeyPair<SecretKey>, row: ApprovalRow): boolean {
-  return isValidMac(keys, MAC_LABEL, macParts(row), row)
+  return isValidMac(keys, labelOf(row), macParts(row), row)
 }
 
-const MAC_LABEL = 'countersign approval v1'
+/** What a requirement of the first form has. */
+const FIRST_FORM: ReadonlySet<string> = new Set(['rule', 'reviewers', 'quorum', 'expiresMs', 'isReasonRequired'])
+
+/**
+ * A release that knows only the first form would count votes that a later one excludes. So what has more is signed under
+ * another label: to such a release the record is not genuine, and it refuses it.
+ */
+function labelOf({ requirements }: Pick<ApprovalFacts, 'requirements'>): string {
+  const isFirstForm = requirements.every(
+    (requirement) =>
+      Object.keys(requirement).every((key) => FIRST_FORM.has(key)) &&
+      requirement.reviewers.every(({ kind }) => kind !== 'manager'),
+  )
+  return isFirstForm ? 'countersign approval v1' : 'countersign approval v2'
+}
 
 function macParts(facts: ApprovalFacts): (string | Uint8Array)[] {
   return [

@@ -1,22 +1,22 @@
 import type { Approval, Spent } from '../domain/approval.ts'
 import type { Exchange } from '../domain/call.ts'
 import { GatewayError } from '../domain/error.ts'
-import { type Person, principalKey, suspendable } from '../domain/principal.ts'
+import { isSameParty, type Person, principalKey, suspendable } from '../domain/principal.ts'
 import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts'
 import type { Requirement, Verdict } from '../domain/verdict.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Tx } from '../platform/database.ts'
 import { expireOverdue, withdraw } from './end.ts'
-import { spentEntry } from './entries.ts'
+import { grantUsedEntry, spentEntry } from './entries.ts'
+import { countUses, type GrantRow, grantOf, isAbout, isGenuineGrant, readGrants, rulesOf } from './grants.ts'
 import type { Ground } from './ground.ts'
-import { meetsAll } from './quorum.ts'
+import { isOverridden } from './override.ts'
+import { type Cast, isDenied, meetsAll } from './quorum.ts'
 import { refuseFor } from './refusals.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow } from './row.ts'
+import type { Standing } from './standing.ts'
 import { announce, approvalOf, type Held, isOverdue, readHeld, readNow } from './store.ts'
-import { supporters, toVote, type VoteRow } from './votes.ts'
-
-/** A person as they stand now, with the groups they have now; null if they may not act any more. */
-export type Standing = (voter: Person) => Promise<Person | null>
+import { opponents, supporters, toVote, type VoteRow } from './votes.ts'
 
 interface Terms {
   /** What policy says at this moment. */
@@ -40,7 +40,9 @@ interface Taken {
 }
 
 /** What a transaction found that has to be acted on after it. */
-type Finding = { readonly end: 'tampered' | 'reviewers_changed' | 'policy_changed' | 'call_changed' | 'suspended' }
+type Finding = {
+  readonly end: 'tampered' | 'reviewers_changed' | 'policy_changed' | 'call_changed' | 'grant_ended' | 'suspended'
+}
 type Result = Taken | Refusal | Finding | 'overdue' | 'again'
 
 /**
@@ -65,6 +67,7 @@ export function createSpending(
   },
 ): (approval: Approval, call: Exchange, terms: Terms) => Promise<Spent | Refusal> {
   const overtaken = new GatewayError('store', 'somebody was suspended at that very moment')
+  const ungranted = new GatewayError('store', 'a grant ended at that very moment')
 
   return async function spend(approval, call, terms) {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
@@ -100,14 +103,41 @@ export function createSpending(
           ground.log.error({ approval: id }, 'by this clock the approval is overdue: the clock of the store is behind')
           return refuseFor({ id, state: 'expired', reason: null, requirements: [] })
         }
-        const present = votes.flatMap((vote) => people.get(vote.mac.toString('hex')) ?? [])
-        const end = findShortage(held.row, { votes, present, requirements: requirementsOf(call, terms.verdict) })
-        return end ? { end } : take(tx, held, { call, terms, votes })
+        const casts = await limitToGrants(tx, held.row, votes)
+        if (!casts) return { end: 'tampered' }
+        const present = casts.flatMap((vote) => {
+          const person = people.get(vote.mac.toString('hex'))
+          return person ? [{ ...vote, ...person }] : []
+        })
+        const end = findShortage(held, { votes: casts, present, requirements: requirementsOf(call, terms.verdict) })
+        return end ? { end } : await take(tx, held, { call, terms, votes })
       })
     } catch (error) {
       if (error === overtaken) return 'again'
+      if (error === ungranted) return { end: 'grant_ended' }
       throw error
     }
+  }
+
+  /** Each vote that a grant stood for, bound to the rules of that grant; null if there is no such grant. */
+  async function limitToGrants(
+    tx: Tx,
+    row: ApprovalRow,
+    votes: readonly VoteRow[],
+  ): Promise<readonly (VoteRow & Cast)[] | null> {
+    const grants = await readGrants(tx, grantsOf(votes))
+    const casts: (VoteRow & Cast)[] = []
+    for (const vote of votes) {
+      const id = grantOf(vote)
+      const grant = id === null ? null : grants.find((one) => one.id === id)
+      if (grant === undefined || (grant && !standsFor(grant, row, vote))) return null
+      casts.push(grant ? { ...vote, grantedRules: rulesOf(grant) } : vote)
+    }
+    return casts
+  }
+
+  function standsFor(grant: GrantRow, row: ApprovalRow, vote: VoteRow): boolean {
+    return isGenuineGrant(ground.keys.mac, grant) && isSameParty(grant, vote) && isAbout(grant, row)
   }
 
   /** By this process's own clock: whoever has the store has its clock too, and could keep an approval from ending. */
@@ -145,11 +175,14 @@ export function createSpending(
     )
     const row = rows[0]
     if (!row) return diagnose(tx, held, { call, terms })
+    const granted = votes.filter((vote) => grantOf(vote) !== null)
+    if (!(await countUses(tx, grantsOf(granted)))) throw ungranted
     await announce(tx, [row.id])
-    const quorum = row.requirements.reduce((sum, requirement) => sum + requirement.quorum, 0)
-    const { epoch, seq } = await ground.within(tx, [spentEntry(row, { callId: call.id, votes, quorum })])
+    const uses = granted.map((vote) => grantUsedEntry(row, { callId: call.id, vote }))
+    const { epoch, seq } = await ground.within(tx, [...uses, spentEntry(row, { callId: call.id, votes })])
     // Somebody was suspended between the statement and the chain's lock; under the lock nobody can be.
     if (epoch !== row.epoch) throw overtaken
+    if (granted.length > 0) ground.metrics.grantUses.inc({ upstream: row.upstream }, granted.length)
     return { spent: { ...approvalOf({ ...held, row }), startBy }, seq }
   }
 
@@ -197,6 +230,10 @@ export function createSpending(
   }
 }
 
+function grantsOf(votes: readonly VoteRow[]): readonly string[] {
+  return votes.flatMap((vote) => grantOf(vote) ?? [])
+}
+
 /** Nobody needs a vote for what policy allows by now, or where the gateway only watches. */
 function requirementsOf(call: Exchange, verdict: Verdict): readonly Requirement[] {
   return verdict.effect === 'hold' && call.upstream.mode === 'enforce' ? verdict.requirements : []
@@ -212,19 +249,25 @@ function refuseSuspended(id: string): Refusal {
 
 /** Why the votes do not suffice; null if they do. */
 function findShortage(
-  row: ApprovalRow,
+  { row, votes: all }: Held,
   {
     votes,
     present,
     requirements,
   }: {
-    votes: readonly VoteRow[]
-    present: readonly Person[]
+    votes: readonly (VoteRow & Cast)[]
+    /** The same people as they stand now, with the time and the kind of their votes. */
+    present: readonly (VoteRow & Cast)[]
     requirements: readonly Requirement[]
   },
 ): Finding['end'] | null {
-  // It says that it is approved, but those who signed do not suffice: somebody wrote that.
-  if (!meetsAll(row.requirements, votes)) return 'tampered'
-  if (meetsAll(requirements, present)) return null
-  return meetsAll(row.requirements, present) ? 'policy_changed' : 'reviewers_changed'
+  const openedAt = row.created_at
+  const asked = { requirements: row.requirements, openedAt }
+  // It says that it is approved, but those who signed do not suffice, or have denied it: somebody wrote that.
+  const against = opponents(all)
+  const suffice = (needed: readonly Requirement[], people: readonly (VoteRow & Cast)[]) =>
+    meetsAll({ requirements: needed, openedAt }, people) || (against.length === 0 && isOverridden(needed, people))
+  if (!suffice(row.requirements, votes) || isDenied(asked, against)) return 'tampered'
+  if (suffice(requirements, present)) return null
+  return suffice(row.requirements, present) ? 'policy_changed' : 'reviewers_changed'
 }

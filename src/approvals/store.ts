@@ -106,17 +106,20 @@ export async function notify(tx: Tx, ids: readonly string[]): Promise<void> {
   await tx.query('SELECT pg_notify($1, id) FROM unnest($2::text[]) AS id', [NOTIFICATIONS, ids])
 }
 
-/** Owes every channel that was given the card a result, or a newer one, and tells the other replicas, at commit. */
-export async function announce(tx: Tx, ids: readonly string[]): Promise<void> {
+/**
+ * Owes every channel that was given the card a result or a reminder, or a newer one, and tells the other replicas, at
+ * commit.
+ */
+export async function announce(tx: Tx, ids: readonly string[], kind: 'result' | 'reminder' = 'result'): Promise<void> {
   // One statement: while it runs somebody waits, at the chain's lock too.
   await tx.query(
     `WITH owed AS (
        INSERT INTO outbox (approval, channel, kind, conversation)
-       SELECT approval, channel, 'result', conversation FROM outbox WHERE approval = ANY($2) AND kind = 'card'
+       SELECT approval, channel, $3, conversation FROM outbox WHERE approval = ANY($2) AND kind = 'card'
        ON CONFLICT (approval, channel, kind) DO UPDATE SET generation = outbox.generation + 1, attempts = 0,
          next_at = clock_timestamp(), created_at = clock_timestamp(), done_at = NULL, end_result = NULL, cause = NULL)
      SELECT pg_notify($1, id) FROM unnest($2::text[]) AS id`,
-    [NOTIFICATIONS, ids],
+    [NOTIFICATIONS, ids, kind],
   )
 }
 

@@ -1,7 +1,8 @@
 import type { Clock } from '../platform/clock.ts'
-import { expireOverdue } from './end.ts'
+import { expireOverdue, withdrawSuspended } from './end.ts'
 import { createForgetting } from './forget.ts'
 import type { Ground } from './ground.ts'
+import { remindDue } from './remind.ts'
 import { beat, sayGoodbye } from './replicas.ts'
 import { closeSpent, settleEnded } from './unknown.ts'
 
@@ -29,7 +30,10 @@ const BATCH = 100
 /** Batches of one kind in one round: a backlog must not keep the heart from beating. */
 const MOST_BATCHES = 20
 
-/** What any replica does every few seconds, each thing once across all of them: expire, close, erase, forget, count. */
+/**
+ * What any replica does every few seconds, each thing once across all of them: expire, remind, close, erase, forget,
+ * count.
+ */
 export function createSweeper(ground: Ground, parts: Parts): Sweeper {
   const { database, metrics, log } = ground
   const forget = createForgetting(database, parts)
@@ -42,6 +46,9 @@ export function createSweeper(ground: Ground, parts: Parts): Sweeper {
       return false
     },
     expire: async () => (await expireOverdue(ground, { ids: null, most: BATCH })).length === BATCH,
+    // What was opened while its agent was being suspended, and what the one who suspended it could not end.
+    withdrawSuspended: async () => (await withdrawSuspended(ground, BATCH)) === BATCH,
+    remind: async () => (await remindDue(ground, BATCH)) === BATCH,
     closeSpent: () => closeSpent(ground),
     settleEnded: () => settleEnded(ground),
     erase,

@@ -1,14 +1,21 @@
 import type { Ballot, BallotFault, BallotResult } from '../domain/approval.ts'
-import { closureOf, isSameParty } from '../domain/principal.ts'
+import { isEntitled, isOpenAt, mayApprove, mayOverride } from '../domain/entitlement.ts'
+import { type GrantAsk, isWithinPermit } from '../domain/permit.ts'
+import { isSameParty } from '../domain/principal.ts'
+import type { Requirement } from '../domain/verdict.ts'
 import type { Tx } from '../platform/database.ts'
+import { newApprovalId } from '../platform/id.ts'
 import { expireOverdue, observeEnd, withdraw } from './end.ts'
-import { decidedEntry, voteEntry } from './entries.ts'
+import { decidedEntry, grantedEntry, overrideEntry, voteEntry } from './entries.ts'
+import { revokeOwnWithin } from './grant-desk.ts'
+import { type GrantRow, insertGrant, signGrant, toGrant } from './grants.ts'
 import type { Ground } from './ground.ts'
-import { isEntitled, meetsAll } from './quorum.ts'
+import { isFresh, isOverridden, isOverride, viaOverride } from './override.ts'
+import { isDenied, meetsAll, momentOf } from './quorum.ts'
 import { isOver } from './refusals.ts'
 import type { ApprovalRow } from './row.ts'
 import { announce, approvalOf, type Held, isOverdue, move, notify, readHeld, readNow } from './store.ts'
-import { signVote, supporters, type VoteRow, writeVote } from './votes.ts'
+import { isRequesting, opponents, signVote, supporters, type VoteRow, writeVote } from './votes.ts'
 
 /** Characters of a reason that are kept. */
 const MOST_REASON = 2000
@@ -38,13 +45,15 @@ export function createVoting(ground: Ground): (ballot: Ballot) => Promise<Ballot
     // It was over already: somebody put it back, perhaps without the vote that ended it.
     if (ground.ended.has(ballot.approval) && !isOver(held.row.state)) return 'tampered'
     if (!held.isGenuine || held.forged.some((vote) => isSameParty(vote, ballot.reviewer))) return 'tampered'
-    const fault = findFault(held, ballot)
+    const now = await readNow(tx)
+    const fault = findFault(held, ballot, now)
     if (fault) return { counted: false, fault, approval: mayBeShown(fault) ? approvalOf(held) : null }
     if (hasVotedSo(held, ballot)) return { counted: true, approval: approvalOf(held) }
-    const now = await readNow(tx)
     if (isOverdue(held.row, now)) return 'overdue'
     const open = held.row.state === 'pending' || (held.row.state === 'approved' && ballot.decision === 'deny')
     if (!open) return { counted: false, fault: 'already_decided', approval: approvalOf(held) }
+    // A no stays: who could be talked out of it would be asked until then.
+    if (hasDenied(held, ballot)) return { counted: false, fault: 'already_denied', approval: approvalOf(held) }
     return cast(tx, held, { ballot, now })
   }
 
@@ -52,19 +61,64 @@ export function createVoting(ground: Ground): (ballot: Ballot) => Promise<Ballot
     const vote = sign(held.row, ballot, now)
     await writeVote(tx, vote)
     const votes = [...held.votes.filter((other) => !isSameParty(other, vote)), vote]
+    const grant = ballot.grant ? await giveGrant(tx, held.row, { ask: ballot.grant, vote }) : null
+    const isGrantable = held.row.requirements.some((requirement) => requirement.grant !== undefined)
+    const revoked =
+      vote.decision === 'deny' && isGrantable
+        ? await revokeOwnWithin(tx, { approval: vote.approval, by: vote, via: vote.via })
+        : []
+    const entries = [...entriesOf(held, { vote, grant }), ...revoked]
+    const given = grant && { grant: toGrant(grant) }
     const event = decide(held.row, votes, vote)
     if (!event) {
       await notify(tx, [held.row.id])
-      await ground.within(tx, [voteEntry(held.row, vote)])
-      return { counted: true, approval: approvalOf({ ...held, votes }) }
+      await ground.within(tx, entries)
+      return { counted: true, approval: approvalOf({ ...held, votes }), ...given }
     }
     const moved = await move(tx, held.row.id, { event, at: now, reason: event === 'deny' ? vote.reason : null })
     // The row is locked and its state was looked at: nobody can have moved it.
     if (!moved) return { counted: false, fault: 'already_decided', approval: approvalOf(held) }
     await announce(tx, [moved.id])
-    await ground.within(tx, [voteEntry(held.row, vote), decidedEntry(held.row, { state: moved.state, vote })])
+    await ground.within(tx, [...entries, decidedEntry(held.row, { state: moved.state, vote })])
     observeEnd(ground, moved)
-    return { counted: true, approval: approvalOf({ ...held, row: moved, votes }) }
+    if (isOverride(vote) && event === 'approve') ground.metrics.overrides.inc({ upstream: moved.upstream })
+    return { counted: true, approval: approvalOf({ ...held, row: moved, votes }), ...given }
+  }
+
+  /** For every rule that permits it, and for which this very yes counts. */
+  async function giveGrant(
+    tx: Tx,
+    row: ApprovalRow,
+    { ask, vote }: { ask: GrantAsk; vote: VoteRow },
+  ): Promise<GrantRow | null> {
+    const rules = permitting(row, { ask, vote }).flatMap(({ rule, grant }) =>
+      grant ? [{ policy: rule.policy, rule: rule.rule, hash: grant.ruleHash }] : [],
+    )
+    const facts = {
+      id: newApprovalId(),
+      approval: row.id,
+      issuer: vote.issuer,
+      subject: vote.subject,
+      name: vote.name,
+      groups: vote.groups,
+      roles: vote.roles,
+      assurance: vote.assurance,
+      authenticated_at: vote.authenticated_at,
+      reason: vote.reason,
+      principal_key: row.principal_key,
+      requester: row.requester,
+      upstream: row.upstream,
+      verb: row.verb,
+      resource: row.resource,
+      match_key: row.match_key,
+      covers: ask.covers,
+      rules,
+      most_uses: ask.uses,
+      given_at: vote.at,
+      until: new Date(vote.at.getTime() + ask.minutes * 60_000),
+    }
+    const grant = { ...facts, ...signGrant(ground.keys.mac, facts) }
+    return (await insertGrant(tx, grant)) ? { ...grant, uses: 0, revoked_at: null } : null
   }
 
   function sign(row: ApprovalRow, ballot: Ballot, at: Date): VoteRow {
@@ -79,7 +133,7 @@ export function createVoting(ground: Ground): (ballot: Ballot) => Promise<Ballot
       roles: reviewer.roles,
       assurance: reviewer.assurance,
       authenticated_at: reviewer.authenticatedAt,
-      via: ballot.via,
+      via: ballot.isOverride ? viaOverride(ballot.via) : ballot.via,
       card_hash: row.card_hash,
       at,
     }
@@ -87,35 +141,98 @@ export function createVoting(ground: Ground): (ballot: Ballot) => Promise<Ballot
   }
 }
 
+function entriesOf(held: Held, { vote, grant }: { vote: VoteRow; grant: GrantRow | null }) {
+  const { row, votes } = held
+  const approvals = supporters(row, votes).filter((other) => !isSameParty(other, vote)).length
+  return [
+    voteEntry(row, vote),
+    ...(isOverride(vote) ? [overrideEntry(row, vote, { approvals })] : []),
+    ...(grant ? [grantedEntry(row, grant)] : []),
+  ]
+}
+
+/** The requirements for which a yes of this person counts, and that permit what is asked for. */
+function permitting(
+  row: ApprovalRow,
+  { ask, vote }: { ask: GrantAsk; vote: Pick<VoteRow, 'issuer' | 'subject' | 'groups' | 'at'> },
+): readonly Requirement[] {
+  const moment = momentOf(vote, row.created_at)
+  return row.requirements.filter(
+    (one) => one.grant !== undefined && isWithinPermit(ask, one.grant) && mayApprove(one, vote, moment),
+  )
+}
+
 function decide(row: ApprovalRow, votes: readonly VoteRow[], vote: VoteRow): 'approve' | 'deny' | null {
-  if (vote.decision === 'deny') return 'deny'
-  return meetsAll(row.requirements, supporters(row, votes)) ? 'approve' : null
+  const asked = { requirements: row.requirements, openedAt: row.created_at }
+  const against = opponents(votes)
+  const isApproved =
+    meetsAll(asked, supporters(row, votes)) ||
+    (against.length === 0 && isOverridden(row.requirements, supporters(row, votes)))
+  if (vote.decision === 'approve') return isApproved ? 'approve' : null
+  if (isRequesting(row, vote) || isDenied(asked, against)) return 'deny'
+  // Who takes a yes back that was needed has ended it: nothing leads from approved to pending.
+  return row.state === 'approved' && !isApproved ? 'deny' : null
 }
 
 /**
- * Saying no is open to everyone who is entitled and to the requesting side itself: stopping one's own agent harms
- * nobody. Saying yes is not open to the requesting side, whatever groups it is in.
+ * Saying no is open to everyone who is entitled, at any hour, and to the requesting side itself: stopping one's own agent
+ * harms nobody. Saying yes is not open to the requesting side, whatever groups it is in.
  *
  * Someone who may not see an approval is not told that it exists; who knows the hash of its card has been shown it.
  */
-function findFault({ row }: Held, ballot: Ballot): BallotFault | null {
-  const { reviewer } = ballot
-  const isRequesting = closureOf(row.requester).some((party) => isSameParty(party, reviewer))
-  const entitling = row.requirements.filter((requirement) => isEntitled(requirement, reviewer))
+function findFault(held: Held, ballot: Ballot, now: Date): BallotFault | null {
+  if (ballot.isOverride) return findOverrideFault(held, ballot, now)
+  const { row, votes } = held
+  const { reviewer, decision, grant: ask } = ballot
+  const isOwnCall = isRequesting(row, reviewer)
+  const moment = momentOf({ at: now }, row.created_at)
+  const entitling = row.requirements.filter((requirement) => isEntitled(requirement, reviewer, moment))
   const hasSeen = ballot.cardHash === row.card_hash.toString('hex')
-  if (ballot.decision === 'approve' && isRequesting) return 'self_approval'
-  if (entitling.length === 0 && !isRequesting) return hasSeen ? 'not_entitled' : 'not_found'
+  if (decision === 'approve' && isOwnCall) return 'self_approval'
+  // Whoever said yes, in place of those who are named, may take it back.
+  const isOwnVote = votes.some((vote) => isSameParty(vote, reviewer))
+  if (entitling.length === 0 && !isOwnCall && !(isOwnVote && decision === 'deny'))
+    return hasSeen ? 'not_entitled' : 'not_found'
   if (!hasSeen) return 'superseded'
+  const isClosed = !entitling.some((requirement) => isOpenAt(requirement, moment.at))
+  if (decision === 'approve' && isClosed) return 'outside_hours'
   const isReasonRequired = entitling.some((requirement) => requirement.isReasonRequired)
-  return isReasonRequired && ballot.reason === null ? 'reason_required' : null
+  if (isReasonRequired && ballot.reason === null) return 'reason_required'
+  if (!ask) return null
+  const isPermitted = decision === 'approve' && permitting(row, { ask, vote: { ...reviewer, at: now } }).length > 0
+  return isPermitted ? null : 'grant_not_permitted'
+}
+
+/** In place of the quorum, and of nothing else: not of the closure, not of anybody's no. */
+function findOverrideFault({ row, votes }: Held, ballot: Ballot, now: Date): BallotFault | null {
+  const { reviewer, decision } = ballot
+  const hasSeen = ballot.cardHash === row.card_hash.toString('hex')
+  if (isRequesting(row, reviewer)) return 'self_approval'
+  if (decision !== 'approve' || !mayOverride(row.requirements, reviewer)) {
+    return hasSeen ? 'override_not_permitted' : 'not_found'
+  }
+  if (!hasSeen) return 'superseded'
+  if (opponents(votes).length > 0) return 'override_not_permitted'
+  if (ballot.reason === null) return 'reason_required'
+  if (ballot.grant) return 'grant_not_permitted'
+  return isFresh(reviewer, now) ? null : 'sign_in_too_old'
 }
 
 function mayBeShown(fault: BallotFault): boolean {
-  return fault !== 'not_found' && fault !== 'not_entitled'
+  return fault !== 'not_found' && fault !== 'not_entitled' && fault !== 'override_not_permitted'
 }
 
 function hasVotedSo(held: Held, ballot: Ballot): boolean {
-  return held.votes.some((vote) => isSameParty(vote, ballot.reviewer) && vote.decision === ballot.decision)
+  return held.votes.some(
+    (vote) =>
+      isSameParty(vote, ballot.reviewer) &&
+      vote.decision === ballot.decision &&
+      (isOverride(vote) || !ballot.isOverride),
+  )
+}
+
+function hasDenied(held: Held, ballot: Ballot): boolean {
+  return held.votes.some((vote) => isSameParty(vote, ballot.reviewer) && vote.decision === 'deny')
 }
 
 /** Bounded, and without what Postgres or a MAC cannot hold. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Decision, Vote } from '../domain/approval.ts'
 import { canonicalJson } from '../domain/canonical.ts'
-import { type Assurance, closureOf, type Group, isSameParty, type Role } from '../domain/principal.ts'
+import { type Assurance, closureOf, type Group, isSameParty, type Party, type Role } from '../domain/principal.ts'
 import type { Tx } from '../platform/database.ts'
 import { computeMac, isValidMac, type KeyPair, type SecretKey } from '../platform/keys.ts'
 import type { ApprovalRow } from './row.ts'
@@ -59,8 +59,16 @@ export function genuineVotes(
  * not only when they are cast.
  */
 export function supporters(approval: ApprovalRow, genuine: readonly VoteRow[]): readonly VoteRow[] {
-  const closure = closureOf(approval.requester)
-  return genuine.filter((vote) => vote.decision === 'approve' && !closure.some((party) => isSameParty(party, vote)))
+  return genuine.filter((vote) => vote.decision === 'approve' && !isRequesting(approval, vote))
+}
+
+/** Those who said no. */
+export function opponents(genuine: readonly VoteRow[]): readonly VoteRow[] {
+  return genuine.filter((vote) => vote.decision === 'deny')
+}
+
+export function isRequesting(approval: Pick<ApprovalRow, 'requester'>, person: Party): boolean {
+  return closureOf(approval.requester).some((party) => isSameParty(party, person))
 }
 
 /** Names a vote in the audit log without naming its person: hex SHA-256 of its MAC. */

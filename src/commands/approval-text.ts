@@ -1,6 +1,7 @@
 import type { ApprovalWire, NoticeWire, ShownWire } from '../control/wire.ts'
 import { counted } from '../domain/counted.ts'
 import { OUTCOMES } from '../domain/entry.ts'
+import { describeTerms } from '../domain/need.ts'
 import { makeVisible } from '../domain/visible.ts'
 
 /*
@@ -21,7 +22,11 @@ export function formatList(approvals: readonly ApprovalWire[], now: number): rea
     makeVisible(approval.requester.subject),
     deadlineOf(approval, now),
   ])
-  const table = [['ID', 'STATE', 'UPSTREAM', 'ACTION', 'AGENT', 'LEFT'], ...rows]
+  return formatTable([['ID', 'STATE', 'UPSTREAM', 'ACTION', 'AGENT', 'LEFT'], ...rows])
+}
+
+/** Columns as wide as their widest cell; the first row is the heading. */
+export function formatTable(table: readonly (readonly string[])[]): readonly string[] {
   const widths = table.reduce<number[]>((most, row) => row.map((cell, at) => Math.max(most[at] ?? 0, cell.length)), [])
   return table.map((row) =>
     row
@@ -154,15 +159,26 @@ function formatClaimed({ card }: ShownWire): readonly string[] {
 function formatNeeds({ requirements, votes }: ApprovalWire): readonly string[] {
   return [
     'Needs',
-    ...requirements.map(({ rule, reviewers, quorum, reason_required: needsReason }) => {
+    ...requirements.map(({ rule, reviewers, quorum, ...more }) => {
       const who = `${quorum} of ${reviewers.join(', ')}`
-      return `  ${makeVisible(`${who}, for ${rule}${needsReason ? '; with a reason' : ''}`)}`
+      return `  ${makeVisible([`${who}, for ${rule}`, ...describeTerms(termsOf(more))].join('; '))}`
     }),
     ...votes.map(({ reviewer, decision, reason, via, at }) => {
       const who = `${reviewer.name ?? reviewer.subject} (${partyText(reviewer)})`
       return `  ${makeVisible(`${decision} by ${who} through ${via} at ${at}${reason === null ? '' : `: ${reason}`}`)}`
     }),
   ]
+}
+
+function termsOf(wire: Omit<ApprovalWire['requirements'][number], 'rule' | 'reviewers' | 'quorum'>) {
+  const { reason_required: isReasonRequired, deny_quorum: denyQuorum, exclude, hours, escalate } = wire
+  return {
+    isReasonRequired,
+    ...(exclude && { exclude }),
+    ...(denyQuorum !== undefined && { denyQuorum }),
+    ...(hours !== undefined && { hours }),
+    ...(escalate && { escalate: { at: Date.parse(escalate.at), to: escalate.to } }),
+  }
 }
 
 function field(label: string, value: string): readonly string[] {

@@ -14,18 +14,24 @@ import { type Refusal, refuse } from '../domain/refusal.ts'
 import type { Effect } from '../domain/verdict.ts'
 import { createGate } from '../gate.ts'
 import { issuerName } from '../identity/issuer-name.ts'
-import type { People } from '../identity/people.ts'
+import { createKillSwitch } from '../identity/kill-switch.ts'
+import { createLinking, type Linking } from '../identity/linking.ts'
+import { createSeenAgents, type SeenAgents } from '../identity/seen-agents.ts'
 import { systemClock } from '../platform/clock.ts'
 import type { Logger } from '../platform/logger.ts'
 import { createMetrics } from '../platform/metrics.ts'
 import { createAllowance } from '../policy/allowance.ts'
 import type { PublishResult } from '../policy/publish.ts'
 import { createWatch } from '../policy/watch.ts'
+import { openAuditDesk } from './audit-desk.ts'
+import { type ChatPeople, createChatPeople } from './chat-people.ts'
 import { openDoors } from './doors.ts'
 import type { Ground } from './ground.ts'
 import { type Address, listenForMetrics, listenForPeople } from './listen.ts'
 import { openStore } from './open-store.ts'
 import type { Kinds } from './parts.ts'
+import { compileContext } from './policy-context.ts'
+import { openPolicyDesk } from './policy-desk.ts'
 import { startRulebook } from './rulebook.ts'
 import { startTrust } from './trust.ts'
 import { orUnavailable } from './unavailable.ts'
@@ -60,7 +66,8 @@ export async function startGateway(
 
   const { audit, guard, follow, close: closeAudit } = await openAudit(ground)
   undo.defer(closeAudit)
-  const { identify, people, suspensions, tally } = await startTrust(config, ground, audit)
+  const { identify, people, suspensions, frontDesk, chatLinks, tally } = await startTrust(config, ground, audit)
+  const chatPeople = createChatPeople({ config, people, links: chatLinks })
   const { policies, usage, judge } = await startRulebook(config, ground, {
     kinds,
     audit,
@@ -76,13 +83,23 @@ export async function startGateway(
       random: Math.random,
       replicaId,
       draining: draining.signal,
-      standing: async (voter) => people.standing(voter),
+      standing: chatPeople.standing,
       persistHead: (seq) => guard.persist(seq),
     },
   )
   follow(async (thanMs) => {
     await queue.withdrawAll({ reason: 'store_failover', openedBefore: new Date(thanMs) })
   }, queue.noteEnded)
+
+  const seen = createSeenAgents(ground)
+  seen.start()
+  undo.defer(() => seen.stop())
+  const agents = createKillSwitch({
+    ...ground,
+    within: audit.within,
+    noteSeen: seen.flush,
+    withdrawHeld: queue.withdrawSuspended,
+  })
 
   const allowance = createAllowance({ options: config.rate, clock })
   function admit(principal: Principal): Refusal | null {
@@ -100,7 +117,7 @@ export async function startGateway(
     identify,
     admit,
     judge,
-    recorder: noteEnds(createRecorder({ audit, log }), { queue, ground }),
+    recorder: noteEnds(createRecorder({ audit, log }), { queue, seen, ground }),
     approvals: {
       hold: orUnavailable(log, queue.hold),
       settle: orUnavailable(log, queue.settle),
@@ -128,11 +145,31 @@ export async function startGateway(
       { name: 'policy', isOk: () => policies.active() !== null },
     ],
   })
-  const { channels, callbacks } = await startChannels(config, ground, { kinds, queue, people })
+  const linking =
+    chatLinks &&
+    createLinking({
+      links: chatLinks,
+      signInOf: (service) => channels.find(({ name }) => name === service)?.signIn ?? null,
+      keys: ground.keys.cookie,
+      clock,
+    })
+  const { channels, callbacks } = await startChannels(config, ground, { kinds, queue, chatPeople, linking })
   const isTls = config.control.tls !== undefined
   const control = await createControlServer({
     queue,
+    agents,
     people,
+    console: frontDesk &&
+      chatLinks &&
+      linking && {
+        desk: frontDesk,
+        policy: openPolicyDesk(compileContext(config, kinds), policies),
+        audit: openAuditDesk(config, ground),
+        links: chatLinks,
+        linking,
+        watch: queue.watch,
+        publicUrl: config.control.public_url,
+      },
     signIn: signInOf(config),
     observed: () => observedIn(config),
     callbacks,
@@ -174,16 +211,21 @@ export async function startGateway(
   }
 }
 
-/** Besides the log, the metrics and the approval learn how a call has ended. */
+/** Besides the log, the metrics and the approval learn how a call has ended, and people which agents call. */
 function noteEnds(
   recorder: ReturnType<typeof createRecorder>,
-  { queue, ground }: { queue: Pick<Queue, 'finish'>; ground: Pick<Ground, 'metrics' | 'log'> },
+  {
+    queue,
+    seen,
+    ground,
+  }: { queue: Pick<Queue, 'finish'>; seen: Pick<SeenAgents, 'note'>; ground: Pick<Ground, 'metrics' | 'log'> },
 ): ReturnType<typeof createRecorder> {
   const { metrics, log } = ground
   const effects = new WeakMap<Exchange, Effect>()
   return {
     intent(call, judged) {
       effects.set(call, judged.effect)
+      seen.note(call.principal, judged.effect)
       return recorder.intent(call, judged)
     },
     async outcome(call, approval, outcome) {
@@ -204,7 +246,12 @@ function channelsOf(config: Config, { channels }: Kinds): Kinds['channels'] {
 async function startChannels(
   config: Config,
   { clock, log, metrics, undo }: Ground,
-  { kinds, queue, people }: { kinds: Kinds; queue: Queue; people: People },
+  {
+    kinds,
+    queue,
+    chatPeople,
+    linking,
+  }: { kinds: Kinds; queue: Queue; chatPeople: ChatPeople; linking: Pick<Linking, 'invite'> | null },
 ): Promise<{ channels: readonly RunningChannel[]; callbacks: readonly FastifyPluginAsync[] }> {
   const callbacks: FastifyPluginAsync[] = []
   const channels: RunningChannel[] = []
@@ -212,7 +259,8 @@ async function startChannels(
     const channel = await kind.start({
       options: config.channels[kind.name] ?? {},
       desk: queue,
-      findPerson: people.mapChatAccount,
+      findPerson: chatPeople.find,
+      invite: linking && linking.invite,
       publicUrl: config.control.public_url,
       registerRoute: (plugin) => callbacks.push(plugin),
       log,

@@ -6,6 +6,7 @@ import { GatewayError } from '../domain/error.ts'
 import type { Judged } from '../domain/judged.ts'
 import { type Principal, principalKey } from '../domain/principal.ts'
 import { refuse } from '../domain/refusal.ts'
+import { createManagers } from '../identity/managers.ts'
 import { formatProblem } from '../platform/yaml.ts'
 import { compile } from '../policy/compile.ts'
 import { decide } from '../policy/decide.ts'
@@ -76,6 +77,7 @@ export async function startRulebook(
       return decide(set, { ...known, principal, upstream, callId: id, now: clock.now() })
     },
     isSuspended: parts.isSuspended,
+    managerOf: createManagers(config.people),
     applyLimits: orUnavailable(log, async (call: Exchange, verdict) =>
       verdict.limits.length === 0 ? verdict : usage.apply(principalKey(call.principal), verdict),
     ),

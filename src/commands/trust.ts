@@ -5,8 +5,12 @@ import { GatewayError } from '../domain/error.ts'
 import type { Principal } from '../domain/principal.ts'
 import { isRefusal, type Refusal } from '../domain/refusal.ts'
 import { createAgents } from '../identity/agents.ts'
+import { type ChatLinks, createChatLinks } from '../identity/chat-links.ts'
+import { createFrontDesk, type FrontDesk } from '../identity/front-desk.ts'
 import { createPeople, type People } from '../identity/people.ts'
 import { createRefusalTally, type RefusalTally } from '../identity/refused-tokens.ts'
+import { createSessions } from '../identity/sessions.ts'
+import { createSignIns } from '../identity/sign-in.ts'
 import { createSuspensions, type Suspensions } from '../identity/suspensions.ts'
 import type { Ground } from './ground.ts'
 
@@ -15,11 +19,19 @@ export interface Trust {
   identify(credential: Credential, source: string): Promise<Principal | Refusal>
   readonly people: People
   readonly suspensions: Suspensions
+  /** Null if nobody can sign in. */
+  readonly frontDesk: (FrontDesk & { readonly lifetimeMs: number }) | null
+  /** Null likewise. */
+  readonly chatLinks: ChatLinks | null
   readonly tally: RefusalTally
 }
 
 /** @throws GatewayError `config` if an issuer turns out to be one whose subjects cannot be told apart. */
-export async function startTrust(config: Config, ground: Ground, audit: Pick<AuditLog, 'append'>): Promise<Trust> {
+export async function startTrust(
+  config: Config,
+  ground: Ground,
+  audit: Pick<AuditLog, 'append' | 'within'>,
+): Promise<Trust> {
   const { database, clock, log, metrics, undo } = ground
   const suspensions = createSuspensions({ database, clock, log })
   await suspensions.start()
@@ -33,9 +45,12 @@ export async function startTrust(config: Config, ground: Ground, audit: Pick<Aud
 
   const faults = (await Promise.all([agents.probe(), people.probe()])).flat()
   if (faults.length > 0) throw new GatewayError('config', faults.join('\n'))
+  const signingIn = config.people.length === 0 ? null : openFrontDesk(config, ground, { people, audit })
   return {
     people,
     suspensions,
+    frontDesk: signingIn?.frontDesk ?? null,
+    chatLinks: signingIn?.chatLinks ?? null,
     tally,
     async identify(credential, source) {
       const principal = await agents.identify(credential)
@@ -43,4 +58,28 @@ export async function startTrust(config: Config, ground: Ground, audit: Pick<Aud
       return principal
     },
   }
+}
+
+const SWEEP_MS = 10 * 60_000
+
+function openFrontDesk(
+  config: Config,
+  { database, keys, clock, log, undo }: Ground,
+  { people, audit }: { people: People; audit: Pick<AuditLog, 'within'> },
+) {
+  const { lifetime: lifetimeMs, idle: idleMs, fresh: freshMs } = config.control.session
+  const callbackUrl = `${config.control.public_url}/sign-in/callback`
+  const signIns = createSignIns({ issuers: config.people, people, callbackUrl, clock })
+  undo.defer(() => signIns.close())
+  const sessions = createSessions({ database, keys: keys.cookie, limits: { lifetimeMs, idleMs } })
+  const { within } = audit
+  const chatLinks = createChatLinks({ database, keys, within, sessions, signIns, people, clock, freshMs, log })
+  const sweeping = setInterval(() => {
+    Promise.all([sessions.sweep(), chatLinks.sweep()]).catch((error: unknown) =>
+      log.warn({ err: error }, 'sessions that ended could not be forgotten'),
+    )
+  }, SWEEP_MS)
+  undo.defer(() => clearInterval(sweeping))
+  const frontDesk = { ...createFrontDesk({ signIns, sessions, keys: keys.cookie, clock, freshMs }), lifetimeMs }
+  return { frontDesk, chatLinks }
 }

@@ -19,6 +19,10 @@ export const ACCESS = {
   'GET /v1/approvals/:id': { roles: ['reviewer', 'owner', 'auditor'], use: 'read' },
   'POST /v1/approvals/:id/approve': { roles: ['reviewer'], use: 'vote' },
   'POST /v1/approvals/:id/deny': { roles: ['reviewer'], use: 'vote' },
+  'GET /v1/agents': { roles: ROLES, use: 'read' },
+  // To stop is always allowed; to let go on is for those who run the place.
+  'POST /v1/agents/suspend': { roles: ['reviewer', 'owner', 'operator', 'admin'], use: 'vote' },
+  'POST /v1/agents/resume': { roles: ['operator', 'admin'], use: 'vote' },
 } as const satisfies Record<string, Access>
 
 export type EndpointName = keyof typeof ACCESS

@@ -1,9 +1,13 @@
+import type { AuditReader } from '../audit/reader.ts'
+import type { SeenAgent, SwitchRequest, SwitchResult } from '../domain/agent.ts'
 import type { Approval, Ballot, BallotResult, State } from '../domain/approval.ts'
 import type { Stored } from '../domain/call.ts'
 import type { Card } from '../domain/card.ts'
 import type { OutcomeName } from '../domain/entry.ts'
-import type { Person } from '../domain/principal.ts'
+import type { Person, Principal } from '../domain/principal.ts'
 import type { Refusal } from '../domain/refusal.ts'
+import type { Explanation } from '../policy/explain.ts'
+import type { PoliciesInForce } from '../policy/in-force.ts'
 
 /** What the approver API asks of the queue. What a person may not see does not exist for them. */
 export interface ApprovalDesk {
@@ -28,6 +32,8 @@ export interface ListFilter {
   /** Those still open, if left out. */
   readonly states?: readonly State[]
   readonly upstream?: string
+  /** Only calls of this one. */
+  readonly requester?: Principal
   /** Only what was opened before this one. */
   readonly before?: { readonly createdAt: number; readonly id: string }
   readonly limit?: number
@@ -43,3 +49,36 @@ export interface PeopleDesk {
    */
   identify(token: string, use: TokenUse): Promise<Person | Refusal>
 }
+
+/** The kill switch. */
+export interface AgentDesk {
+  /** Those this person may look at; those that are stopped come first. */
+  list(person: Person): Promise<readonly SeenAgent[]>
+  suspend(request: SwitchRequest): Promise<SwitchResult>
+  resume(request: SwitchRequest): Promise<SwitchResult>
+}
+
+/** The rules that decide. */
+export interface PolicyDesk {
+  /** Null if no policy decides, so that nothing is let through. */
+  inForce(): PoliciesInForce | null
+  /** Why there is none. */
+  whyNone(): string | null
+  /** The names of the upstreams. */
+  readonly upstreams: readonly string[]
+  /** What the rules make of a call, or why it cannot be one. Only facts that are given count as fetched. */
+  explain(described: CallCase): Explanation | { readonly faults: readonly string[] }
+}
+
+/** A call as a case of a policy's test file describes it. Nothing of it was checked. */
+export interface CallCase {
+  readonly principal: object
+  readonly upstream: string
+  readonly verb: string
+  readonly resource: string
+  readonly facts: Readonly<Record<string, unknown>>
+  readonly now: string
+}
+
+/** The audit log, for those who may read all of it. */
+export type AuditDesk = AuditReader

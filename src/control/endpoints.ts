@@ -3,6 +3,7 @@ import type { Person } from '../domain/principal.ts'
 import type { EndpointName } from './access.ts'
 import type { ControlCode } from './problem.ts'
 import {
+  agentsSchema,
   approvalIdSchema,
   ballotSchema,
   listedSchema,
@@ -10,6 +11,8 @@ import {
   openapiSchema,
   shownSchema,
   signInSchema,
+  switchedSchema,
+  switchSchema,
   votedSchema,
   whoamiSchema,
 } from './wire.ts'
@@ -31,8 +34,10 @@ const VOTE_CODES = [
   'read_only_token',
   'not_entitled',
   'self_approval',
+  'outside_hours',
   'superseded',
   'already_decided',
+  'already_denied',
   'reason_required',
   'too_large',
   'unreadable',
@@ -76,6 +81,19 @@ export const ENDPOINTS = {
     body: ballotSchema,
     response: votedSchema,
     codes: VOTE_CODES,
+  },
+  'GET /v1/agents': { summary: 'The agents you may see', response: agentsSchema, codes: [] },
+  'POST /v1/agents/suspend': {
+    summary: 'Stop an agent, or every agent that acts for a person',
+    body: switchSchema,
+    response: switchedSchema,
+    codes: ['read_only_token', 'too_large', 'unreadable'],
+  },
+  'POST /v1/agents/resume': {
+    summary: 'Let it go on',
+    body: switchSchema,
+    response: switchedSchema,
+    codes: ['read_only_token', 'own_side', 'too_large', 'unreadable'],
   },
 } as const satisfies Record<EndpointName, Endpoint>
 

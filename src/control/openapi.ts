@@ -3,6 +3,8 @@ import { ACCESS, type EndpointName } from './access.ts'
 import { ENDPOINTS, type Endpoint } from './endpoints.ts'
 import { CONTROL_CODES, type ControlCode } from './problem.ts'
 import {
+  agentSchema,
+  agentsSchema,
   approvalSchema,
   ballotSchema,
   cardSchema,
@@ -14,6 +16,8 @@ import {
   problemSchema,
   shownSchema,
   signInSchema,
+  switchedSchema,
+  switchSchema,
   votedSchema,
   voteSchema,
   whoamiSchema,
@@ -26,6 +30,8 @@ const SIGNED_IN = ['unauthenticated', 'forbidden', 'rate_limited', 'unavailable'
 
 /** What has a name of its own in the document. */
 const NAMED = {
+  Agent: agentSchema,
+  Agents: agentsSchema,
   Approval: approvalSchema,
   Ballot: ballotSchema,
   Card: cardSchema,
@@ -37,6 +43,8 @@ const NAMED = {
   Problem: problemSchema,
   Shown: shownSchema,
   SignIn: signInSchema,
+  Switch: switchSchema,
+  Switched: switchedSchema,
   Vote: voteSchema,
   Voted: votedSchema,
   Whoami: whoamiSchema,

@@ -1,3 +1,4 @@
+import type { SwitchFault } from '../domain/agent.ts'
 import type { BallotFault } from '../domain/approval.ts'
 import { PROBLEM_BASE, type Problem } from '../domain/problem.ts'
 
@@ -9,9 +10,15 @@ export const CONTROL_CODES = {
   read_only_token: [403, 'This token lists and shows only'],
   not_entitled: [403, 'This person may not vote on it'],
   self_approval: [403, 'Nobody approves their own side’s call'],
+  outside_hours: [403, 'Approvals do not count at this hour'],
+  grant_not_permitted: [403, 'No rule permits that grant'],
+  override_not_permitted: [403, 'This person may not override it'],
+  sign_in_too_old: [401, 'The sign-in is too old'],
+  own_side: [403, 'Nobody resumes their own side’s agent'],
   not_found: [404, 'Not found'],
   superseded: [409, 'The card changed since it was seen'],
   already_decided: [409, 'It is already decided'],
+  already_denied: [409, 'This person has denied it'],
   too_large: [413, 'The request is too large'],
   unreadable: [415, 'The body is not JSON'],
   reason_required: [422, 'A reason is required'],
@@ -49,7 +56,21 @@ export const FAULT_DETAILS: Readonly<Record<BallotFault, string>> = {
   not_found: 'There is no such approval, or it is not shown to you.',
   not_entitled: 'Not counted. None of its rules names you as a reviewer.',
   self_approval: 'Not counted. You are on the requesting side of this call: somebody else has to approve it.',
+  outside_hours: 'Not counted. Its rule takes your approval at other hours only. You may deny it at any time.',
   superseded: 'Not counted. The card is not the one you saw. Look at it again, then decide.',
   already_decided: 'Not counted. The approval is already decided.',
-  reason_required: 'Not counted. Its rule asks for a reason.',
+  already_denied: 'Not counted. You have denied it, and a denial is not taken back.',
+  reason_required: 'Not counted. It asks for a reason.',
+  grant_not_permitted: 'Not counted. No rule that names you permits a grant so long, so often or so wide.',
+  override_not_permitted:
+    'Not counted. You may override it only if all of its rules name you for that, and only while nobody has denied it.',
+  sign_in_too_old: 'Not counted. An override takes a sign-in of the last five minutes. Sign in again.',
+}
+
+export const SWITCH_FAULTS: Readonly<Record<SwitchFault, readonly [ControlCode, string]>> = {
+  not_allowed: ['forbidden', 'Not done. None of your roles may do that.'],
+  own_side: [
+    'own_side',
+    'Not done. It is your agent, or acts for you or beside what is yours: somebody else has to resume it.',
+  ],
 }

@@ -5,9 +5,11 @@ import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/logger.ts'
 import { limitConnections } from '../transports/http/crowded.ts'
 import type { EndpointName } from './access.ts'
+import { createAgentHandlers } from './agents.ts'
 import { createApprovalHandlers } from './approvals.ts'
 import { createAuthentication } from './authenticate.ts'
-import type { ApprovalDesk, PeopleDesk } from './desk.ts'
+import { type ConsoleParts, mountConsole } from './console/index.ts'
+import type { AgentDesk, ApprovalDesk, PeopleDesk } from './desk.ts'
 import type { Asked } from './endpoints.ts'
 import { answer, answerFaults, refusalFor } from './faults.ts'
 import { mountEndpoint } from './mount.ts'
@@ -21,7 +23,8 @@ const KIB = 1024
 const MAX_BODY_BYTES = 16 * KIB
 const REQUEST_TIMEOUT_MS = 15_000
 
-// Nothing this listener answers is for a browser to run, frame, sniff or keep.
+// Nothing that this listener answers is for a browser to run, frame, sniff or keep; the console's pages say otherwise
+// for themselves.
 const SECURITY_HEADERS = {
   'cache-control': 'no-store',
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -33,7 +36,10 @@ const SECURITY_HEADERS = {
 
 export interface ControlParts {
   readonly queue: ApprovalDesk
+  readonly agents: AgentDesk
   readonly people: PeopleDesk
+  /** Null where nobody signs in with a browser. */
+  readonly console: Pick<ConsoleParts, 'desk' | 'policy' | 'audit' | 'links' | 'linking' | 'watch' | 'publicUrl'> | null
   /** Where people sign in from the command line. */
   readonly signIn: SignInWire
   /** The names of the upstreams in observe mode, at this moment. */
@@ -53,9 +59,10 @@ export interface ControlParts {
 }
 
 /**
- * The listener for people: the approver API and what chat services call. Agents reach another one. It listens once
- * `listen` is called on what this returns, and ends with `close`. It sets no cookie and reads none, and answers no
- * cross-origin request: a browser has nothing here that another site could use.
+ * The listener for people: the console, the approver API, and what chat services call. Agents reach another one. It
+ * listens once `listen` is called on what this returns, and ends with `close`. The API reads no cookie, the console takes
+ * no form that is not its own, and no cross-origin request is answered: a browser has nothing here that another site
+ * could use.
  */
 export async function createControlServer(parts: ControlParts): Promise<FastifyInstance> {
   const app = Fastify({
@@ -74,7 +81,12 @@ export async function createControlServer(parts: ControlParts): Promise<FastifyI
   answerFaults(app, parts.log)
   readStrictJson(app)
   mountEndpoints(app, parts)
+  const { console: pages } = parts
   // Each in a scope of its own, so that its parser serves no other route.
+  if (pages) {
+    const notices = () => noticesOf(parts.observed())
+    await app.register((scope) => mountConsole(scope, { ...parts, ...pages, notices }))
+  }
   for (const callback of parts.callbacks) await app.register(callback)
   return app
 }
@@ -93,6 +105,7 @@ function letGoAtTheEnd(app: FastifyInstance): void {
 function mountEndpoints(app: FastifyInstance, parts: ControlParts): void {
   const notices = () => noticesOf(parts.observed())
   const approvals = createApprovalHandlers(parts.queue, notices)
+  const agents = createAgentHandlers(parts.agents, notices)
   const authenticate = createAuthentication(parts)
   const document = describeApi(parts)
 
@@ -106,6 +119,9 @@ function mountEndpoints(app: FastifyInstance, parts: ControlParts): void {
   mount('GET /v1/approvals/:id', approvals.show)
   mount('POST /v1/approvals/:id/approve', approvals.vote('approve'))
   mount('POST /v1/approvals/:id/deny', approvals.vote('deny'))
+  mount('GET /v1/agents', agents.list)
+  mount('POST /v1/agents/suspend', agents.turn('suspend'))
+  mount('POST /v1/agents/resume', agents.turn('resume'))
 }
 
 function createServer(

@@ -56,6 +56,14 @@ export const approvalSchema = z.object({
         reviewers: z.array(z.string()).describe('`group:finance`, `group:okta/finance`, `issuer|subject` or `*`'),
         quorum: z.int().min(1),
         reason_required: z.boolean(),
+        exclude: z.array(z.string()).exactOptional().describe('Whom it never counts'),
+        deny_quorum: z.int().min(1).exactOptional().describe('How many have to deny; 1 if left out'),
+        hours: z.string().exactOptional().describe('When approvals count, as `mon-fri 08:00-18:00 Europe/Berlin`'),
+        remind: z.array(time).exactOptional().describe('When reviewers are reminded'),
+        escalate: z
+          .object({ at: time, to: z.array(z.string()) })
+          .exactOptional()
+          .describe('Who may vote as well from then on'),
       }),
     )
     .describe('All of them have to be met'),
@@ -109,7 +117,15 @@ export const cardSchema = z
     createdAt: count,
     expiresAt: count,
     needed: z.array(
-      z.object({ reviewers: z.array(z.string()), quorum: z.int().min(1), isReasonRequired: z.boolean() }),
+      z.object({
+        reviewers: z.array(z.string()),
+        quorum: z.int().min(1),
+        isReasonRequired: z.boolean(),
+        exclude: z.array(z.string()).exactOptional(),
+        denyQuorum: z.int().min(1).exactOptional(),
+        hours: z.string().exactOptional(),
+        escalate: z.object({ at: count, to: z.array(z.string()) }).exactOptional(),
+      }),
     ),
   })
   .describe('The card exactly as it is hashed: the SHA-256 of its canonical JSON (RFC 8785) is `card_hash`')
@@ -177,6 +193,30 @@ export const signInSchema = z.object({
   ),
 })
 
+export const agentSchema = z.object({
+  issuer: z.string(),
+  subject: z.string(),
+  seen_at: time.nullable().describe('Its last call; null if it has not called, or not for 90 days'),
+  calls: count.describe('Calls within the last 24 hours, by whole hours'),
+  holds: count.describe('Of these, held for people'),
+  denials: count.describe('Of these, denied by policy, or while suspended'),
+  suspension: z
+    .object({ since: time, by: partySchema, reason: z.string().nullable() })
+    .nullable()
+    .describe('Null unless it is stopped'),
+})
+
+export const agentsSchema = z.object({
+  agents: z.array(agentSchema).describe('Those that are stopped first, then by their last call; at most 500'),
+  notices,
+})
+
+export const switchedSchema = z.object({
+  agent: agentSchema,
+  changed: z.boolean().describe('False if it was so already: then nothing is recorded'),
+  notices,
+})
+
 export const openapiSchema = z.record(z.string(), z.unknown())
 
 export const problemSchema = z.object({
@@ -214,22 +254,39 @@ export const listQuerySchema = z.strictObject({
     .describe('The `next` of the page before'),
 })
 
+const reason = z
+  .string()
+  .min(1)
+  .max(2_000)
+  // What is kept, shown and hashed: nothing in it that breaks a database, a screen or a comparison.
+  .refine((text) => text.isWellFormed() && !/[^\P{Cc}\n\t]/u.test(text), 'must have no control characters')
+
 export const ballotSchema = z.strictObject({
   card_hash: sha256.describe('The `card_hash` of the card that was looked at'),
-  reason: z
-    .string()
-    .min(1)
-    .max(2_000)
-    // What is kept, shown and hashed: nothing in it that breaks a database, a screen or a comparison.
-    .refine((text) => text.isWellFormed() && !/[^\P{Cc}\n\t]/u.test(text), 'must have no control characters')
-    .optional()
-    .describe('For the agent to learn from; some rules require it'),
+  reason: reason.optional().describe('For the agent to learn from; some rules require it'),
+})
+
+const name = z
+  .string()
+  .min(1)
+  .max(1_000)
+  .refine((text) => text.isWellFormed() && !/\p{Cc}/u.test(text), 'must have no control characters')
+
+export const switchSchema = z.strictObject({
+  issuer: name
+    .refine((text) => !text.includes('|'), 'must have no bar')
+    .describe('The issuer of the agent, or of the person whose agents are meant'),
+  subject: name,
+  reason: reason.refine((text) => text.trim() !== '', 'must say something').describe('Goes into the audit log'),
 })
 
 export type ApprovalWire = Sealed<z.output<typeof approvalSchema>>
 export type ShownWire = Sealed<z.output<typeof shownSchema>>
 export type ListedWire = Sealed<z.output<typeof listedSchema>>
 export type VotedWire = Sealed<z.output<typeof votedSchema>>
+export type AgentWire = Sealed<z.output<typeof agentSchema>>
+export type AgentsWire = Sealed<z.output<typeof agentsSchema>>
+export type SwitchedWire = Sealed<z.output<typeof switchedSchema>>
 export type WhoamiWire = Sealed<z.output<typeof whoamiSchema>>
 export type SignInWire = Sealed<z.output<typeof signInSchema>>
 export type NoticeWire = Sealed<z.output<typeof noticeSchema>>

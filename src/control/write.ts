@@ -1,9 +1,11 @@
+import type { SeenAgent } from '../domain/agent.ts'
 import type { Approval, Vote } from '../domain/approval.ts'
 import type { Stored } from '../domain/call.ts'
+import { formatHours } from '../domain/hours.ts'
 import type { Group, Party, Person, Principal } from '../domain/principal.ts'
 import { formatSelector } from '../domain/selector.ts'
-import { formatRule } from '../domain/verdict.ts'
-import type { ApprovalWire, NoticeWire, ShownWire, WhoamiWire } from './wire.ts'
+import { formatRule, type Requirement } from '../domain/verdict.ts'
+import type { AgentWire, ApprovalWire, NoticeWire, ShownWire, WhoamiWire } from './wire.ts'
 
 export function writeApproval(approval: Approval): ApprovalWire {
   return {
@@ -15,12 +17,7 @@ export function writeApproval(approval: Approval): ApprovalWire {
     verb: approval.verb,
     resource: approval.resource,
     rules: approval.rules.map(formatRule),
-    requirements: approval.requirements.map(({ rule, reviewers, quorum, isReasonRequired }) => ({
-      rule: formatRule(rule),
-      reviewers: reviewers.map(formatSelector),
-      quorum,
-      reason_required: isReasonRequired,
-    })),
+    requirements: approval.requirements.map((requirement) => writeRequirement(requirement, approval.createdAt)),
     digest: approval.digest,
     card_hash: approval.cardHash,
     detached: approval.isDetached,
@@ -30,6 +27,39 @@ export function writeApproval(approval: Approval): ApprovalWire {
     decided_at: approval.decidedAt === null ? null : writeTime(approval.decidedAt),
     reason: approval.reason,
     votes: approval.votes.map(writeVote),
+  }
+}
+
+export function writeAgent({ issuer, subject, seenAt, calls, holds, denials, suspension }: SeenAgent): AgentWire {
+  return {
+    issuer,
+    subject,
+    seen_at: seenAt === null ? null : writeTime(seenAt),
+    calls,
+    holds,
+    denials,
+    suspension: suspension && {
+      since: writeTime(suspension.since),
+      by: writeParty(suspension.by),
+      reason: suspension.reason,
+    },
+  }
+}
+
+function writeRequirement(requirement: Requirement, openedAt: number): ApprovalWire['requirements'][number] {
+  const { rule, reviewers, quorum, isReasonRequired, exclude, denyQuorum, hours, remindMs, escalate } = requirement
+  return {
+    rule: formatRule(rule),
+    reviewers: reviewers.map(formatSelector),
+    quorum,
+    reason_required: isReasonRequired,
+    ...(exclude && { exclude: exclude.map(formatSelector) }),
+    ...(denyQuorum !== undefined && { deny_quorum: denyQuorum }),
+    ...(hours && { hours: formatHours(hours) }),
+    ...(remindMs && { remind: remindMs.map((afterMs) => writeTime(openedAt + afterMs)) }),
+    ...(escalate && {
+      escalate: { at: writeTime(openedAt + escalate.afterMs), to: escalate.to.map(formatSelector) },
+    }),
   }
 }
 

@@ -39,7 +39,12 @@ export function providerSettings(parts: ProviderParts): Configuration {
         redirect_uris: [],
         response_types: [],
       },
-      deviceClient(CONSOLE, 'Countersign, for a vote,'),
+      {
+        ...deviceClient(CONSOLE, 'Countersign, for a vote,'),
+        grant_types: [DEVICE_GRANT, 'authorization_code', 'refresh_token'],
+        redirect_uris: [`${controlUrl}/sign-in/callback`],
+        response_types: ['code'],
+      },
       deviceClient(READER, 'Countersign, to list and show,'),
     ],
     cookies: { keys: [randomBytes(32).toString('base64url')] },
@@ -62,7 +67,8 @@ export function providerSettings(parts: ProviderParts): Configuration {
       },
       resourceIndicators: {
         enabled: true,
-        defaultResource: (_context, client) => (client?.clientId === AGENT.id ? gatewayUrl : controlUrl),
+        // What a browser gets is for userinfo alone.
+        defaultResource: (_context, client) => (client?.clientId === AGENT.id ? gatewayUrl : []),
         useGrantedResource: () => true,
         getResourceServerInfo(_context, resource) {
           const info = resources.get(resource)
@@ -81,14 +87,17 @@ export function providerSettings(parts: ProviderParts): Configuration {
       Interaction: SIGN_IN_LIFETIME_S,
       Session: SIGN_IN_LIFETIME_S,
     },
-    findAccount: (_context, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+    scopes: ['openid', 'offline_access', 'profile'],
+    claims: { openid: ['sub'], profile: ['name', 'groups'] },
+    findAccount: (_context, id) => ({ accountId: id, claims: () => ({ sub: id, ...describePerson(id) }) }),
+    issueRefreshToken: async (_context, client) => client.clientId === CONSOLE,
     interactions: { policy: askEachTime(), url: (_context, { uid }) => `/sign-in/${uid}` },
     // Whoever signs in here means it: there is nothing further to consent to.
     async loadExistingGrant({ oidc }: KoaContextWithOIDC) {
       const accountId = oidc.session?.accountId
       if (!oidc.client || !accountId) return undefined
       const grant = new oidc.provider.Grant({ clientId: oidc.client.clientId, accountId })
-      grant.addOIDCScope('openid')
+      grant.addOIDCScope('openid profile')
       grant.addResourceScope(controlUrl, resources.get(controlUrl)?.scope ?? '')
       await grant.save()
       return grant
@@ -97,11 +106,18 @@ export function providerSettings(parts: ProviderParts): Configuration {
       if (token.kind === 'ClientCredentials') return { groups: [...AGENT.groups], owner: `${issuer}|${AGENT.owner}` }
       const id = 'accountId' in token ? token.accountId : null
       if (!isPersonName(id)) return undefined
-      const { groups, name } = PEOPLE[id]
-      return { groups: [...groups], name, auth_time: oidc.entities.DeviceCode?.authTime }
+      return { ...describePerson(id), auth_time: oidc.entities.DeviceCode?.authTime }
     },
   }
 }
+
+function describePerson(id: string): { groups: string[]; name: string } | undefined {
+  if (!isPersonName(id)) return undefined
+  const { groups, name } = PEOPLE[id]
+  return { groups: [...groups], name }
+}
+
+const DEVICE_GRANT = 'urn:ietf:params:oauth:grant-type:device_code'
 
 function deviceClient(id: string, name: string): ClientMetadata {
   return {
@@ -109,7 +125,7 @@ function deviceClient(id: string, name: string): ClientMetadata {
     client_name: name,
     application_type: 'native',
     token_endpoint_auth_method: 'none',
-    grant_types: ['urn:ietf:params:oauth:grant-type:device_code'],
+    grant_types: [DEVICE_GRANT],
     redirect_uris: [],
     response_types: [],
   }

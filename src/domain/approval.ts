@@ -1,3 +1,5 @@
+import type { Grant } from './grant.ts'
+import type { GrantAsk } from './permit.ts'
 import type { Person, Principal } from './principal.ts'
 import type { Requirement, RuleRef } from './verdict.ts'
 
@@ -19,6 +21,7 @@ export const WITHDRAWAL_REASONS = [
   'policy_changed',
   'call_changed',
   'reviewers_changed',
+  'grant_ended',
   'suspended',
   'store_failover',
   'tampered',
@@ -68,7 +71,10 @@ export interface Vote {
   readonly reviewer: Person
   readonly decision: Decision
   readonly reason: string | null
-  /** The channel it came through: `slack`, `api`, `console`, … */
+  /**
+   * The channel it came through: `slack`, `api`, `console`, …; `grant:<id>` if a grant was used, `override:<channel>` if
+   * it stands in place of the quorum.
+   */
   readonly via: string
   /** Milliseconds since the epoch. */
   readonly at: number
@@ -83,6 +89,10 @@ export interface Ballot {
   readonly via: string
   /** The hash of the card the person saw. */
   readonly cardHash: string
+  /** The same again, within bounds. */
+  readonly grant?: GrantAsk
+  /** A yes in place of the quorum. */
+  readonly isOverride?: boolean
 }
 
 /** Why a ballot was not counted. Each is answered to that person alone. */
@@ -90,12 +100,17 @@ export const BALLOT_FAULTS = [
   'not_found',
   'not_entitled',
   'self_approval',
+  'outside_hours',
   'superseded',
   'already_decided',
+  'already_denied',
   'reason_required',
+  'grant_not_permitted',
+  'override_not_permitted',
+  'sign_in_too_old',
 ] as const
 export type BallotFault = (typeof BALLOT_FAULTS)[number]
 
 export type BallotResult =
-  | { readonly counted: true; readonly approval: Approval }
+  | { readonly counted: true; readonly approval: Approval; readonly grant?: Grant }
   | { readonly counted: false; readonly fault: BallotFault; readonly approval: Approval | null }

@@ -25,11 +25,21 @@ export interface Card {
   readonly claimed: Claimed
   readonly createdAt: number
   readonly expiresAt: number
-  readonly needed: readonly {
-    readonly reviewers: readonly string[]
-    readonly quorum: number
-    readonly isReasonRequired: boolean
-  }[]
+  readonly needed: readonly Need[]
+}
+
+/** What one requirement asks for, with selectors as they are written. What its rule does not say is left out. */
+export interface Need {
+  readonly reviewers: readonly string[]
+  readonly quorum: number
+  readonly isReasonRequired: boolean
+  readonly exclude?: readonly string[]
+  readonly denyQuorum?: number
+  readonly hours?: string
+  /** Who may vote as well from then on; milliseconds since the epoch. */
+  readonly escalate?: { readonly at: number; readonly to: readonly string[] }
+  /** Who may approve in place of the quorum. */
+  readonly override?: readonly string[]
 }
 
 export interface Payload {

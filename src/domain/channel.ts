@@ -1,14 +1,18 @@
 import type { Approval, Ballot, BallotResult } from './approval.ts'
 import type { Card } from './card.ts'
 import type { JsonObject } from './json.ts'
+import type { Person } from './principal.ts'
 
 /** How much of a card leaves for a chat service. */
 export type CardDetail = 'full' | 'summary' | 'link'
 
 /** One message that a channel owes its reviewers, taken from the outbox after commit. */
 export interface Delivery {
-  /** `card`: the approval was opened. `result`: it is decided, expired, withdrawn or spent, and the card must say so. */
-  readonly kind: 'card' | 'result'
+  /**
+   * `card`: the approval was opened. `result`: it is decided, expired, withdrawn or spent, and the card must say so.
+   * `reminder`: it waits for longer than its rule wants, or is open to others by now.
+   */
+  readonly kind: 'card' | 'result' | 'reminder'
   readonly approval: Approval
   readonly card: Card
   /** What `deliver` returned for this approval's card; null if none was posted (or none is known, after a crash). */
@@ -30,7 +34,37 @@ export type DeliveryResult =
 export interface RunningChannel {
   readonly name: string
   deliver(delivery: Delivery, signal: AbortSignal): Promise<DeliveryResult>
+  /** Left out where the configuration does not say how people sign in there. */
+  readonly signIn?: ChatSignIn
   stop(): Promise<void>
+}
+
+/** An account of a chat service, as that service names it. */
+export interface ChatAccount {
+  /** The channel's name: `slack`. */
+  readonly service: string
+  /** The workspace. */
+  readonly team: string
+  readonly user: string
+}
+
+/**
+ * Who is behind a chat account. `unlinked`: nobody that is known; `stale`: somebody whose identity provider does not say
+ * any more how they stand; `away`: it cannot be asked now.
+ */
+export type Acquaintance = { readonly person: Person } | { readonly fault: 'unlinked' | 'stale' | 'away' }
+
+/** Signs people in at the chat service itself, with a browser, to learn which of its accounts is theirs. */
+export interface ChatSignIn {
+  /** Where to send the browser, and what has to be known when it returns. Throws `GatewayError('upstream')`. */
+  begin(team: string): Promise<{ readonly url: URL; readonly pending: JsonObject }>
+  /** @param query what the chat service sent along with the browser */
+  complete(
+    pending: JsonObject,
+    query: URLSearchParams,
+  ): Promise<
+    { readonly team: string; readonly user: string; readonly name: string | null } | { readonly fault: string }
+  >
 }
 
 /** What a channel may ask of the rest: to count a ballot, and to look an approval up for someone who pressed a button. */

@@ -1,5 +1,7 @@
 import type { Needs } from './action.ts'
-import type { Selector } from './selector.ts'
+import type { Hours } from './hours.ts'
+import type { GrantPermit } from './permit.ts'
+import type { Reviewer, Selector } from './selector.ts'
 
 export type Effect = 'allow' | 'hold' | 'deny'
 
@@ -17,13 +19,27 @@ export function formatRule(rule: RuleRef): string {
 export interface Requirement {
   readonly rule: RuleRef
   /** Any one of these selectors entitles a person. */
-  readonly reviewers: readonly Selector[]
+  readonly reviewers: readonly Reviewer[]
   /** Distinct people who must approve. */
   readonly quorum: number
   readonly expiresMs: number | null
   readonly isReasonRequired: boolean
   /** What its rule tells the agent and shows reviewers; not there in approvals that an earlier release stored. */
   readonly message?: string | null
+  /** Whom it never counts, whatever else names them. */
+  readonly exclude?: readonly Selector[]
+  /** Distinct people who must deny; 1 if left out. */
+  readonly denyQuorum?: number
+  /** When approvals count; at any time if left out. */
+  readonly hours?: Hours
+  /** How long after the opening reviewers are reminded; ascending. */
+  readonly remindMs?: readonly number[]
+  /** Who else is entitled, from so long after the opening. */
+  readonly escalate?: { readonly afterMs: number; readonly to: readonly Reviewer[] }
+  /** What a reviewer may grant along with an approval; nothing if left out. */
+  readonly grant?: GrantPermit
+  /** Who may approve in place of the quorum; nobody if left out. */
+  readonly override?: readonly Selector[]
 }
 
 /** A bound on what a rule lets through, per call (`windowMs` null) or per principal over a sliding window. */
@@ -40,9 +56,10 @@ export interface Verdict {
   readonly effect: Effect
   /**
    * Why: a rule says so; no rule matched; a rule's condition threw, so that it counts as a deny; what a rule reads of
-   * the call cannot be read; or someone on the requesting side is suspended.
+   * the call cannot be read; someone on the requesting side is suspended; or a rule asks the owner's manager, who is not
+   * known.
    */
-  readonly basis: 'rule' | 'no_rule' | 'condition_failed' | 'unreadable' | 'suspended'
+  readonly basis: 'rule' | 'no_rule' | 'condition_failed' | 'unreadable' | 'suspended' | 'no_manager'
   /** Every rule that gave the effect; empty when nothing matched, which is a deny. */
   readonly rules: readonly RuleRef[]
   /** What the deciding rule tells the agent. */

@@ -27,6 +27,7 @@ export function checkIssuers(agents: readonly AgentIssuer[], people: readonly Pe
     ...[...agents, ...people].flatMap(findForeignGroups),
     ...agents.flatMap((issuer) => findStrangers(issuer, issuer.owner !== 'none' && 'map' in issuer.owner)),
     ...people.flatMap((issuer) => findStrangers(issuer, false)),
+    ...people.flatMap((issuer) => findManagerFaults(issuer, people)),
     ...agents.flatMap((issuer) => findDelegationFaults(issuer, people)),
     ...agents.flatMap((issuer) => findOwnerFaults(issuer, [...agents, ...people])),
   ]
@@ -112,6 +113,16 @@ function findAudienceFaults(options: PeopleIssuer, agents: readonly AgentIssuer[
     faults.push(`people: ${issuer}: authorized_parties must hold the client_id ${client}, or nobody can sign in`)
   }
   return faults
+}
+
+/** A manager who cannot sign in would leave every call of the agents waiting for nobody. */
+function findManagerFaults({ issuer, managers }: PeopleIssuer, people: readonly PeopleIssuer[]): string[] {
+  return Object.entries(managers).flatMap(([subject, text]) => {
+    const of = `people: ${issuer}: the manager of ${subject}, ${text},`
+    const manager = parseParty(text)
+    if (!people.some((other) => other.issuer === manager?.issuer)) return [`${of} is of no people issuer`]
+    return manager?.issuer === issuer && manager.subject === subject ? [`${of} is the same person`] : []
+  })
 }
 
 function findForeignGroups({ issuer, groups }: IssuerOptions): string[] {

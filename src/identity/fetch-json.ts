@@ -4,8 +4,17 @@ import { GatewayError } from '../domain/error.ts'
 const TIMEOUT_MS = 5_000
 const MAX_BYTES = 512 * 1024
 
+export interface Sent {
+  readonly method?: string
+  readonly headers: Record<string, string>
+  readonly body?: string | null
+  readonly signal?: AbortSignal | undefined
+}
+
 /** A fetch of small documents from one issuer: bounded in time and size, and never redirected. */
 export interface Fetcher {
+  /** A response of whatever status, already read whole. Throws `GatewayError('upstream')` if there is none. */
+  send(url: string, request: Sent): Promise<Response>
   /** A response of 200, already read whole. Throws `GatewayError('upstream')`, also for any other answer. */
   fetch(url: string, options: { headers: Record<string, string>; signal?: AbortSignal | undefined }): Promise<Response>
   /** The JSON that is there, whatever type it is said to have. Throws `GatewayError('upstream')`. */
@@ -20,21 +29,20 @@ export function createFetcher(options: { ca?: string | undefined; timeoutMs?: nu
     connect: { timeout: timeoutMs, ...(options.ca === undefined ? {} : { ca: options.ca }) },
   })
 
-  async function fetchWhole(url: string, options: Parameters<Fetcher['fetch']>[1]): Promise<Response> {
-    const { headers, signal } = options
+  async function send(url: string, { method = 'GET', headers, body = null, signal }: Sent): Promise<Response> {
     const timeout = AbortSignal.timeout(timeoutMs)
     try {
       const response = await fetch(url, {
+        method,
         headers,
+        body,
         redirect: 'manual',
         dispatcher,
         signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
       })
-      const body = await readBounded(response.body)
-      if (response.status !== 200)
-        throw new GatewayError('upstream', `the issuer answered ${response.status} at ${url}`)
+      const read = await readBounded(response.body)
       const type = response.headers.get('content-type')
-      return new Response(body.length === 0 ? null : body, {
+      return new Response(read.length === 0 ? null : read, {
         status: response.status,
         headers: type === null ? {} : { 'content-type': type },
       })
@@ -44,7 +52,16 @@ export function createFetcher(options: { ca?: string | undefined; timeoutMs?: nu
     }
   }
 
+  async function fetchWhole(url: string, { headers, signal }: Parameters<Fetcher['fetch']>[1]): Promise<Response> {
+    const response = await send(url, { headers, signal })
+    if (response.status !== 200) {
+      throw new GatewayError('upstream', `the issuer answered ${response.status} at ${url}`)
+    }
+    return response
+  }
+
   return {
+    send,
     fetch: fetchWhole,
     async fetchJson(url, signal) {
       const response = await fetchWhole(url, {

@@ -155,21 +155,32 @@ export const peopleIssuerOptions = z.strictObject({
   sign_in: z
     .strictObject({
       scope: text.default('openid').describe('The scope that the command line asks for'),
+      browser_scope: text
+        .default('openid profile offline_access')
+        .describe(
+          'The scope that the console asks for; with a refresh token groups stay fresh without another sign-in',
+        ),
       parameters: z
         .record(z.string(), z.string())
         .default({})
         .describe('What else it sends, for example `resource` or `audience`, so that the token has the audience above'),
     })
     .prefault({})
-    .describe('How the command line signs people in (device flow, RFC 8628)'),
+    .describe('How people sign in: with the command line (device flow, RFC 8628) and with a browser'),
   roles: z
     .strictObject({
-      admin: narrowSelectors.default([]).describe('Nothing asks for it in this release; never `*`'),
+      admin: narrowSelectors.default([]).describe('Sees every agent, suspends and resumes; never `*`'),
       auditor: roleSelectors.default([]).describe('Sees every approval; votes only where a rule names them'),
-      operator: narrowSelectors.default([]).describe('Nothing asks for it in this release; never `*`'),
+      operator: narrowSelectors.default([]).describe('Sees every agent, suspends and resumes; never `*`'),
     })
     .prefault({})
     .describe('Who has which role; everybody who signs in is a reviewer'),
+  managers: z
+    .record(text, party)
+    .default({})
+    .describe(
+      'From a person’s subject to their manager, "issuer|subject": whom `reviewers: [manager]` asks for the agents they own',
+    ),
 })
 
 export const agentIssuersOptions = z.array(agentIssuerOptions).max(50)

@@ -28,6 +28,11 @@ export interface People {
    * from the configuration are those of now; what a token asserted cannot be asked again, and stays.
    */
   standing(voter: Person): Person | null
+  /**
+   * The same person with the name and the groups that their issuer says now, in a newer ID token or at its userinfo
+   * endpoint. Null if they cannot be read.
+   */
+  update(person: Person, claims: JsonObject): Person | null
   /** Waits until each issuer was asked once (five seconds or so); what is wrong with the configuration, a sentence each. */
   probe(): Promise<readonly string[]>
   close(): Promise<void>
@@ -72,7 +77,15 @@ export function createPeople(options: {
     return { ...voter, groups, roles: rolesOf({ ...voter, groups }, roles) }
   }
 
-  return { identify, mapChatAccount, standing, probe: trust.probe, close: trust.close }
+  function update(person: Person, claims: JsonObject): Person | null {
+    const issuer = issuers.find((candidate) => candidate.issuer === person.issuer)
+    const groups = issuer ? groupsOf(claims, issuer, person) : 'bad_groups'
+    if (typeof groups === 'string') return null
+    const who = { ...person, groups }
+    return { ...who, name: nameOf(claims) ?? person.name, roles: rolesOf(who, roles) }
+  }
+
+  return { identify, mapChatAccount, standing, update, probe: trust.probe, close: trust.close }
 }
 
 function personOf(

@@ -119,6 +119,33 @@ export function decrypt(key: KeyObject, sealed: Uint8Array, associated: Parts): 
   return open(key, sealed, lengthPrefixed(FIELD_LABEL, associated))
 }
 
+const VALUE_LABEL = 'countersign value v1'
+
+/**
+ * Encrypts something short with a key of the configuration itself: the key's name goes with it, in front.
+ * @param associated what it belongs to, beginning with what it is
+ */
+export function sealValue(keys: KeyPair<SecretKey>, plaintext: Uint8Array, associated: Parts): Buffer {
+  const kid = Buffer.from(keys.current.kid, 'utf8')
+  const sealed = seal(keys.current.key, plaintext, lengthPrefixed(VALUE_LABEL, [kid, ...associated]))
+  return Buffer.concat([Uint8Array.of(kid.length), kid, sealed])
+}
+
+/** Null if it was altered, made for something else, or with a key that is configured no longer. */
+export function openValue(keys: KeyPair<SecretKey>, sealed: Uint8Array, associated: Parts): Buffer | null {
+  const bytes = Buffer.from(sealed)
+  const kidEnd = 1 + (bytes[0] ?? 0)
+  const kid = bytes.subarray(1, kidEnd)
+  const key = selectKey(keys, kid.toString('utf8'))
+  if (!key) return null
+  try {
+    return open(key.key, bytes.subarray(kidEnd), lengthPrefixed(VALUE_LABEL, [kid, ...associated]))
+  } catch (error) {
+    if (error instanceof GatewayError) return null
+    throw error
+  }
+}
+
 function seal(key: KeyObject, plaintext: Uint8Array, associated: Buffer): Buffer {
   const nonce = randomBytes(NONCE_BYTES)
   const cipher = createCipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES }).setAAD(associated)

@@ -26,6 +26,18 @@ export function createMetrics() {
       buckets: [1, 5, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 14_400, 86_400],
       registers,
     }),
+    overrides: new Counter({
+      name: 'countersign_overrides_total',
+      help: 'Approvals that one person gave in place of the quorum, by upstream',
+      labelNames: ['upstream'] as const,
+      registers,
+    }),
+    grantUses: new Counter({
+      name: 'countersign_grant_uses_total',
+      help: 'Approved calls that grants stood for, each grant counted, by upstream',
+      labelNames: ['upstream'] as const,
+      registers,
+    }),
     pendingApprovals: new Gauge({
       name: 'countersign_pending_approvals',
       help: 'Approvals that wait for people, as the store counts them',

@@ -1,12 +1,16 @@
+import { createHash } from 'node:crypto'
 import type { FactSchema } from '../domain/action.ts'
-import { parseSelector, type Selector } from '../domain/selector.ts'
+import { canonicalJson } from '../domain/canonical.ts'
+import { type Hours, parseDays, parseTimeOfDay } from '../domain/hours.ts'
+import type { GrantPermit } from '../domain/permit.ts'
+import { parseReviewer, parseSelector, type Reviewer, type Selector } from '../domain/selector.ts'
 import { parseDuration } from '../domain/units.ts'
 import type { Limit, Requirement, RuleRef } from '../domain/verdict.ts'
 import type { Problem } from '../platform/yaml.ts'
 import { createLanguage, type Language, type Program } from './expression.ts'
 import { parseLimit } from './limit.ts'
 import { createLookup } from './lookup.ts'
-import type { Rule } from './schema.ts'
+import type { ApprovalTerms, Rule } from './schema.ts'
 import type { CompiledRule, PolicySet } from './set.ts'
 import type { PolicySource } from './source.ts'
 import { suggest } from './suggest.ts'
@@ -80,7 +84,7 @@ function compileRule(parts: RuleParts): CompiledRule {
   }
   checkVerbs(parts, protocols)
 
-  const requirement = rule.approval ? toRequirement(ref, rule.approval, rule.message ?? null) : null
+  const requirement = rule.approval ? toRequirement(ref, rule, rule.approval) : null
   return {
     ref,
     effect: rule.effect,
@@ -141,15 +145,53 @@ function linesAbove(text: string, offset: number): number {
   return text.includes('\n') ? text.slice(0, offset).split('\n').length : 0
 }
 
-function toRequirement(rule: RuleRef, approval: NonNullable<Rule['approval']>, message: string | null): Requirement {
+/** What a rule leaves out is left out: an approval's record is the same as that of a release that knew less. */
+function toRequirement(ref: RuleRef, rule: Rule, approval: ApprovalTerms): Requirement {
+  const { exclude, deny_quorum: denyQuorum, hours, remind, escalate, grant, override } = approval
   return {
-    rule,
-    reviewers: toSelectors(approval.reviewers),
+    rule: ref,
+    reviewers: toReviewers(approval.reviewers),
     quorum: approval.quorum ?? 1,
     expiresMs: approval.expires === undefined ? null : parseDuration(approval.expires),
     isReasonRequired: approval.reason_required ?? false,
-    message,
+    message: rule.message ?? null,
+    ...(exclude && { exclude: toSelectors(exclude) }),
+    ...(denyQuorum !== undefined && denyQuorum > 1 && { denyQuorum }),
+    ...(hours && { hours: toHours(hours) }),
+    ...(remind && { remindMs: toAscending(remind.flatMap((text) => parseDuration(text) ?? [])) }),
+    ...(escalate && {
+      escalate: { afterMs: parseDuration(escalate.after) ?? 0, to: toReviewers(escalate.to) },
+    }),
+    ...(grant && { grant: toPermit(ref, rule, grant) }),
+    ...(override && { override: toSelectors(override) }),
   }
+}
+
+/** The hash is of all that the rule says: whoever granted something granted it under these very words. */
+function toPermit(ref: RuleRef, rule: Rule, grant: NonNullable<ApprovalTerms['grant']>): GrantPermit {
+  return {
+    mostMs: parseDuration(grant.for) ?? 0,
+    mostUses: grant.uses,
+    covers: grant.covers ?? 'call',
+    ruleHash: createHash('sha256')
+      .update(canonicalJson({ policy: ref.policy, rule }))
+      .digest('hex'),
+    ...(rule.resources && { resources: rule.resources }),
+    ...(rule.when !== undefined && { when: rule.when }),
+  }
+}
+
+function toHours({ days, from, to, zone }: NonNullable<ApprovalTerms['hours']>): Hours {
+  return {
+    days: toAscending(days.flatMap((text) => parseDays(text) ?? [])),
+    from: parseTimeOfDay(from) ?? 0,
+    to: parseTimeOfDay(to) ?? 0,
+    zone,
+  }
+}
+
+function toAscending(numbers: readonly number[]): readonly number[] {
+  return [...new Set(numbers)].sort((a, b) => a - b)
 }
 
 function toLimit(rule: RuleRef, text: string, requirement: Requirement | null): readonly Limit[] {
@@ -161,4 +203,8 @@ function toLimit(rule: RuleRef, text: string, requirement: Requirement | null): 
 
 function toSelectors(texts: readonly string[]): readonly Selector[] {
   return texts.map(parseSelector).filter((selector) => selector !== null)
+}
+
+function toReviewers(texts: readonly string[]): readonly Reviewer[] {
+  return texts.map(parseReviewer).filter((reviewer) => reviewer !== null)
 }

@@ -122,6 +122,12 @@ const BASES: Readonly<Record<Verdict['basis'], (rules: string) => string>> = {
   condition_failed: (rules) => `the condition of ${rules} could not be evaluated`,
   unreadable: () => 'what a rule reads of it cannot be read',
   suspended: () => 'the agent, or someone it acts for, is suspended',
+  no_manager: () => 'the manager of the owner, whom a rule asks, is not known',
+}
+
+/** Why a verdict is what it is, in words; with the rules, if it is by rule. */
+export function describeBasis({ basis, rules }: Verdict): string {
+  return BASES[basis](rules.map(formatRule).join(', '))
 }
 
 /** The explanation as lines of text. */
@@ -129,7 +135,7 @@ export function formatExplanation({ verdict, actions }: Explanation): readonly s
   const lines: string[] = []
   if (verdict.effect === 'unsure') lines.push(`unsure: needs ${[...verdict.needs].join(', ')}`)
   else {
-    lines.push(`${verdict.effect}: ${BASES[verdict.basis](verdict.rules.map(formatRule).join(', '))}`)
+    lines.push(`${verdict.effect}: ${describeBasis(verdict)}`)
     if (verdict.message !== null) lines.push(`  "${verdict.message}"`)
   }
   for (const { verb, resource, rules } of actions) {

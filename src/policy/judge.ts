@@ -5,6 +5,7 @@ import type { Principal } from '../domain/principal.ts'
 import { type Code, isRefusal, type Refusal, refuse } from '../domain/refusal.ts'
 import { formatRule, type Unsure, type Verdict } from '../domain/verdict.ts'
 import { NOTHING } from './decide.ts'
+import { type ManagerOf, nameManager } from './manager.ts'
 
 interface Parts {
   /** The decision by the active policy, or why there is none to decide by. */
@@ -12,13 +13,19 @@ interface Parts {
   isSuspended(principal: Principal): boolean
   /** Turns an allow whose limits are known to be exceeded into a hold. */
   applyLimits(call: Exchange, verdict: Verdict): Promise<Verdict | Refusal>
+  readonly managerOf: ManagerOf
 }
 
 /**
  * Describe ⇄ decide: asks the protocol for no more of the call than the rules that match it read, until they settle it.
  * Each round needs something that the one before did not have, so it ends.
  */
-export function createJudge({ decide, isSuspended, applyLimits }: Parts): (call: Exchange) => Promise<Judged> {
+export function createJudge({
+  decide,
+  isSuspended,
+  applyLimits,
+  managerOf,
+}: Parts): (call: Exchange) => Promise<Judged> {
   return async function judge(call) {
     let have: Needs = NOTHING_NEEDED
     let actions: Actions | null = null
@@ -35,9 +42,9 @@ export function createJudge({ decide, isSuspended, applyLimits }: Parts): (call:
         policyVersion = decided.policyVersion
         continue
       }
-      const verdict = decided.effect === 'allow' ? await applyLimits(call, decided) : decided
-      if (isRefusal(verdict)) return { effect: 'deny', verdict: decided, actions, refusal: verdict }
-      return carryOut(call, verdict, actions)
+      const limited = decided.effect === 'allow' ? await applyLimits(call, decided) : decided
+      if (isRefusal(limited)) return { effect: 'deny', verdict: decided, actions, refusal: limited }
+      return carryOut(call, nameManager(limited, call.principal, managerOf), actions)
     }
   }
 }
@@ -75,6 +82,7 @@ function explainDenial(verdict: Verdict, actions: Actions): Refusal {
       return refuse('denied', `Not executed. No rule allows ${verb} ${resource}, and what no rule allows is denied.`)
     case 'condition_failed':
     case 'unreadable':
+    case 'no_manager':
     case 'rule': {
       const why = verdict.message ?? defaultMessage(verdict)
       const name = rule ? ` (rule ${formatRule(rule)})` : ''
@@ -83,8 +91,8 @@ function explainDenial(verdict: Verdict, actions: Actions): Refusal {
   }
 }
 
-function defaultMessage(verdict: Verdict): string {
-  return verdict.basis === 'condition_failed'
-    ? 'A rule could not be evaluated for this call, which counts as a denial.'
-    : 'Denied by policy.'
+function defaultMessage({ basis }: Verdict): string {
+  if (basis === 'condition_failed') return 'A rule could not be evaluated for this call, which counts as a denial.'
+  if (basis === 'no_manager') return "A rule asks the manager of this agent's owner, and it is not known who that is."
+  return 'Denied by policy.'
 }

@@ -6,6 +6,7 @@ import type { KeyPair, SecretKey } from '../platform/keys.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Metrics } from '../platform/metrics.ts'
 import { formatProblem, type Problem } from '../platform/yaml.ts'
+import { type PoliciesInForce, writeInForce } from './in-force.ts'
 import type { PolicyMark } from './mark.ts'
 import { isProblems } from './problem.ts'
 import { createPublishedSets, type Published } from './published.ts'
@@ -50,6 +51,8 @@ export interface PolicyStore {
   active(): PolicySet | null
   /** Why there is none. */
   whyNone(): string | null
+  /** The active set as it was written and published; null if there is none. Slow: for people, not for calls. */
+  inForce(): PoliciesInForce | null
   /** Publishes the policies of this machine unless they were published before: an old replica brings nothing old back. */
   publishAtStart(by: string): Promise<PublishResult>
   /** The same, on SIGHUP. */
@@ -73,6 +76,7 @@ export function createPolicyStore(parts: Parts): PolicyStore {
   const hearers = new Set<(set: PolicySet | null) => void>()
   const stopping = new AbortController()
   let current: PolicySet | null = null
+  let written: { readonly published: Published; readonly source: PolicySource } | null = null
   let reason: string | null = 'no policy was published yet'
   /** Never goes back, even if the store does. */
   let newestSeen = 0
@@ -135,12 +139,15 @@ export function createPolicyStore(parts: Parts): PolicyStore {
     newestSeen = version
     if (isProblems(set)) {
       current = null
+      written = null
       const first = set[0] ? formatProblem(set[0]) : 'it cannot be read'
       reason = `policy version ${version} cannot be used here: ${first}`
       metrics.policyVersion.set(0)
       await recordRefusal({ trigger: 'follow', problems: set, hash, version })
     } else {
       current = { ...set, version }
+      // What could not be read did not compile either.
+      written = isProblems(source) ? null : { published, source }
       reason = null
       metrics.policyVersion.set(version)
       log.info({ version, hash, publishedBy: published.publishedBy }, 'a policy set is active')
@@ -241,6 +248,7 @@ export function createPolicyStore(parts: Parts): PolicyStore {
   return {
     active: () => current,
     whyNone: () => reason,
+    inForce: () => written && writeInForce(written.published, written.source.policies),
     publishAtStart: (by) => bring(by, 'start'),
     reload: (by) => bring(by, 'reload'),
     publish: (by) => bring(by, 'publish'),

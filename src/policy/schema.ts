@@ -1,5 +1,7 @@
 import { z } from 'zod'
-import { parseSelector } from '../domain/selector.ts'
+import { isTimeZone, parseDays, parseTimeOfDay } from '../domain/hours.ts'
+import { COVERS } from '../domain/permit.ts'
+import { parseReviewer, parseSelector } from '../domain/selector.ts'
 import { parseDuration } from '../domain/units.ts'
 import { parseLimit } from './limit.ts'
 import { patternFault } from './pattern.ts'
@@ -10,6 +12,7 @@ const MOST_RULES = 2000
 const LONGEST_CONDITION = 2000
 /** How long people may be given to decide, and a call to run. */
 const LONGEST_MS = 31 * 86_400_000
+const LONGEST_GRANT_MS = 86_400_000
 
 const name = z
   .string()
@@ -21,6 +24,14 @@ const selector = z
   .refine(
     (text) => parseSelector(text) !== null,
     'must be "*", "group:<name>", "group:<issuer>/<name>" or "<issuer URL>|<subject>"',
+  )
+
+const reviewer = z
+  .string()
+  .max(500)
+  .refine(
+    (text) => parseReviewer(text) !== null,
+    'must be "*", "manager", "group:<name>", "group:<issuer>/<name>" or "<issuer URL>|<subject>"',
   )
 
 const duration = z.string().refine((text) => {
@@ -47,12 +58,81 @@ function list<Item extends z.ZodType>(item: Item) {
   return z.array(item).min(1, 'must not be empty: leave the key out to match anything').max(MOST_ITEMS)
 }
 
-const approvalSchema = z.strictObject({
-  reviewers: list(selector).describe('Who may vote: any one of these selectors entitles a person.'),
+const time = z.string().refine((text) => parseTimeOfDay(text) !== null, 'must be a time like "08:00", at most "24:00"')
+
+const hoursSchema = z
+  .strictObject({
+    days: z
+      .array(z.string().refine((text) => parseDays(text) !== null, 'must be a day like mon, or days like mon-fri'))
+      .min(1, 'must not be empty')
+      .max(7),
+    from: time.refine((text) => text !== '24:00', 'must be before "24:00"'),
+    to: time.describe('Not counted itself; on the next day if it is not after `from`.'),
+    zone: z.string().max(100).refine(isTimeZone, 'must be a time zone like Europe/Berlin or UTC'),
+  })
+  .refine(({ from, to }) => from !== to, { path: ['to'], message: 'must differ from "from"' })
+
+const escalateSchema = z.strictObject({
+  after: duration.describe('How long after the opening.'),
+  to: list(reviewer).describe('Who may vote from then on, besides `reviewers`.'),
+})
+
+const grantSchema = z.strictObject({
+  for: duration
+    .refine((text) => (parseDuration(text) ?? 0) <= LONGEST_GRANT_MS, 'must be at most 24h')
+    .describe('How long at most.'),
+  uses: z.int().min(1).max(1000).describe('How many calls at most.'),
+  covers: z
+    .enum(COVERS)
+    .exactOptional()
+    .describe(
+      'The same again: the same `call`, content and all (if left out); any call of the verb on the same `resource`; or any of the verb that the `rule` holds.',
+    ),
+})
+
+const named = selector.refine((text) => text !== '*', 'must name somebody: "*" is everybody')
+
+const approvalShape = {
+  reviewers: list(reviewer).describe('Who may vote: any one of these selectors entitles a person.'),
+  exclude: list(selector).exactOptional().describe('Who never counts, whatever else names them.'),
   quorum: z.int().min(1).max(20).exactOptional().describe('How many different people have to approve; 1 if left out.'),
   expires: duration.exactOptional().describe('How long people have to decide; `hold.expires` if left out.'),
   reason_required: z.boolean().exactOptional().describe('Whether a vote needs a reason; false if left out.'),
+  deny_quorum: z
+    .int()
+    .min(1)
+    .max(20)
+    .exactOptional()
+    .describe('How many different people have to deny; 1 if left out.'),
+  hours: hoursSchema.exactOptional().describe('When approvals count; at any time if left out.'),
+  remind: z
+    .array(duration)
+    .min(1, 'must not be empty')
+    .max(10)
+    .exactOptional()
+    .describe('How long after the opening reviewers are reminded.'),
+  escalate: escalateSchema.exactOptional().describe('Whom else to ask when nobody decides.'),
+  grant: grantSchema
+    .exactOptional()
+    .describe('What a reviewer who approves may grant besides: the same again, without asking. Nothing if left out.'),
+  override: list(named)
+    .exactOptional()
+    .describe('Who may approve in place of the quorum, with a reason and a fresh sign-in. Nobody if left out.'),
+}
+
+const approvalSchema = z.strictObject(approvalShape).superRefine((approval, context) => {
+  const { expires, remind = [], escalate } = approval
+  const endMs = expires === undefined ? null : parseDuration(expires)
+  const tellLate = (path: (string | number)[], text: string) => {
+    const ms = parseDuration(text)
+    if (endMs === null || ms === null || ms < endMs) return
+    context.addIssue({ code: 'custom', path, message: `must be less than "expires", ${expires}` })
+  }
+  for (const [index, text] of remind.entries()) tellLate(['remind', index], text)
+  if (escalate) tellLate(['escalate', 'after'], escalate.after)
 })
+
+export type ApprovalTerms = z.infer<typeof approvalSchema>
 
 const ruleShape = {
   name: name.describe('Unique within its policy.'),

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { buildCard, type CardParts, encodeCard } from '../../src/approvals/card.ts'
-import { ACTIONS, agent, requirement, verdict } from './parts.ts'
+import { ACTIONS, agent, party, requirement, selector, verdict } from './parts.ts'
 
 const PARTS: CardParts = {
   approval: '7Q3F000000',
@@ -53,6 +53,30 @@ describe('a card', () => {
       { name: 'billing/first', message: 'First message here.' },
       { name: 'billing/second', message: 'Second message here.' },
       { name: 'billing/silent', message: null },
+    ])
+  })
+
+  it('says all that a rule asks for', () => {
+    const asked = {
+      ...requirement({
+        exclude: [selector('group:contractors')],
+        denyQuorum: 2,
+        hours: { days: [1, 2, 3, 4, 5], from: 480, to: 1080, zone: 'Europe/Berlin' },
+        remindMs: [1000],
+        escalate: { afterMs: 600_000, to: [selector('group:managers')] },
+      }),
+      reviewers: [{ kind: 'manager' as const, party: party('mona') }],
+    }
+    expect(buildCard({ ...PARTS, verdict: verdict([asked]) }).needed).toEqual([
+      {
+        reviewers: ['manager (https://idp.example.com|mona)'],
+        quorum: 1,
+        isReasonRequired: false,
+        exclude: ['group:contractors'],
+        denyQuorum: 2,
+        hours: 'mon-fri 08:00-18:00 Europe/Berlin',
+        escalate: { at: PARTS.createdAt + 600_000, to: ['group:managers'] },
+      },
     ])
   })
 

@@ -1,16 +1,22 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { meetsAll } from '../../src/approvals/quorum.ts'
+import { isDenied, meetsAll } from '../../src/approvals/quorum.ts'
 import type { Group, Person } from '../../src/domain/principal.ts'
 import { matchesSelector } from '../../src/domain/selector.ts'
 import type { Requirement } from '../../src/domain/verdict.ts'
-import { person, requirement } from './parts.ts'
+import { party, person, requirement, selector } from './parts.ts'
 
 const inGroups = (subject: string, ...names: string[]): Person =>
   person(
     subject,
     names.map((name): Group => ({ issuerName: 'corp', name })),
   )
+
+const OPENED = new Date('2026-03-02T09:00:00Z')
+
+/** Everybody votes so many minutes after the opening. */
+const votesOf = (people: readonly Person[], minutes = 1) =>
+  people.map((one) => ({ ...one, at: new Date(OPENED.getTime() + minutes * 60_000) }))
 
 describe('a quorum', () => {
   it.each([
@@ -40,7 +46,7 @@ describe('a quorum', () => {
     ['anybody', [requirement({ reviewers: ['*'] })], [inGroups('a')], true],
     ['nothing is asked for', [], [], true],
   ])('%s', (_name, requirements, people, isMet) => {
-    expect(meetsAll(requirements, people)).toBe(isMet)
+    expect(meetsAll({ requirements, openedAt: OPENED }, votesOf(people))).toBe(isMet)
   })
 
   it('is met exactly when people can be dealt out to all places, in whatever order they voted', () => {
@@ -51,17 +57,80 @@ describe('a quorum', () => {
           maxLength: 3,
         }),
         fc.array(fc.subarray(groups), { maxLength: 5 }),
-        (asked, members) => {
-          const requirements = asked.map((one) =>
+        (rules, members) => {
+          const requirements = rules.map((one) =>
             requirement({ reviewers: one.groups.map((name) => `group:${name}`), quorum: one.quorum }),
           )
           const people = members.map((names, index) => inGroups(`p${index}`, ...names))
-          expect(meetsAll(requirements, people)).toBe(canDeal(requirements, people))
-          expect(meetsAll(requirements, people.toReversed())).toBe(canDeal(requirements, people))
+          const asked = { requirements, openedAt: OPENED }
+          expect(meetsAll(asked, votesOf(people))).toBe(canDeal(requirements, people))
+          expect(meetsAll(asked, votesOf(people.toReversed()))).toBe(canDeal(requirements, people))
         },
       ),
       { numRuns: 300 },
     )
+  })
+})
+
+describe('whose vote counts', () => {
+  const [rita, rolf, mona] = [
+    inGroups('rita', 'finance', 'contractors'),
+    inGroups('rolf', 'finance'),
+    inGroups('mona', 'managers'),
+  ]
+  const asked = (more: Parameters<typeof requirement>[0]) => ({ requirements: [requirement(more)], openedAt: OPENED })
+
+  it('is not the vote of somebody excluded', () => {
+    const excluding = asked({ exclude: [selector('group:contractors')] })
+    expect(meetsAll(excluding, votesOf([rita]))).toBe(false)
+    expect(meetsAll(excluding, votesOf([rita, rolf]))).toBe(true)
+    expect(isDenied(excluding, votesOf([rita]))).toBe(false)
+  })
+
+  it('is that of whom it escalates to, from then on', () => {
+    const escalating = asked({ escalate: { afterMs: 600_000, to: [selector('group:managers')] } })
+    expect(meetsAll(escalating, votesOf([mona], 9))).toBe(false)
+    expect(meetsAll(escalating, votesOf([mona], 10))).toBe(true)
+    expect(isDenied(escalating, votesOf([mona], 9))).toBe(false)
+    expect(isDenied(escalating, votesOf([mona], 10))).toBe(true)
+  })
+
+  it('is not that of somebody excluded to whom it escalates', () => {
+    const both = asked({
+      exclude: [selector('group:managers')],
+      escalate: { afterMs: 1, to: [selector('group:managers')] },
+    })
+    expect(meetsAll(both, votesOf([mona], 9))).toBe(false)
+  })
+
+  it('is a yes within the hours, and a no at any', () => {
+    // 10:00 in Berlin is 09:00 UTC in winter.
+    const mornings = asked({ hours: { days: [1], from: 480, to: 602, zone: 'Europe/Berlin' } })
+    expect(meetsAll(mornings, votesOf([rolf], 1))).toBe(true)
+    expect(meetsAll(mornings, votesOf([rolf], 2))).toBe(false)
+    expect(isDenied(mornings, votesOf([rolf], 2))).toBe(true)
+  })
+
+  it('is that of the manager once it is known who that is', () => {
+    const manager = (subject: string | null) => ({
+      requirements: [
+        {
+          ...requirement(),
+          reviewers: [{ kind: 'manager' as const, party: subject === null ? null : party(subject) }],
+        },
+      ],
+      openedAt: OPENED,
+    })
+    expect(meetsAll(manager('mona'), votesOf([mona]))).toBe(true)
+    expect(meetsAll(manager('rolf'), votesOf([mona]))).toBe(false)
+    expect(meetsAll(manager(null), votesOf([mona]))).toBe(false)
+  })
+
+  it('denies with as many as the rule says', () => {
+    const two = asked({ denyQuorum: 2 })
+    expect(isDenied(two, votesOf([rita]))).toBe(false)
+    expect(isDenied(two, votesOf([rita, mona]))).toBe(false)
+    expect(isDenied(two, votesOf([rita, rolf]))).toBe(true)
   })
 })
 

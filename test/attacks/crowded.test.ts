@@ -6,7 +6,7 @@ import { systemClock } from '../../src/platform/clock.ts'
 import { newCallId } from '../../src/platform/id.ts'
 import { createLogger } from '../../src/platform/logger.ts'
 import { createGatewayServer, type GatewayServerOptions } from '../../src/transports/http/server.ts'
-import { fakePeople, fakeQueue } from '../control/people.ts'
+import { fakeAgents, fakePeople, fakeQueue } from '../control/people.ts'
 import { connectRaw, type RawClient, statusOf } from '../transports/raw.ts'
 import { selfSigned } from '../transports/tls.ts'
 
@@ -45,6 +45,8 @@ async function startControl() {
     signIn: { issuers: [] },
     observed: () => [],
     callbacks: [],
+    console: null,
+    agents: fakeAgents(),
     publicUrl: null,
     tls: null,
     log,

@@ -8,7 +8,7 @@ import { newCallId } from '../../src/platform/id.ts'
 import { createLogger } from '../../src/platform/logger.ts'
 import { createMetrics } from '../../src/platform/metrics.ts'
 import { createGatewayServer } from '../../src/transports/http/server.ts'
-import { fakePeople, fakeQueue, personOf } from '../control/people.ts'
+import { fakeAgents, fakePeople, fakeQueue, personOf } from '../control/people.ts'
 
 const log = createLogger({ level: 'silent' })
 const closers: (() => unknown)[] = []
@@ -56,11 +56,13 @@ describe('connections on which nothing is said', () => {
 
   it('do not take the places of people, nor of those who look at metrics', async () => {
     const control = await createControlServer({
+      agents: fakeAgents(),
       queue: fakeQueue([]),
       people: fakePeople([]),
       signIn: { issuers: [] },
       observed: () => [],
       callbacks: [],
+      console: null,
       publicUrl: null,
       tls: null,
       log,
@@ -83,11 +85,13 @@ describe('what a person may look for', () => {
   it('is refused where the store could not take it', async () => {
     const finn = personOf('finn', { groups: ['finance'] })
     const control = await createControlServer({
+      agents: fakeAgents(),
       queue: fakeQueue([]),
       people: fakePeople([finn]),
       signIn: { issuers: [] },
       observed: () => [],
       callbacks: [],
+      console: null,
       publicUrl: null,
       tls: null,
       log,

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pino from 'pino'
+import { agents } from '../../src/commands/agents.ts'
 import { approvals } from '../../src/commands/approvals.ts'
 import { dispatch, type Group } from '../../src/commands/cli.ts'
 import { login } from '../../src/commands/login.ts'
@@ -13,13 +14,13 @@ import type { SignInWire } from '../../src/control/wire.ts'
 import { peopleOptions } from '../../src/identity/options.ts'
 import { createPeople } from '../../src/identity/people.ts'
 import { systemClock } from '../../src/platform/clock.ts'
-import { fakeQueue, type HeldCall, refund } from '../control/people.ts'
+import { fakeAgents, fakeQueue, type HeldCall, refund } from '../control/people.ts'
 import { startProvider } from './provider.ts'
 
 export const group: Group<PersonContext> = {
   kind: 'group',
   summary: 'Countersign',
-  commands: { login, logout, approvals },
+  commands: { login, logout, approvals, agents },
 }
 
 /** A control listener with real identities, a provider to sign in with, and one person's command line. */
@@ -28,13 +29,16 @@ export async function startWorld({ observed = [] as readonly string[] } = {}) {
   const log = pino({ level: 'silent' })
   const people = createPeople({ issuers: peopleOptions.parse([provider.people]), clock: systemClock, log })
   const { queue, tamper } = agentOf(provider.issuer)
+  const desk = fakeAgents()
   const signIn: { issuers: SignInWire['issuers'] } = { issuers: [provider.offer] }
   const app = await createControlServer({
+    agents: desk,
     queue,
     people,
     signIn,
     observed: () => observed,
     callbacks: [],
+    console: null,
     publicUrl: null,
     tls: null,
     log,
@@ -90,6 +94,7 @@ export async function startWorld({ observed = [] as readonly string[] } = {}) {
     url,
     configDir,
     queue,
+    agents: desk,
     tamper,
     signIn,
     run,

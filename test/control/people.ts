@@ -1,11 +1,17 @@
 import { encodeCard } from '../../src/approvals/card.ts'
-import type { ApprovalDesk, PeopleDesk } from '../../src/control/desk.ts'
+import { isFresh } from '../../src/approvals/override.ts'
+import type { ChatLink, LinkDesk, Linking } from '../../src/control/console/desk.ts'
+import type { AgentDesk, ApprovalDesk, PeopleDesk } from '../../src/control/desk.ts'
+import type { SeenAgent, SwitchRequest, SwitchResult } from '../../src/domain/agent.ts'
 import type { Approval, Ballot, BallotResult } from '../../src/domain/approval.ts'
 import { TRANSITIONS } from '../../src/domain/approval.ts'
 import type { Stored } from '../../src/domain/call.ts'
 import type { Card } from '../../src/domain/card.ts'
+import { mayOverride } from '../../src/domain/entitlement.ts'
 import type { OutcomeName } from '../../src/domain/entry.ts'
-import { isSameParty, type Person, type Principal, type Role } from '../../src/domain/principal.ts'
+import type { Grant, RevokeResult } from '../../src/domain/grant.ts'
+import { type GrantAsk, isWithinPermit } from '../../src/domain/permit.ts'
+import { formatParty, isSameParty, type Person, type Principal, type Role } from '../../src/domain/principal.ts'
 import { type Refusal, refuse } from '../../src/domain/refusal.ts'
 import { matchesSelector, parseSelector } from '../../src/domain/selector.ts'
 
@@ -101,6 +107,7 @@ export function refund(id: string, more: Partial<Approval> = {}): HeldCall {
 export function fakeQueue(shown: readonly HeldCall[]): ApprovalDesk & { readonly ballots: Ballot[] } {
   const held = new Map(shown.map((one) => [one.approval.id, one]))
   const ballots: Ballot[] = []
+  const grants = new Map<string, Grant>()
 
   function isEntitled({ approval }: HeldCall, person: Person): boolean {
     return approval.requirements.some(({ reviewers }) => reviewers.some((one) => matchesSelector(one, person)))
@@ -108,7 +115,12 @@ export function fakeQueue(shown: readonly HeldCall[]): ApprovalDesk & { readonly
 
   function isVisible(one: HeldCall, person: Person): boolean {
     const { owner } = one.approval.requester
-    return isEntitled(one, person) || person.roles.includes('auditor') || (owner !== null && isSameParty(owner, person))
+    return (
+      isEntitled(one, person) ||
+      mayOverride(one.approval.requirements, person) ||
+      person.roles.includes('auditor') ||
+      (owner !== null && isSameParty(owner, person))
+    )
   }
 
   function vote(ballot: Ballot): BallotResult {
@@ -120,13 +132,18 @@ export function fakeQueue(shown: readonly HeldCall[]): ApprovalDesk & { readonly
     if (ballot.decision === 'approve' && owner && isSameParty(owner, ballot.reviewer)) {
       return { counted: false, fault: 'self_approval', approval }
     }
-    if (!isEntitled(one, ballot.reviewer)) return { counted: false, fault: 'not_entitled', approval }
+    const isNamed = isEntitled(one, ballot.reviewer) || mayOverride(approval.requirements, ballot.reviewer)
+    if (!isNamed) return { counted: false, fault: 'not_entitled', approval }
+    if (ballot.isOverride && !isFresh(ballot.reviewer, new Date())) {
+      return { counted: false, fault: 'sign_in_too_old', approval }
+    }
     if (ballot.cardHash !== approval.cardHash) return { counted: false, fault: 'superseded', approval }
     const to = (TRANSITIONS[approval.state] as Record<string, Approval['state']>)[ballot.decision]
     if (!to) return { counted: false, fault: 'already_decided', approval }
     if (ballot.decision === 'deny' && ballot.reason === null)
       return { counted: false, fault: 'reason_required', approval }
-    const { reviewer, decision, reason, via } = ballot
+    const { reviewer, decision, reason, grant: ask } = ballot
+    const via = ballot.isOverride ? `override:${ballot.via}` : ballot.via
     const at = approval.createdAt + 1000
     const decided = {
       ...approval,
@@ -136,8 +153,15 @@ export function fakeQueue(shown: readonly HeldCall[]): ApprovalDesk & { readonly
       useBy: to === 'approved' ? at + 900_000 : null,
       votes: [...approval.votes, { reviewer, decision, reason, via, at }],
     }
+    const permits = approval.requirements.flatMap(({ grant }) => grant ?? [])
+    if (ask && !permits.some((permit) => isWithinPermit(ask, permit))) {
+      return { counted: false, fault: 'grant_not_permitted', approval }
+    }
     held.set(approval.id, { ...one, approval: decided })
-    return { counted: true, approval: decided }
+    if (!ask) return { counted: true, approval: decided }
+    const grant = grantOn(decided, { ask, by: reviewer, reason })
+    grants.set(grant.id, grant)
+    return { counted: true, approval: decided, grant }
   }
 
   return {
@@ -160,6 +184,40 @@ export function fakeQueue(shown: readonly HeldCall[]): ApprovalDesk & { readonly
       return one && isOpen ? one.call : refuse('withdrawn', 'Not kept.')
     },
     vote: async (ballot) => vote(ballot),
+    grants: {
+      list: async (person) =>
+        [...grants.values()].filter(({ by, revokedAt }) => revokedAt === null && isSameParty(by, person)),
+      async revoke({ grant: id, by }): Promise<RevokeResult> {
+        const grant = grants.get(id)
+        if (!grant) return { done: false, fault: 'not_found' }
+        if (!isSameParty(grant.by, by) && !by.roles.includes('admin')) return { done: false, fault: 'not_allowed' }
+        const revoked = { ...grant, revokedAt: grant.givenAt + 1000 }
+        grants.set(id, revoked)
+        return { done: true, isChanged: grant.revokedAt === null, grant: revoked }
+      },
+    },
+  }
+}
+
+function grantOn(approval: Approval, { ask, by, reason }: { ask: GrantAsk; by: Person; reason: string | null }): Grant {
+  const { verb, resource, upstream, rules, requester: agent } = approval
+  const givenAt = approval.decidedAt ?? approval.createdAt
+  return {
+    id: `G${approval.id.slice(1)}`,
+    approval: approval.id,
+    by,
+    reason,
+    agent,
+    upstream,
+    verb,
+    resource,
+    covers: ask.covers,
+    rules,
+    uses: 0,
+    mostUses: ask.uses,
+    givenAt,
+    until: givenAt + ask.minutes * 60_000,
+    revokedAt: null,
   }
 }
 
@@ -178,6 +236,59 @@ export function fakePeople(people: readonly Person[]): PeopleDesk {
       if (person) return person
       const challenge = { error: 'invalid_token', description: 'the token is not of a person' }
       return refuse('unauthenticated', 'The token is not of a person.', { challenge })
+    },
+  }
+}
+
+/** A kill switch in memory: as the real one, it lets nobody resume what is on their own side. */
+export function fakeAgents(): AgentDesk & { readonly requests: (SwitchRequest & { readonly way: string })[] } {
+  const seen = { issuer: ISSUER, subject: AGENT.subject, seenAt: 1_700_000_000_000, calls: 12, holds: 3, denials: 1 }
+  const known = new Map<string, SeenAgent>([[formatParty(AGENT), { ...seen, suspension: null }]])
+  const requests: (SwitchRequest & { way: string })[] = []
+
+  function turn(way: 'suspend' | 'resume', request: SwitchRequest): SwitchResult {
+    requests.push({ ...request, way })
+    const { agent, by, reason } = request
+    const before = known.get(formatParty(agent)) ?? { ...seen, ...agent, seenAt: null, suspension: null }
+    if (way === 'resume' && (isSameParty(agent, by) || (AGENT.owner && AGENT.owner.subject === by.subject))) {
+      return { done: false, fault: 'own_side' }
+    }
+    const isChanged = (before.suspension === null) === (way === 'suspend')
+    const { issuer, subject } = by
+    const suspension = way === 'suspend' ? { since: 1_700_000_000_000, by: { issuer, subject }, reason } : null
+    const after = isChanged ? { ...before, suspension } : before
+    known.set(formatParty(agent), after)
+    return { done: true, isChanged, agent: after }
+  }
+
+  return {
+    requests,
+    list: async () => [...known.values()],
+    suspend: async (request) => turn('suspend', request),
+    resume: async (request) => turn('resume', request),
+  }
+}
+
+/** Links in memory, and tickets that nobody has to sign in for. */
+export function fakeLinks(links: ChatLink[] = []): { links: LinkDesk; linking: Linking } {
+  const account = { service: 'slack', team: 'T024FAKE', user: 'U0FINN' }
+  const expired = { fault: 'expired' } as const
+  return {
+    links: {
+      list: async (person) => links.filter((link) => person === null || isSameParty(link.person, person)),
+      async unlink({ id, by }) {
+        const at = links.findIndex((link) => link.id === id)
+        const link = links[at]
+        if (!link || !(isSameParty(link.person, by) || by.roles.includes('admin'))) return false
+        links.splice(at, 1)
+        return true
+      },
+    },
+    linking: {
+      look: (ticket) => (ticket === 'good' ? { account } : expired),
+      begin: async () => expired,
+      complete: async () => expired,
+      confirm: async () => expired,
     },
   }
 }

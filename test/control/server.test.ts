@@ -11,7 +11,7 @@ import { type ControlParts, createControlServer } from '../../src/control/server
 import { problemSchema } from '../../src/control/wire.ts'
 import { GatewayError } from '../../src/domain/error.ts'
 import { ROLES } from '../../src/domain/principal.ts'
-import { fakePeople, fakeQueue, personOf, refund } from './people.ts'
+import { fakeAgents, fakePeople, fakeQueue, personOf, refund } from './people.ts'
 
 const ID = '7Q3F000000'
 const OTHER = '7Q3F000001'
@@ -29,11 +29,13 @@ afterEach(async () => {
 async function serve(more: Partial<ControlParts> = {}) {
   const queue = fakeQueue([refund(ID), refund(OTHER, { upstream: 'crm' })])
   const app = await createControlServer({
+    agents: fakeAgents(),
     queue,
     people: fakePeople(PEOPLE),
     signIn: { issuers: [] },
     observed: () => [],
     callbacks: [],
+    console: null,
     publicUrl: null,
     tls: null,
     log: pino({ level: 'silent' }),
@@ -69,7 +71,9 @@ const cardHash = refund(ID).approval.cardHash
 /** A request that is well-formed for the endpoint. */
 function requestFor(name: EndpointName) {
   const [method = '', path = ''] = name.split(' ')
-  const body = method === 'POST' ? JSON.stringify({ card_hash: cardHash, reason: 'because' }) : null
+  const switching = { issuer: 'https://idp.example.com', subject: 'support-agent', reason: 'because' }
+  const voting = { card_hash: cardHash, reason: 'because' }
+  const body = method === 'POST' ? JSON.stringify(path.startsWith('/v1/agents') ? switching : voting) : null
   return { method, path: path.replace(':id', ID), body, headers: body ? { 'content-type': 'application/json' } : {} }
 }
 
@@ -159,7 +163,9 @@ describe('the OpenAPI document', () => {
   it.each(Object.keys(ENDPOINTS) as EndpointName[])('describes what %s really answers', async (name) => {
     const { ask } = await serve({ observed: () => ['billing'] })
     const { path, ...init } = requestFor(name)
-    const answer = await ask(path, { ...init, token: 'finn' })
+    const { roles }: Access = ACCESS[name]
+    const token = roles === null || roles.includes('reviewer') ? 'finn' : `only-${roles[0]}`
+    const answer = await ask(path, { ...init, token })
     expect(answer.status).toBe(200)
     const document = openApi.parse((await ask('/v1/openapi.json')).json)
     const operation = document.paths[path.replace(ID, '{id}')]?.[init.method.toLowerCase()]

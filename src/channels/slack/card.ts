@@ -1,5 +1,6 @@
 import type { types } from '@slack/bolt'
 import { counted } from '../../domain/counted.ts'
+import { describeTerms } from '../../domain/need.ts'
 import { formatButton } from './button.ts'
 import { clean, list, MAX_LISTED } from './foreign.ts'
 import { type CardView, fallback, head, label, type Rendered, showVotes, whereToSee } from './parts.ts'
@@ -97,19 +98,24 @@ function assemble(view: CardView, content: readonly types.KnownBlock[], missing:
 }
 
 function terms(view: CardView, missing: readonly string[]): Inline[][] {
-  const { approval, card } = view
+  const rows = showNeeds(view)
+  if (missing.length > 0) {
+    rows.push([bold('Approve is not offered here. '), plain([...new Set(missing)].join(' '))], whereToSee(view))
+  }
+  return rows
+}
+
+/** Who has to approve, who has voted, and by when. */
+export function showNeeds({ approval, card }: CardView): Inline[][] {
   const rows: Inline[][] = card.needed
     .slice(0, MAX_LISTED)
-    .map(({ reviewers, quorum, isReasonRequired }) => [
+    .map(({ reviewers, quorum, ...more }) => [
       bold(quorum === 1 ? 'Needs 1 approval from ' : `Needs ${quorum} approvals from `),
       ...list(reviewers, (name) => code(clean(name))),
-      ...(isReasonRequired ? [plain(', with a reason')] : []),
+      ...describeTerms(more).map((term) => plain(`, ${clean(term)}`)),
     ])
   if (rows.length < card.needed.length)
     rows.push([plain(`… and ${counted(card.needed.length - rows.length, 'more requirement')}`)])
   rows.push(...showVotes(approval.votes), [bold('Decide by '), moment(approval.expiresAt)])
-  if (missing.length > 0) {
-    rows.push([bold('Approve is not offered here. '), plain([...new Set(missing)].join(' '))], whereToSee(view))
-  }
   return rows
 }

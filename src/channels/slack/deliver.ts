@@ -6,6 +6,7 @@ import { renderCard, renderLeast } from './card.ts'
 import type { SlackAnswer, SlackFailure } from './client.ts'
 import { type FoundMessage, type MessageRef, type Messages, readRef } from './messages.ts'
 import type { CardView } from './parts.ts'
+import { renderReminder } from './reminder.ts'
 import type { Workspace } from './workspace.ts'
 
 /** Younger than this, nobody can have tried to post a card before and not known how it ended. */
@@ -62,6 +63,7 @@ export function createDeliver(parts: {
 
   async function deliver(delivery: Delivery, signal: AbortSignal): Promise<DeliveryResult> {
     const posted = readRef(delivery.posted)
+    if (delivery.kind === 'reminder') return remind(delivery, posted, signal)
     if (posted) return change(delivery, posted, signal)
     if (!mayHaveBeenPosted(delivery)) return post(delivery, signal)
 
@@ -71,6 +73,15 @@ export function createDeliver(parts: {
       return post(delivery, signal, delivery.kind === 'result' ? { note: LOST } : {})
     }
     return delivery.kind === 'card' ? delivered(lost.data, lost.data.root) : change(delivery, lost.data, signal)
+  }
+
+  /** Says it once more, in the card's thread. After a crash it may be there twice, as a card may. */
+  async function remind(delivery: Delivery, card: MessageRef | null, signal: AbortSignal): Promise<DeliveryResult> {
+    if (card === null) return { result: 'dropped', cause: 'there is no card to remind of' }
+    const threadTs = threadOf(delivery) ?? card.ts
+    const answer = await messages.reply(renderReminder(viewOf(delivery), clock.now()), { threadTs, signal })
+    if (isRefused(answer, NO_THREAD)) return { result: 'dropped', cause: 'the thread of the card is gone' }
+    return answer.ok ? delivered(card, threadTs) : giveBack(delivery, answer)
   }
 
   function mayHaveBeenPosted({ kind, approval }: Delivery): boolean {

@@ -1,9 +1,8 @@
 import { App, type Receiver } from '@slack/bolt'
 import type { FastifyPluginAsync } from 'fastify'
 import { z } from 'zod'
-import type { Desk, RunningChannel } from '../../domain/channel.ts'
+import type { Acquaintance, ChatAccount, Desk, RunningChannel } from '../../domain/channel.ts'
 import { GatewayError } from '../../domain/error.ts'
-import type { Person } from '../../domain/principal.ts'
 import type { Clock } from '../../platform/clock.ts'
 import type { Logger } from '../../platform/logger.ts'
 import type { Metrics } from '../../platform/metrics.ts'
@@ -20,14 +19,20 @@ import { type SlackOptions, slackOptions } from './options.ts'
 import { createPresses, type ModalAnswer } from './presses.ts'
 import { createRecognise } from './recognise.ts'
 import { createRefresh } from './refresh.ts'
+import { createSlackSignIn } from './sign-in.ts'
 import { createSocket } from './socket.ts'
 import { createWorkspace } from './workspace.ts'
 
 export interface SlackParts {
   readonly options: SlackOptions
   readonly desk: Desk
-  /** From `team id/user id` to the reviewer that the given accounts link it to; null if nobody is. */
-  findPerson(teamUserKey: string, accounts: Readonly<Record<string, string>>): Person | null | Promise<Person | null>
+  /**
+   * Who is behind an account that Slack confirmed. `accounts`: those that the configuration names, from
+   * `team id/user id` to `issuer|subject`.
+   */
+  findPerson(account: ChatAccount, accounts: Readonly<Record<string, string>>): Acquaintance | Promise<Acquaintance>
+  /** A ticket for whoever pressed a button with this account; null where nobody can sign in. */
+  readonly invite: ((account: ChatAccount) => string) | null
   /** Of the control listener. */
   readonly publicUrl: string
   /** Mounts the callback on the control listener, outside of what that asks of people. Needed in HTTP mode only. */
@@ -56,7 +61,6 @@ export const slack = { name: 'slack', options: slackOptions, start }
 
 async function start(parts: SlackParts): Promise<RunningChannel> {
   const { options, desk, publicUrl, clock } = parts
-  const findPerson = (key: string) => parts.findPerson(key, options.people)
   const timing = { ...TIMING, ...parts.timing }
   const log = parts.log.child({ channel: 'slack' })
   const stop = new AbortController()
@@ -64,6 +68,7 @@ async function start(parts: SlackParts): Promise<RunningChannel> {
 
   const { bot_token: token, api_url: apiUrl, detail } = options
   const client = createSlackClient({ token, apiUrl, timeoutMs: timing.timeoutMs, stopping, log })
+  const signIn = openSignIn(options, { publicUrl, timeoutMs: timing.timeoutMs })
   const workspace = createWorkspace(client)
   const messages = createMessages(client, options.channel)
   const presses = createPresses({
@@ -71,7 +76,8 @@ async function start(parts: SlackParts): Promise<RunningChannel> {
     recognise: createRecognise({
       workspace,
       members: createMembers(client, clock),
-      findPerson,
+      findPerson: (account) => parts.findPerson(account, options.people),
+      invite: (account) => (signIn && parts.invite ? linkUrl(publicUrl, parts.invite(account)) : null),
       log,
     }),
     tell: createTell({
@@ -129,13 +135,33 @@ async function start(parts: SlackParts): Promise<RunningChannel> {
   return {
     name: 'slack',
     deliver: createDeliver({ messages, workspace, detail, publicUrl, clock, log }),
+    ...(signIn && { signIn }),
     async stop() {
       await inTime.settled(timing.drainMs)
       stop.abort()
       await Promise.all([connection, greeting])
-      await app.stop()
+      await Promise.all([app.stop(), signIn?.close()])
     },
   }
+}
+
+function openSignIn(
+  { api_url: apiUrl, client_id: clientId, client_secret: clientSecret }: SlackOptions,
+  { publicUrl, timeoutMs }: { publicUrl: string; timeoutMs: number },
+) {
+  if (clientId === undefined || clientSecret === undefined) return null
+  return createSlackSignIn({
+    apiUrl,
+    clientId,
+    clientSecret,
+    callbackUrl: `${publicUrl}/link/slack/callback`,
+    timeoutMs,
+  })
+}
+
+/** Of letters, digits, dashes and underscores only, so that nothing of it means anything in a message. */
+function linkUrl(publicUrl: string, ticket: string): string {
+  return `${publicUrl}/link/slack?ticket=${ticket}`
 }
 
 function createReceiver(

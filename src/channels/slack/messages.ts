@@ -65,6 +65,20 @@ export function createMessages(client: SlackClient, channel: string) {
       return client.call('chat.postMessage', args, { schema: sentSchema, signal })
     },
 
+    /** Into a thread, and into the channel. Carries no id, so that it is never taken for the card. */
+    async reply(
+      { blocks, text }: Rendered,
+      { threadTs, signal }: { readonly threadTs: string; readonly signal: AbortSignal },
+    ): Promise<SlackAnswer<MessageRef>> {
+      const thread = { thread_ts: threadTs, reply_broadcast: true }
+      const plain = { parse: 'none', link_names: false, unfurl_links: false, unfurl_media: false }
+      return client.call(
+        'chat.postMessage',
+        { channel, blocks, text, ...thread, ...plain },
+        { schema: sentSchema, signal },
+      )
+    },
+
     async update(
       approval: Approval,
       rendered: Rendered,

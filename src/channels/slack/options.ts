@@ -46,7 +46,19 @@ export const slackOptions = z
         z.string().refine((text) => parseParty(text) !== null, 'must be "issuer|subject"'),
       )
       .default({})
-      .describe('Who is who: from "team id/user id" to "issuer|subject". Whoever is not listed cannot vote in Slack'),
+      .describe(
+        'Who is who, for those who do not link their account themselves: from "team id/user id" to "issuer|subject"',
+      ),
+    client_id: z
+      .string()
+      .regex(/^[0-9A-Za-z.-]{3,100}$/, 'must be the client id of the Slack app (123.456)')
+      .optional()
+      .describe('Client ID of the Slack app: reviewers link their account by signing in, with client_secret'),
+    client_secret: z
+      .string()
+      .regex(/^[0-9A-Za-z]{8,128}$/, 'must be the client secret, 8 or more letters and digits')
+      .optional()
+      .describe('Client Secret of the Slack app'),
     api_url: z
       .string()
       .refine(isApiUrl, 'must be an https URL ending in / (http on loopback only)')
@@ -55,6 +67,9 @@ export const slackOptions = z
   })
   .refine((options) => (options.app_token === undefined) !== (options.signing_secret === undefined), {
     message: 'needs exactly one of app_token (Socket Mode) and signing_secret (HTTP)',
+  })
+  .refine((options) => (options.client_id === undefined) === (options.client_secret === undefined), {
+    message: 'needs both of client_id and client_secret, or neither',
   })
   .describe('Cards in one Slack channel: see slack.md')
 

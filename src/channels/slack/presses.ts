@@ -58,7 +58,7 @@ export function createPresses(parts: {
     const who = await recognise(payload.data, signal)
     const fault =
       who.fault ?? (await guard(() => decide(payload.data, { pressed, decision, person: who.person }, signal)))
-    if (fault) await tell(at, describeFault(fault, pressed.approval, who.key), signal)
+    if (fault) await tell(at, describeFault(fault, pressed.approval, who), signal)
   }
 
   interface Intention {
@@ -111,7 +111,7 @@ export function createPresses(parts: {
     const fault = who.fault ?? (await guard(() => vote(at, { pressed, decision, person: who.person }, reason, signal)))
     if (!fault) return null
 
-    const text = describeFault(fault, pressed.approval, who.key)
+    const text = describeFault(fault, pressed.approval, who)
     if (isLate()) await tell(at, text, signal)
     else if (fault === 'reason_required')
       return { response_action: 'errors', errors: { reason: 'A reason is required.' } }

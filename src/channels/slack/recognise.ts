@@ -1,14 +1,13 @@
+import type { Acquaintance, ChatAccount } from '../../domain/channel.ts'
 import type { Person } from '../../domain/principal.ts'
 import type { Logger } from '../../platform/logger.ts'
 import type { SlackAnswer } from './client.ts'
 import type { Members } from './members.ts'
 import type { Press, Submission } from './payload.ts'
-import type { Fault } from './wording.ts'
+import type { Fault, Told } from './wording.ts'
 import type { Workspace } from './workspace.ts'
 
-export type Recognised =
-  | { readonly fault: null; readonly key: string; readonly person: Person }
-  | { readonly fault: Fault; readonly key: string }
+export type Recognised = Told & ({ readonly fault: null; readonly person: Person } | { readonly fault: Fault })
 
 export type Recognise = (payload: Press | Submission, signal: AbortSignal) => Promise<Recognised>
 
@@ -19,25 +18,30 @@ export type Recognise = (payload: Press | Submission, signal: AbortSignal) => Pr
 export function createRecognise(parts: {
   readonly workspace: (signal: AbortSignal) => Promise<SlackAnswer<Workspace>>
   readonly members: Members
-  readonly findPerson: (teamUserKey: string) => Person | null | Promise<Person | null>
+  readonly findPerson: (account: ChatAccount) => Acquaintance | Promise<Acquaintance>
+  /** Where this account can be linked; null if it cannot. */
+  readonly invite: (account: ChatAccount) => string | null
   readonly log: Logger
 }): Recognise {
-  const { workspace, members, findPerson, log } = parts
+  const { workspace, members, findPerson, invite, log } = parts
 
   return async (payload, signal) => {
-    const key = `${payload.user.team_id ?? payload.team.id}/${payload.user.id}`
+    const { id: user } = payload.user
+    const told: Told = { key: `${payload.user.team_id ?? payload.team.id}/${user}`, invitation: null }
     const own = await workspace(signal)
-    if (!own.ok) return { fault: 'unconfirmed', key }
-    const { teamId } = own.data
-    if (teamsOf(payload).some((team) => team !== teamId)) return { fault: 'foreign', key }
-    const fault = await members.check(payload.user.id, teamId, signal)
-    if (fault) return { fault, key }
+    if (!own.ok) return { ...told, fault: 'unconfirmed' }
+    const { teamId: team } = own.data
+    if (teamsOf(payload).some((one) => one !== team)) return { ...told, fault: 'foreign' }
+    const fault = await members.check(user, team, signal)
+    if (fault) return { ...told, fault }
+    const account = { service: 'slack', team, user }
     try {
-      const person = await findPerson(key)
-      return person ? { fault: null, key, person } : { fault: 'unlinked', key }
+      const found = await findPerson(account)
+      if ('person' in found) return { ...told, fault: null, person: found.person }
+      return { key: told.key, invitation: found.fault === 'away' ? null : invite(account), fault: found.fault }
     } catch (error) {
       log.error({ err: error }, 'the person behind a Slack account could not be looked up')
-      return { fault: 'unconfirmed', key }
+      return { ...told, fault: 'unconfirmed' }
     }
   }
 }

@@ -15,6 +15,7 @@ const WITHDRAWALS: Readonly<Record<WithdrawalReason, string>> = {
   policy_changed: 'The policy changed and asks for something else now.',
   call_changed: 'What would be forwarded is no longer what was shown.',
   reviewers_changed: 'Those who approved are no longer entitled to.',
+  grant_ended: 'The grant that approved it was revoked, or is used up.',
   suspended: 'The agent was suspended.',
   store_failover: 'The store failed over, so that older approvals are void.',
   tampered: 'A recorded vote did not stand up to its check.',
@@ -26,9 +27,9 @@ export function explain(approval: Approval): string {
     case 'pending':
       return ''
     case 'approved':
-      return 'Approved; the call is forwarded once, as it was shown.'
+      return `${bypass(approval)}Approved; the call is forwarded once, as it was shown.`
     case 'spent':
-      return 'Approved, and used: the call was released, once.'
+      return `${bypass(approval)}Approved, and used: the call was released, once.`
     case 'denied':
       return 'Nothing was forwarded.'
     case 'expired':
@@ -40,10 +41,19 @@ export function explain(approval: Approval): string {
   }
 }
 
+/** Reviewers who were passed over are told so before anything else. */
+function bypass({ votes, state }: Approval): string {
+  if (!votes.some(({ via }) => via.startsWith('override:'))) return ''
+  const undo = state === 'approved' ? ' Any reviewer may still deny it.' : ''
+  return `OVERRIDE: one person approved in place of the reviewers.${undo} `
+}
+
 /** Why a press or a submission was not counted: what the approvals say, and what this channel itself refuses. */
 export type Fault =
   | BallotFault
   | 'unlinked'
+  | 'stale'
+  | 'away'
   | 'foreign'
   | 'bot'
   | 'guest'
@@ -53,8 +63,14 @@ export type Fault =
   | 'too_late'
   | 'failed'
 
-/** Told to the one person who pressed. `key` is that person's own `team/user`. */
-export function describeFault(fault: Fault, approval: string, key: string): string {
+/** Who is told: their own `team/user`, and where they can link it; null if they cannot by themselves. */
+export interface Told {
+  readonly key: string
+  readonly invitation: string | null
+}
+
+/** Told to the one person who pressed. */
+export function describeFault(fault: Fault, approval: string, { key, invitation }: Told): string {
   const nothing = 'Nothing was recorded.'
   switch (fault) {
     case 'not_found':
@@ -63,14 +79,30 @@ export function describeFault(fault: Fault, approval: string, key: string): stri
       return `${nothing} The policy does not name you as a reviewer of ${approval}.`
     case 'self_approval':
       return `${nothing} You are on the requesting side of ${approval}: the agent is yours or acts for you. Somebody else has to approve it.`
+    case 'outside_hours':
+      return `${nothing} The policy takes your approval of ${approval} at other hours only. You may deny it at any time.`
     case 'superseded':
       return `${nothing} That was an older card of ${approval}. Please decide on the newest one.`
     case 'already_decided':
       return `${nothing} ${approval} is already decided, expired or withdrawn.`
+    case 'already_denied':
+      return `${nothing} You have denied ${approval}, and a denial is not taken back.`
     case 'reason_required':
       return `${nothing} A reason is required.`
+    case 'grant_not_permitted':
+    case 'override_not_permitted':
+    case 'sign_in_too_old':
+      return `${nothing} That is done in the console.`
     case 'unlinked':
-      return `${nothing} Your Slack account is not linked to a reviewer. Ask an operator to add ${key} to channels.slack.people.`
+      return invitation === null
+        ? `${nothing} Your Slack account is not linked to a reviewer. Ask an operator to add ${key} to channels.slack.people.`
+        : `${nothing} Your Slack account is not linked to a reviewer. <${invitation}|Sign in to link it>, then press again. The link is for you alone: with it nobody else can link anything.`
+    case 'stale':
+      return invitation === null
+        ? `${nothing} Your identity provider no longer says which groups you are in. Ask an operator.`
+        : `${nothing} Your identity provider no longer says which groups you are in. <${invitation}|Sign in again>, then press again.`
+    case 'away':
+      return `${nothing} Your identity provider cannot be asked just now which groups you are in. Please try again.`
     case 'foreign':
       return `${nothing} Only members of the workspace this app is installed in may decide.`
     case 'bot':

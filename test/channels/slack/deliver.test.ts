@@ -161,6 +161,57 @@ describe('after a crash between posting and remembering', () => {
   })
 })
 
+describe('a reminder', () => {
+  const NEED = { reviewers: ['group:finance'], quorum: 2, isReasonRequired: false }
+
+  it('answers in the thread of the card, without buttons and without what the agent wrote', async () => {
+    const { slack, deliver, card } = await start()
+    const message = await card()
+    const posted = { channel: CHANNEL, ts: message.ts }
+    const told = makeCard({ needed: [NEED], derived: { actions: [{ verb: 'POST', resource: '/by-the-agent' }] } })
+    expect(await deliver({ kind: 'reminder', posted, card: told })).toMatchObject({ result: 'delivered', posted })
+    const [, reply] = slack.state.messages
+    expect(reply).toMatchObject({ thread_ts: message.ts })
+    expect(readable(reply?.blocks)).toMatch(/Still waiting.*Needs 2 approvals from.*group:finance/s)
+    expect(readable(reply?.blocks)).not.toContain('by-the-agent')
+    expect(buttonsOf(reply?.blocks)).toEqual([])
+    expect(buttonsOf(message.blocks)).not.toEqual([])
+  })
+
+  it('says to whom it is open by now', async () => {
+    const { slack, deliver, card } = await start()
+    const message = await card()
+    const posted = { channel: CHANNEL, ts: message.ts }
+    const escalated = makeCard({ needed: [{ ...NEED, escalate: { at: Date.now() - 1000, to: ['group:managers'] } }] })
+    await deliver({ kind: 'reminder', posted, card: escalated })
+    expect(readable(slack.state.messages[1]?.blocks)).toMatch(/Escalated.*Now also open to.*group:managers/s)
+  })
+
+  it('is none of a card that was never posted', async () => {
+    const { slack, deliver } = await start()
+    expect(await deliver({ kind: 'reminder', posted: null })).toMatchObject({ result: 'dropped' })
+    expect(slack.state.messages).toEqual([])
+  })
+
+  it('is never taken for the card', async () => {
+    const { slack, deliver, card } = await start()
+    const message = await card()
+    await deliver({ kind: 'reminder', posted: { channel: CHANNEL, ts: message.ts } })
+    await deliver({ kind: 'result', approval: denied })
+    expect(readable(message.blocks)).toContain('Denied')
+    expect(readable(slack.state.messages[1]?.blocks)).not.toContain('Denied')
+  })
+
+  it('waits while Slack is down', async () => {
+    const { slack, deliver, card } = await start()
+    const message = await card()
+    slack.mishap('chat.postMessage', { kind: 'rate_limited', retryAfterS: 5 })
+    expect(await deliver({ kind: 'reminder', posted: { channel: CHANNEL, ts: message.ts } })).toMatchObject({
+      result: 'retry',
+    })
+  })
+})
+
 describe('a result', () => {
   it('changes the card and takes its buttons', async () => {
     const { slack, deliver, card, result } = await start()

@@ -19,7 +19,10 @@ const manifestSchema = z.strictObject({
   features: z.strictObject({
     bot_user: z.strictObject({ display_name: z.string().regex(/^[a-z0-9._-]{1,80}$/), always_online: z.boolean() }),
   }),
-  oauth_config: z.strictObject({ scopes: z.strictObject({ bot: z.array(z.string()) }) }),
+  oauth_config: z.strictObject({
+    redirect_urls: z.tuple([z.url({ protocol: /^https$/ })]),
+    scopes: z.strictObject({ bot: z.array(z.string()), user: z.tuple([z.literal('openid'), z.literal('profile')]) }),
+  }),
   settings: z.strictObject({
     interactivity: z.strictObject({ is_enabled: z.literal(true) }),
     org_deploy_enabled: z.literal(false),
@@ -54,6 +57,8 @@ describe('the page', () => {
   const secrets: Record<string, string> = {
     SLACK_BOT_TOKEN: 'xoxb-1-2-three',
     SLACK_APP_TOKEN: 'xapp-1-A0-2-three',
+    SLACK_CLIENT_ID: '123.456',
+    SLACK_CLIENT_SECRET: '0123456789abcdef0123456789abcdef',
     SLACK_SIGNING_SECRET: '0123456789abcdef0123456789abcdef',
   }
 

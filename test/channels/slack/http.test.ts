@@ -123,7 +123,8 @@ it('HTTP mode does not start without a listener to mount the callback on', async
   const starting = channel.start({
     options,
     desk: createFakeDesk(),
-    findPerson: () => null,
+    findPerson: () => ({ fault: 'unlinked' }),
+    invite: null,
     publicUrl: 'https://approvals.example.com',
     log: createLogger({ level: 'silent' }),
     clock: systemClock,

@@ -47,6 +47,6 @@ describe('channels.slack', () => {
   it('describes each of its keys, for the documentation and for editors', () => {
     const schema = z.object({ properties: z.record(z.string(), z.object({ description: z.string() })) })
     const { properties } = schema.parse(z.toJSONSchema(slackOptions, { io: 'input' }))
-    expect(Object.keys(properties)).toHaveLength(7)
+    expect(Object.keys(properties)).toHaveLength(9)
   })
 })

@@ -76,7 +76,11 @@ export async function startRig({
       api_url: fake.apiUrl,
     }),
     desk,
-    findPerson: (key, accounts) => people.get(parseParty(accounts[key] ?? '')?.subject ?? '') ?? null,
+    findPerson({ team, user }, accounts) {
+      const person = people.get(parseParty(accounts[`${team}/${user}`] ?? '')?.subject ?? '')
+      return person ? { person } : { fault: 'unlinked' }
+    },
+    invite: null,
     publicUrl: 'https://approvals.example.com',
     registerRoute: (plugin) => void listener.register(plugin),
     log: createLogger({ level: 'debug', destination }),

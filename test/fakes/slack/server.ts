@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { type Clock, systemClock } from '../../../src/platform/clock.ts'
 import { type Callbacks, createCallbacks } from './callbacks.ts'
 import { type Answer, RULES } from './methods.ts'
+import { createFakeOpenId, type FakeOpenId } from './openid.ts'
 import { createSockets, type Sockets } from './sockets.ts'
 import { createState, type FakeState, type FakeUser } from './state.ts'
 
@@ -23,6 +24,7 @@ export interface FakeSlack extends Callbacks {
   readonly apiUrl: string
   readonly state: FakeState
   readonly sockets: Sockets
+  readonly openid: FakeOpenId
   /** Every request that was made, mishaps included. */
   readonly calls: { readonly method: string; readonly args: ReadonlyMap<string, string> }[]
   countCalls(method: string): number
@@ -47,6 +49,7 @@ export async function startFakeSlack({
   readonly signingSecret?: string
 } = {}): Promise<FakeSlack> {
   const state = createState(clock)
+  const openid = await createFakeOpenId(state, () => base)
   const calls: FakeSlack['calls'] = []
   const mishaps: { readonly method: string; readonly how: Mishap; left: number }[] = []
   const recent = new Map<string, number[]>()
@@ -64,6 +67,7 @@ export async function startFakeSlack({
   async function serve(request: IncomingMessage, response: ServerResponse) {
     const { pathname } = new URL(request.url ?? '', base)
     const body = await read(request)
+    if (await openid.serve(request, body, response)) return
     if (pathname.startsWith('/actions/')) return answerResponseUrl(request, body, response)
     if (!pathname.startsWith('/api/')) return end(response, 404, 'text/html', 'Not found')
     const method = pathname.slice('/api/'.length)
@@ -146,6 +150,7 @@ export async function startFakeSlack({
     apiUrl: `${base}/api/`,
     state,
     sockets,
+    openid,
     calls,
     countCalls: (method) => calls.filter((call) => call.method === method).length,
     mishap(method, how, times = 1) {

@@ -1,0 +1,79 @@
+import type { SeenAgent } from '../../domain/agent.ts'
+import { formatParty, type Person } from '../../domain/principal.ts'
+import { PAGES } from './access.ts'
+import { mayOpen } from './guard.ts'
+import { type Html, html, shown, shownLines } from './html.ts'
+import { moment } from './words.ts'
+
+export interface AgentsView {
+  readonly agents: readonly SeenAgent[]
+  readonly person: Person
+  readonly csrf: string
+  /** Why what was just sent was not done, and what it said. */
+  readonly fault: string | null
+  readonly given: { readonly issuer: string; readonly subject: string; readonly reason: string }
+}
+
+/** Who calls, who is stopped, and the forms that stop and resume. */
+export function agentsBody(view: AgentsView): Html {
+  const { agents, fault } = view
+  const stopped = agents.filter(({ suspension }) => suspension !== null)
+  return html`<h1>Agents</h1>
+${fault !== null && html`<p class="fault" role="alert">${fault}</p>`}
+<section><h2>Stopped <span class="count">${stopped.length}</span></h2>
+${stopped.length === 0 ? html`<p class="empty">None.</p>` : stopped.map((agent) => stoppedAgent(agent, view))}</section>
+<section><h2>Seen <small>the last 24 hours, by whole hours</small></h2>
+${agents.length === 0 ? html`<p class="empty">None that you may see has called.</p>` : table(agents)}</section>
+${mayOpen(PAGES['POST /agents/suspend'], view.person) && suspendForm(view)}`
+}
+
+function stoppedAgent({ suspension, ...agent }: SeenAgent, { person, csrf }: AgentsView): Html | null {
+  return (
+    suspension &&
+    html`<div class="block"><p><b>${shown(agent.subject)}</b> <small>${shown(agent.issuer)}</small></p>
+<p>Since ${moment(suspension.since)}, by <span title="${shown(formatParty(suspension.by))}">${shown(suspension.by.subject)}</span>${
+      suspension.reason !== null && html`: <q>${shownLines(suspension.reason)}</q>`
+    }</p>
+${
+  mayOpen(PAGES['POST /agents/resume'], person) &&
+  html`<form method="post" action="/agents/resume" class="decide">
+${hidden(csrf, agent)}
+<label>Why it may go on <textarea name="reason" rows="2" maxlength="2000" required></textarea></label>
+<div class="buttons"><button class="approve">Resume ${shown(agent.subject)}</button></div>
+</form>`
+}</div>`
+  )
+}
+
+function hidden(csrf: string, { issuer, subject }: { readonly issuer: string; readonly subject: string }): Html {
+  return html`<input type="hidden" name="csrf" value="${csrf}">
+<input type="hidden" name="issuer" value="${issuer}">
+<input type="hidden" name="subject" value="${subject}">`
+}
+
+function table(agents: readonly SeenAgent[]): Html {
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Agents"><table>
+<thead><tr><th scope="col">Agent</th><th scope="col">Last seen</th><th scope="col">Calls</th><th scope="col">Held</th><th scope="col">Denied</th><th scope="col">State</th></tr></thead>
+<tbody>${agents.map(row)}</tbody></table></div>`
+}
+
+function row({ issuer, subject, seenAt, calls, holds, denials, suspension }: SeenAgent): Html {
+  return html`<tr><th scope="row">${shown(subject)} <small>${shown(issuer)}</small></th>
+<td>${seenAt === null ? 'not seen' : moment(seenAt)}</td><td>${calls}</td><td>${holds}</td><td>${denials}</td>
+<td>${suspension ? html`<span class="state">Stopped</span>` : 'Runs'}</td></tr>`
+}
+
+function suspendForm({ csrf, given, agents }: AgentsView): Html {
+  const issuers = [...new Set(agents.map(({ issuer }) => issuer))]
+  return html`<section><h2>Stop an agent</h2>
+<p>At once, everywhere: new calls are refused, held ones withdrawn, streams cut. The subject of a person stops every agent that acts for them. The audit log says who did it, and why.</p>
+<form method="post" action="/agents/suspend" class="decide">
+<input type="hidden" name="csrf" value="${csrf}">
+<label>Issuer <input name="issuer" list="issuers" maxlength="1000" required value="${given.issuer}"></label>
+<datalist id="issuers">${issuers.map((issuer) => html`<option value="${issuer}"></option>`)}</datalist>
+<label>Subject <input name="subject" list="subjects" maxlength="1000" required value="${given.subject}"></label>
+<datalist id="subjects">${agents.map(({ subject }) => html`<option value="${subject}"></option>`)}</datalist>
+<label>Reason <textarea name="reason" rows="3" maxlength="2000" required>${given.reason}</textarea></label>
+<div class="buttons"><button class="deny">Stop it</button></div>
+</form></section>`
+}

@@ -1,0 +1,168 @@
+import type { Approval, Vote } from '../../domain/approval.ts'
+import type { Stored } from '../../domain/call.ts'
+import type { Card, Claimed, Payload } from '../../domain/card.ts'
+import { isEntitled, isOpenAt } from '../../domain/entitlement.ts'
+import { describeTerms } from '../../domain/need.ts'
+import type { Person } from '../../domain/principal.ts'
+import { formatRule } from '../../domain/verdict.ts'
+import { writeCall } from '../write.ts'
+import { type Html, html, shown, shownLines } from './html.ts'
+import { barOf, deadline, moment, requesterLine, stateBadge } from './words.ts'
+
+export interface ApprovalView {
+  readonly approval: Approval
+  /** Null once it was erased. */
+  readonly card: Card | null
+  /** Null once it can no longer be forwarded. */
+  readonly call: Stored | null
+  readonly person: Person
+  readonly csrf: string
+  readonly nowMs: number
+  /** Why what was just sent was not counted. */
+  readonly fault: string | null
+  /** What this person had written as a reason. */
+  readonly reason: string
+  /** The same agent's last calls that were held, newest first. */
+  readonly recent: readonly Approval[]
+}
+
+/** One approval: who asks is verified, what it would do is derived, why is claimed; never mixed. */
+export function approvalBody(view: ApprovalView): Html {
+  const { approval, card, fault, recent } = view
+  return html`<p class="crumbs"><a href="/">Inbox</a></p>
+<h1>${shown(approval.verb)} <code>${shown(approval.resource)}</code> <small>on ${shown(approval.upstream)}</small></h1>
+${fault !== null && html`<p class="fault" role="alert">${fault}</p>`}
+<section data-live="status" id="status" aria-live="polite">${status(view)}</section>
+${card ? blocks(card, view) : html`<p class="empty">What was shown of this call has been erased.</p>`}
+<section data-live="decision" id="decision" data-key="${approval.state}">${decision(view)}</section>
+<section data-live="votes" id="votes"><h2>Votes</h2>${votes(approval)}</section>
+${recent.length > 0 && html`<section><h2>The agent's last held calls</h2><ul class="plain">${recent.map(recentCall)}</ul></section>`}`
+}
+
+function status({ approval, nowMs }: ApprovalView): Html {
+  const { state, expiresAt, useBy, decidedAt, reason } = approval
+  return html`<dl class="facts">
+<dt>State</dt><dd>${stateBadge(state)}${decidedAt !== null && html` ${moment(decidedAt)}`}</dd>
+${state === 'pending' && html`<dt>To decide by</dt><dd>${moment(expiresAt)} (${deadline(expiresAt, nowMs)})</dd>`}
+${state === 'approved' && useBy !== null && html`<dt>To be used by</dt><dd>${moment(useBy)} (${deadline(useBy, nowMs)})</dd>`}
+${reason !== null && html`<dt>Reason</dt><dd>${shownLines(reason)}</dd>`}
+<dt>Approval</dt><dd><code>${approval.id}</code></dd>
+</dl>`
+}
+
+function blocks(card: Card, view: ApprovalView): Html {
+  return html`<section class="block verified"><h2>Who asks <small>verified by the identity provider</small></h2>${verified(card, view.approval)}</section>
+<section class="block derived"><h2>What it would do <small>read from the call itself</small></h2>${derived(card, view)}</section>
+<section class="block claimed"><h2>What the agent says <small>its claim; nobody checked it</small></h2>${claimed(card.claimed)}</section>`
+}
+
+function verified({ verified: who }: Card, { requester }: Approval): Html {
+  return html`<p>${requesterLine(requester)}</p>
+<dl class="facts">
+<dt>Agent</dt><dd>${shown(who.agent)}</dd>
+<dt>Issuer</dt><dd>${shown(who.issuer)}</dd>
+<dt>On behalf of</dt><dd>${who.onBehalfOf === null ? 'nobody' : shown(who.onBehalfOf)}</dd>
+<dt>Owner</dt><dd>${who.owner === null ? 'none' : shown(who.owner)}</dd>
+<dt>Groups</dt><dd>${who.groups.length === 0 ? 'none' : who.groups.map(shown).join(', ')}</dd>
+</dl>`
+}
+
+function derived({ derived: what, needed }: Card, view: ApprovalView): Html {
+  return html`<ul class="plain actions">${what.actions.map(
+    ({ verb, resource }) => html`<li><b>${shown(verb)}</b> <code>${shown(resource)}</code></li>`,
+  )}</ul>
+<dl class="facts">
+<dt>Upstream</dt><dd>${shown(what.upstream)}${Object.entries(what.labels).map(
+    ([name, value]) => html` <span class="label">${shown(name)}: ${shown(value)}</span>`,
+  )}</dd>
+<dt>Held by</dt><dd>${what.rules.map(
+    ({ name, message }) => html`<div><code>${shown(name)}</code>${message !== null && html`: ${shown(message)}`}</div>`,
+  )}</dd>
+<dt>Needs</dt><dd>${needed.map(
+    ({ reviewers, quorum, ...more }) =>
+      html`<div>${[`${quorum} of ${reviewers.map(shown).join(', ')}`, ...describeTerms(more).map(shown)].join('; ')}</div>`,
+  )}</dd>
+<dt>Digest</dt><dd><code class="digest">${what.digest}</code></dd>
+</dl>
+${what.notes.map((note) => html`<p class="note">${shown(note)}</p>`)}
+${what.payload && payload(what.payload)}
+${view.call && exact(view.call)}`
+}
+
+function payload({ mediaType, bytes, text, isCut, redacted }: Payload): Html {
+  return html`<h3>The call <small>${mediaType === null ? '' : `${shown(mediaType)}, `}${bytes} bytes</small></h3>
+${text === null ? html`<p>It is not text.</p>` : html`<pre tabindex="0" aria-label="The call">${markRedacted(shownLines(text))}</pre>`}
+${redacted.length > 0 && html`<p class="note">What looks like a secret is not shown: ${redacted.map((at) => html`<code>${at === '' ? 'the whole' : shown(at)}</code> `)}</p>`}
+${isCut && html`<p class="note">Not all of it is shown here. All of it is below, as it would be forwarded.</p>`}`
+}
+
+const REDACTED = '[redacted]'
+
+function markRedacted(text: string): readonly Html[] {
+  return text.split(REDACTED).map((part, index) => html`${index > 0 && html`<mark>${REDACTED}</mark>`}${part}`)
+}
+
+/** All of it, nothing cut, nothing redacted. */
+function exact(call: Stored): Html {
+  const { head, body } = writeCall(call)
+  return html`<details><summary>The exact call, secrets and all</summary>
+<pre tabindex="0" aria-label="What stands around the body">${shownLines(JSON.stringify(head, null, 2))}</pre>
+<p>${body.bytes} bytes of body${body.encoding === 'base64' && ', in base64 since they are not text'}</p>
+${body.bytes > 0 && html`<pre tabindex="0" aria-label="The body">${shownLines(body.content)}</pre>`}
+</details>`
+}
+
+function claimed({ reason, model, prompt, conversation, trace }: Claimed): Html {
+  const said = [
+    ['Reason', reason],
+    ['Model', model],
+    ['Prompt', prompt],
+    ['Conversation', conversation],
+    ['Trace', trace],
+  ] as const
+  if (said.every(([, text]) => text === undefined)) return html`<p class="empty">Nothing.</p>`
+  return html`<dl class="facts">${said.map(
+    ([label, text]) => text !== undefined && html`<dt>${label}</dt><dd class="quoted">${shownLines(text)}</dd>`,
+  )}</dl>`
+}
+
+function decision(view: ApprovalView): Html | null {
+  const { approval, person, csrf, reason, nowMs } = view
+  if (approval.state !== 'pending' && approval.state !== 'approved') return null
+  const moment = { openedAt: approval.createdAt, at: nowMs }
+  const entitling = approval.requirements.filter((requirement) => isEntitled(requirement, person, moment))
+  const isNamed = entitling.length > 0
+  const isOpen = entitling.some((requirement) => isOpenAt(requirement, nowMs))
+  const bar = barOf(approval, person, { isNamed, isOpen })
+  const isReasonNeeded = approval.requirements.some(({ isReasonRequired }) => isReasonRequired)
+  if (!isNamed)
+    return html`<h2>Decide</h2><p class="note">${bar ?? 'No rule of this call names you as a reviewer.'}</p>`
+  return html`<h2>Decide</h2>
+${bar !== null && html`<p class="note">${bar}</p>`}
+<form method="post" class="decide">
+<input type="hidden" name="csrf" value="${csrf}">
+<input type="hidden" name="card_hash" value="${approval.cardHash}">
+<label for="reason">Reason <small>${isReasonNeeded ? 'required' : 'for the agent to learn from'}</small></label>
+<textarea id="reason" name="reason" rows="3" maxlength="2000"${isReasonNeeded && html` required`}>${reason}</textarea>
+<div class="buttons">
+${approval.state === 'pending' && bar === null && html`<button class="approve" formaction="/approvals/${approval.id}/approve">Approve</button>`}
+<button class="deny" formaction="/approvals/${approval.id}/deny">${approval.state === 'approved' ? 'Take it back' : 'Deny'}</button>
+</div>
+</form>`
+}
+
+function votes({ votes: cast }: Approval): Html {
+  if (cast.length === 0) return html`<p class="empty">None yet.</p>`
+  return html`<ul class="plain">${cast.map(vote)}</ul>`
+}
+
+function vote({ reviewer, decision: cast, reason, via, at }: Vote): Html {
+  return html`<li><b title="${shown(`${reviewer.issuer}|${reviewer.subject}`)}">${shown(reviewer.name ?? reviewer.subject)}</b>
+${cast === 'approve' ? 'approved' : 'denied'} ${moment(at)} through ${via}${reason !== null && html`: <q>${shownLines(reason)}</q>`}</li>`
+}
+
+function recentCall(approval: Approval): Html {
+  const { id, verb, resource, upstream, rules, createdAt, state } = approval
+  return html`<li><a href="/approvals/${id}">${shown(verb)} ${shown(resource)}</a> on ${shown(upstream)}
+${stateBadge(state)} ${moment(createdAt)} <small>${rules.map((rule) => shown(formatRule(rule))).join(', ')}</small></li>`
+}

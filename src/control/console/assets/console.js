@@ -1,0 +1,74 @@
+// Keeps a page as it is now, and writes times as the reader's browser would. Without it every page works, but stands
+// still.
+
+const ASK_EVERY_MS = 15_000
+const policy = globalThis.trustedTypes?.createPolicy('countersign', { createHTML: (text) => text })
+
+/** Asks for this page again, and takes over what has changed in its live parts. */
+async function refresh() {
+  const response = await fetch(location.href, { headers: { accept: 'text/html' }, redirect: 'manual' })
+  if (response.type === 'opaqueredirect' || response.status === 401) {
+    location.reload()
+    return
+  }
+  if (!response.ok) return
+  const text = await response.text()
+  // Parsed by DOMParser nothing runs; it comes from this console, which escapes what it shows.
+  const fresh = new DOMParser().parseFromString(policy ? policy.createHTML(text) : text, 'text/html')
+  for (const old of document.querySelectorAll('[data-live]')) {
+    const now = fresh.getElementById(old.id)
+    if (!now) continue
+    // What somebody is writing in stays, unless what it is for has changed.
+    const { key } = old.dataset
+    if (key !== undefined && key === now.dataset.key) continue
+    const focused = old.contains(document.activeElement) ? document.activeElement : null
+    const place = focused?.closest('[id]')?.id
+    if (written(old) !== written(now)) {
+      old.replaceChildren(...document.adoptNode(now).childNodes)
+      if (key !== undefined) old.dataset.key = now.dataset.key
+      if (place) document.getElementById(place)?.querySelector('a, button, textarea')?.focus()
+    }
+  }
+  write()
+}
+
+/** What a part says, but for its times, which run by themselves: nothing is read out again because time has passed. */
+function written(part) {
+  const copy = part.cloneNode(true)
+  for (const time of copy.querySelectorAll('time')) time.textContent = ''
+  return copy.innerHTML
+}
+
+/** Moments in the reader's own time, deadlines as what is left. */
+function write() {
+  for (const time of document.querySelectorAll('time[data-moment]')) {
+    time.textContent = new Date(time.dateTime).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' })
+  }
+  for (const time of document.querySelectorAll('time[data-deadline]')) {
+    time.textContent = left(new Date(time.dateTime) - Date.now())
+  }
+}
+
+function left(ms) {
+  if (ms <= 0) return 'over'
+  const s = Math.ceil(ms / 1000)
+  const minutes = Math.floor(s / 60)
+  if (minutes >= 60) return `${Math.ceil(minutes / 60)} h left`
+  return minutes > 0 ? `${minutes}:${String(s % 60).padStart(2, '0')} left` : `${s} s left`
+}
+
+write()
+setInterval(write, 1000)
+if (document.querySelector('[data-live]')) {
+  const live = new EventSource('/live')
+  live.addEventListener('change', () => void refresh().catch(() => undefined))
+  // Something may have been missed: since the page was made, or after a break.
+  live.addEventListener('open', () => void refresh().catch(() => undefined))
+  // Closed for good: nobody is signed in any more, or there are too many pages. Then this one asks by itself.
+  live.addEventListener('error', () => {
+    if (live.readyState !== EventSource.CLOSED) return
+    const ask = () => void refresh().catch(() => undefined)
+    ask()
+    setInterval(ask, ASK_EVERY_MS)
+  })
+}

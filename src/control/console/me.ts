@@ -1,0 +1,49 @@
+import { formatParty, isSameParty, type Person } from '../../domain/principal.ts'
+import type { ChatLink } from './desk.ts'
+import { type Html, html, shown } from './html.ts'
+import { moment } from './words.ts'
+
+export interface MeView {
+  readonly person: Person
+  readonly csrf: string
+  /** Everybody's for an admin, else one's own. */
+  readonly links: readonly ChatLink[]
+  /** Why what was just sent was not done. */
+  readonly fault: string | null
+}
+
+/** Who one is here, and which chat accounts vote for one. */
+export function meBody({ person, csrf, links, fault }: MeView): Html {
+  const [own, others] = [links.filter((link) => isOwn(link, person)), links.filter((link) => !isOwn(link, person))]
+  return html`<h1>You</h1>
+${fault !== null && html`<p class="fault" role="alert">${fault}</p>`}
+<dl class="facts">
+<dt>Name</dt><dd>${person.name === null ? 'not given' : shown(person.name)}</dd>
+<dt>Subject</dt><dd><code>${shown(person.subject)}</code></dd>
+<dt>Issuer</dt><dd><code>${shown(person.issuer)}</code></dd>
+<dt>Groups</dt><dd>${person.groups.length === 0 ? 'none' : person.groups.map(({ name }) => shown(name)).join(', ')}</dd>
+<dt>Roles</dt><dd>${person.roles.join(', ')}</dd>
+</dl>
+<section><h2>Your chat accounts</h2>
+${own.length === 0 ? html`<p class="empty">None. Press a button on a card: whoever is not linked yet is sent a link.</p>` : own.map((link) => account(link, csrf))}</section>
+${person.roles.includes('admin') && everybody(others, csrf)}`
+}
+
+function everybody(links: readonly ChatLink[], csrf: string): Html {
+  return html`<section><h2>Other people's chat accounts <span class="count">${links.length}</span></h2>
+${links.length === 0 ? html`<p class="empty">None.</p>` : links.map((link) => account(link, csrf))}</section>`
+}
+
+function account({ id, account: { service, team, user }, person, linkedAt }: ChatLink, csrf: string): Html {
+  return html`<div class="block"><p><b>${shown(service)}</b> <code>${shown(user)}</code> of <code>${shown(team)}</code>
+votes as <span title="${shown(formatParty(person))}">${shown(person.name ?? person.subject)}</span>, since ${moment(linkedAt)}</p>
+<form method="post" action="/me/links/remove" class="decide">
+<input type="hidden" name="csrf" value="${csrf}">
+<input type="hidden" name="id" value="${id}">
+<div class="buttons"><button class="deny">Unlink ${shown(user)}</button></div>
+</form></div>`
+}
+
+function isOwn({ person }: ChatLink, reader: Person): boolean {
+  return isSameParty(person, reader)
+}

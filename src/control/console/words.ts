@@ -1,0 +1,58 @@
+import type { Approval, State } from '../../domain/approval.ts'
+import type { Person, Principal } from '../../domain/principal.ts'
+import { closureOf, isSameParty } from '../../domain/principal.ts'
+import { type Html, html, shown } from './html.ts'
+
+const STATES: Readonly<Record<State, string>> = {
+  pending: 'Waiting',
+  approved: 'Approved, not yet carried out',
+  denied: 'Denied',
+  expired: 'Expired',
+  withdrawn: 'Withdrawn',
+  spent: 'Approved and forwarded',
+}
+
+export function stateBadge(state: State): Html {
+  return html`<span class="state ${state}">${STATES[state]}</span>`
+}
+
+/** A moment, as the reader's browser will write it; in UTC where no script runs. */
+export function moment(ms: number): Html {
+  const iso = new Date(ms).toISOString()
+  return html`<time datetime="${iso}" data-moment>${iso.slice(0, 16).replace('T', ' ')} UTC</time>`
+}
+
+/** How long is left, counted down where a script runs. */
+export function deadline(ms: number, nowMs: number): Html {
+  const iso = new Date(ms).toISOString()
+  return html`<time datetime="${iso}" data-deadline>${left(ms - nowMs)}</time>`
+}
+
+function left(ms: number): string {
+  if (ms <= 0) return 'over'
+  const s = Math.ceil(ms / 1000)
+  if (s < 60) return `${s} s left`
+  return s < 3600 ? `${Math.ceil(s / 60)} min left` : `${Math.ceil(s / 3600)} h left`
+}
+
+/** Who asks, in one line: the agent, and whom it acts for. */
+export function requesterLine({ subject, onBehalfOf }: Principal): Html {
+  return html`<b>${shown(subject)}</b>${onBehalfOf && html` for <b>${shown(onBehalfOf.subject)}</b>`}`
+}
+
+/** Why this person cannot approve it, if they cannot; null if they can. */
+export function barOf(
+  approval: Approval,
+  person: Person,
+  { isNamed, isOpen }: { readonly isNamed: boolean; readonly isOpen: boolean },
+): string | null {
+  if (approval.state !== 'pending') return null
+  if (closureOf(approval.requester).some((party) => isSameParty(party, person))) {
+    return 'You are on the requesting side of this call: somebody else has to approve it. You may deny it.'
+  }
+  if (!isNamed) return 'No rule of this call names you as a reviewer.'
+  if (approval.votes.some(({ reviewer, decision }) => decision === 'deny' && isSameParty(reviewer, person))) {
+    return 'You have denied it. A denial is not taken back.'
+  }
+  return isOpen ? null : 'Its rule takes your approval at other hours only. You may deny it at any time.'
+}

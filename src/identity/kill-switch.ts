@@ -1,0 +1,165 @@
+import type { SeenAgent, SwitchFault, SwitchRequest, SwitchResult } from '../domain/agent.ts'
+import type { Appended, Entry, Kind } from '../domain/entry.ts'
+import { GatewayError } from '../domain/error.ts'
+import { formatParty, type Party, type Person, type Role } from '../domain/principal.ts'
+import type { Database, Tx } from '../platform/database.ts'
+import type { Logger } from '../platform/logger.ts'
+
+/** Stops agents, and lets them go on. Every change is an entry of the same transaction. */
+export interface KillSwitch {
+  /** Those this person may look at: all of them, or those that are theirs. Those that are stopped come first. */
+  list(person: Person): Promise<readonly SeenAgent[]>
+  suspend(request: SwitchRequest): Promise<SwitchResult>
+  resume(request: SwitchRequest): Promise<SwitchResult>
+}
+
+interface Parts {
+  readonly database: Database
+  /** Chains entries in a transaction; called last in it. */
+  within(tx: Tx, entries: readonly Entry[]): Promise<Appended>
+  /** Writes down which agents this process has seen, so that nobody it knows to be on their side resumes them. */
+  noteSeen(): Promise<void>
+  /** Ends what waits for people on behalf of those who are stopped. */
+  withdrawHeld(): Promise<unknown>
+  readonly log: Logger
+}
+
+/** Stopping is always allowed; it is recorded, and undone in a second. Resuming lets something dangerous go on. */
+const MAY_SUSPEND: readonly Role[] = ['reviewer', 'owner', 'operator', 'admin']
+const MAY_RESUME: readonly Role[] = ['operator', 'admin']
+const SEES_ALL: readonly Role[] = ['auditor', 'operator', 'admin']
+const MOST_LISTED = 500
+
+export function createKillSwitch({ database, within, noteSeen, withdrawHeld, log }: Parts): KillSwitch {
+  return {
+    async list(person) {
+      return readAgents(database, { ofParty: hasRole(person, SEES_ALL) ? null : person, only: null })
+    },
+
+    async suspend(request) {
+      if (!hasRole(request.by, MAY_SUSPEND)) return refuse('not_allowed')
+      const { agent, by, reason } = request
+      const result = await change(request, {
+        kind: 'agent_suspended',
+        // It raises the epoch under the lock of the chain's head, so that every intent is before or after.
+        text: 'SELECT is_changed FROM countersign.suspend_agent($1, $2, $3, $4, $5)',
+        params: [agent.issuer, agent.subject, by.issuer, by.subject, reason],
+      })
+      // None of them can be used any more. If this fails, the sweeper of any replica does it.
+      await withdrawHeld().catch((error: unknown) => {
+        log.warn({ err: error }, 'held calls of a suspended agent could not be withdrawn yet')
+      })
+      return result
+    },
+
+    async resume(request) {
+      const { agent, by } = request
+      if (!hasRole(by, MAY_RESUME)) return refuse('not_allowed')
+      await noteSeen()
+      if (await isOnSameSide(database, agent, by)) return refuse('own_side')
+      return change(request, {
+        kind: 'agent_resumed',
+        text: 'SELECT is_changed FROM countersign.resume_agent($1, $2)',
+        params: [agent.issuer, agent.subject],
+      })
+    },
+  }
+
+  async function change(
+    { agent, by, reason, via }: SwitchRequest,
+    how: { kind: Extract<Kind, 'agent_suspended' | 'agent_resumed'>; text: string; params: readonly unknown[] },
+  ): Promise<SwitchResult> {
+    const isChanged = await database.transaction(async (tx) => {
+      const { rows } = await tx.query<{ is_changed: boolean }>(how.text, how.params)
+      if (rows[0]?.is_changed !== true) return false
+      await within(tx, [entryOf(how.kind, { agent, by, reason, via })])
+      return true
+    })
+    const [seen] = await readAgents(database, { ofParty: null, only: agent })
+    return { done: true, isChanged, agent: seen ?? unseen(agent) }
+  }
+}
+
+function entryOf(kind: Kind, { agent, by, reason, via }: SwitchRequest): Entry {
+  const nobody = { onBehalfOf: null, actors: [], owner: null, groups: [], client: null, expiresAt: 0 }
+  return {
+    kind,
+    principal: { issuer: agent.issuer, subject: agent.subject, ...nobody },
+    reviewer: by,
+    reason,
+    detail: { assurance: by.assurance, via },
+  }
+}
+
+/** Whether they are one, or were seen on the requesting side of the same calls: the owner, a person acted for. */
+async function isOnSameSide(tx: Tx, agent: Party, person: Party): Promise<boolean> {
+  const pair = [formatParty(agent), formatParty(person)]
+  if (pair[0] === pair[1]) return true
+  const { rows } = await tx.query<{ is_own: boolean }>(
+    'SELECT EXISTS (SELECT FROM countersign.agent_closure WHERE parties @> $1::text[]) AS is_own',
+    [pair],
+  )
+  const [row] = rows
+  if (!row) throw new GatewayError('internal', 'a question was not answered')
+  return row.is_own
+}
+
+interface Row {
+  readonly issuer: string
+  readonly subject: string
+  readonly seen_at: Date | null
+  readonly calls: number
+  readonly holds: number
+  readonly denials: number
+  readonly since: Date | null
+  readonly by_issuer: string
+  readonly by_subject: string
+  readonly reason: string | null
+}
+
+async function readAgents(
+  tx: Tx,
+  { ofParty, only }: { ofParty: Party | null; only: Party | null },
+): Promise<readonly SeenAgent[]> {
+  const { rows } = await tx.query<Row>(
+    `WITH known AS (
+       (SELECT issuer, subject, seen_at FROM countersign.agent WHERE $2::text IS NULL AND $3::text IS NULL
+        ORDER BY seen_at DESC LIMIT $1)
+       UNION SELECT issuer, subject, seen_at FROM countersign.agent WHERE issuer = $3 AND subject = $4
+       UNION SELECT issuer, subject, seen_at FROM countersign.agent JOIN (
+           SELECT DISTINCT issuer, subject FROM countersign.agent_closure WHERE $3 IS NULL AND parties @> ARRAY[$2]
+         ) own USING (issuer, subject)
+       UNION SELECT issuer, subject, a.seen_at
+         FROM countersign.suspension s LEFT JOIN countersign.agent a USING (issuer, subject)
+         WHERE (issuer = $3 AND subject = $4) OR ($3 IS NULL AND ($2 IS NULL OR issuer || '|' || subject = $2)))
+     SELECT k.issuer, k.subject, k.seen_at, h.calls, h.holds, h.denials,
+       s.since, s.by_issuer, s.by_subject, s.reason
+     FROM known k LEFT JOIN countersign.suspension s USING (issuer, subject),
+       LATERAL (SELECT coalesce(sum(calls), 0)::bigint AS calls, coalesce(sum(holds), 0)::bigint AS holds,
+           coalesce(sum(denials), 0)::bigint AS denials
+         FROM countersign.agent_hour h
+         WHERE h.issuer = k.issuer AND h.subject = k.subject AND h.hour > now() - interval '24 hours') h
+     ORDER BY s.since DESC NULLS LAST, k.seen_at DESC NULLS LAST, k.issuer, k.subject LIMIT $1`,
+    [MOST_LISTED, ofParty && formatParty(ofParty), only?.issuer ?? null, only?.subject ?? null],
+  )
+  return rows.map(toAgent)
+}
+
+function toAgent(row: Row): SeenAgent {
+  const { issuer, subject, seen_at: seenAt, calls, holds, denials, since, reason } = row
+  const by = { issuer: row.by_issuer, subject: row.by_subject }
+  const suspension = since && { since: since.getTime(), by, reason }
+  return { issuer, subject, seenAt: seenAt?.getTime() ?? null, calls, holds, denials, suspension }
+}
+
+function unseen({ issuer, subject }: Party): SeenAgent {
+  return { issuer, subject, seenAt: null, calls: 0, holds: 0, denials: 0, suspension: null }
+}
+
+function hasRole({ roles }: Person, wanted: readonly Role[]): boolean {
+  return roles.some((role) => wanted.includes(role))
+}
+
+function refuse(fault: SwitchFault): SwitchResult {
+  return { done: false, fault }
+}

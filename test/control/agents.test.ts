@@ -1,0 +1,166 @@
+import type { AddressInfo } from 'node:net'
+import pino from 'pino'
+import { afterEach, describe, expect, it } from 'vitest'
+import type { FrontDesk } from '../../src/control/console/desk.ts'
+import { createControlServer } from '../../src/control/server.ts'
+import { fakeBooks } from './books.ts'
+import { fieldOf, openBrowser } from './browser.ts'
+import { fakeAgents, fakeLinks, fakePeople, fakeQueue, ISSUER, personOf } from './people.ts'
+
+const PEOPLE = [
+  personOf('rita'),
+  personOf('otto', { roles: ['reviewer', 'operator'] }),
+  personOf('olivia', { roles: ['reviewer', 'operator'] }),
+]
+const AGENT = { issuer: ISSUER, subject: 'support-agent' }
+
+const open: { close(): Promise<unknown> }[] = []
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((one) => one.close()))
+})
+
+/** Whoever's cookie is their subject is signed in. */
+const desk: FrontDesk = {
+  issuers: [],
+  begin: async () => null,
+  complete: async () => ({ fault: 'nobody signs in here' }),
+  async find(secret) {
+    const person = PEOPLE.find(({ subject }) => subject === secret)
+    return person ? { id: secret, person, checkedAt: 0, endsAt: 1e15, isRenewable: true } : null
+  },
+  isOpen: async () => true,
+  leave: async () => null,
+  lifetimeMs: 1000,
+}
+
+async function serve() {
+  const agents = fakeAgents()
+  const publicUrl = 'http://console.example'
+  const app = await createControlServer({
+    agents,
+    queue: fakeQueue([]),
+    people: fakePeople(PEOPLE),
+    signIn: { issuers: [] },
+    observed: () => [],
+    callbacks: [],
+    console: { desk, watch: () => () => undefined, publicUrl, ...fakeLinks(), ...fakeBooks() },
+    publicUrl,
+    tls: null,
+    log: pino({ level: 'silent' }),
+    clock: { now: () => 1_700_000_000_000, monotonic: () => 0 },
+  })
+  open.push(app)
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = app.server.address() as AddressInfo // it listens on TCP
+  const base = `http://127.0.0.1:${port}`
+
+  async function post(path: string, token: string, body: object) {
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
+    const response = await fetch(`${base}/v1/agents/${path}`, { method: 'POST', headers, body: JSON.stringify(body) })
+    return { status: response.status, json: await response.json() }
+  }
+
+  function browse(subject: string) {
+    const browser = openBrowser({ reach: new Map([[publicUrl, base]]) })
+    browser.setCookie(publicUrl, 'countersign', subject)
+    const at = (path: string) => publicUrl + path
+    return {
+      get: (path: string) => browser.get(at(path)),
+      async post(path: string, fields: Record<string, string>) {
+        const { text } = await browser.get(at('/agents'))
+        return browser.post(at(path), { csrf: fieldOf(text, 'csrf'), ...fields })
+      },
+    }
+  }
+  return { agents, post, browse, base }
+}
+
+describe('the kill switch, for programs', () => {
+  it('lists, stops and resumes, for the reason that was given', async () => {
+    const { agents, post, base } = await serve()
+    expect(await post('suspend', 'rita', { ...AGENT, reason: 'runs wild' })).toMatchObject({
+      status: 200,
+      json: { changed: true, agent: { ...AGENT, suspension: { by: { subject: 'rita' }, reason: 'runs wild' } } },
+    })
+    const listed = await fetch(`${base}/v1/agents`, { headers: { authorization: 'Bearer rita.read' } })
+    expect(await listed.json()).toMatchObject({ agents: [{ ...AGENT, calls: 12, holds: 3, denials: 1 }] })
+    expect(await post('resume', 'otto', { ...AGENT, reason: 'mended' })).toMatchObject({
+      json: { changed: true, agent: { suspension: null } },
+    })
+    expect(agents.requests).toMatchObject([
+      { way: 'suspend', agent: AGENT, reason: 'runs wild', via: 'api', by: { subject: 'rita' } },
+      { way: 'resume', agent: AGENT, reason: 'mended', via: 'api', by: { subject: 'otto' } },
+    ])
+  })
+
+  it('tells those on the agent’s side that somebody else has to resume it', async () => {
+    const { post } = await serve()
+    const { status, json } = await post('resume', 'olivia', { ...AGENT, reason: 'it is mine' })
+    expect([status, json]).toMatchObject([403, { code: 'own_side' }])
+  })
+
+  it.each([
+    ['no reason', { ...AGENT }],
+    ['an empty reason', { ...AGENT, reason: '' }],
+    ['a blank reason', { ...AGENT, reason: ' \n ' }],
+    ['no subject', { issuer: ISSUER, subject: '', reason: 'x' }],
+    ['an issuer that could be another party', { issuer: `${ISSUER}|support`, subject: 'agent', reason: 'x' }],
+    ['a NUL', { ...AGENT, subject: 'a\0b', reason: 'x' }],
+    ['an unknown field', { ...AGENT, reason: 'x', by: 'rita' }],
+  ])('refuses %s', async (_what, body) => {
+    const { agents, post } = await serve()
+    expect(await post('suspend', 'rita', body)).toMatchObject({ status: 400, json: { code: 'malformed' } })
+    expect(agents.requests).toEqual([])
+  })
+
+  it.each(['suspend', 'resume'])('does not %s for a token that only reads', async (way) => {
+    const { agents, post } = await serve()
+    const answer = await post(way, 'otto.read', { ...AGENT, reason: 'x' })
+    expect(answer).toMatchObject({ status: 403, json: { code: 'read_only_token' } })
+    expect(agents.requests).toEqual([])
+  })
+})
+
+describe('the page of agents', () => {
+  it('shows who calls, and stops one with a reason', async () => {
+    const { agents, browse } = await serve()
+    const rita = browse('rita')
+    const before = await rita.get('/agents')
+    expect(before.text).toMatch(/<th scope="row">support-agent.*?<td>12<\/td><td>3<\/td><td>1<\/td>/s)
+    const after = await rita.post('/agents/suspend', { ...AGENT, reason: 'runs wild\r\n<b>' })
+    expect(after.url.pathname).toBe('/agents')
+    expect(after.text).toContain('runs wild')
+    expect(after.text).not.toContain('<b>runs')
+    expect(after.text).toContain('&lt;b&gt;')
+    expect(agents.requests).toMatchObject([{ way: 'suspend', reason: 'runs wild\n<b>', via: 'console' }])
+    // Only those who may resume are offered it.
+    expect(after.text).not.toContain('action="/agents/resume"')
+    expect((await browse('otto').get('/agents')).text).toContain('action="/agents/resume"')
+  })
+
+  it('resumes, but not for somebody on the agent’s side', async () => {
+    const { agents, browse } = await serve()
+    await browse('rita').post('/agents/suspend', { ...AGENT, reason: 'runs wild' })
+    const own = await browse('olivia').post('/agents/resume', { ...AGENT, reason: 'it is mine' })
+    expect([own.status, own.text]).toEqual([403, expect.stringContaining('somebody else has to resume it')])
+    const done = await browse('otto').post('/agents/resume', { ...AGENT, reason: 'mended' })
+    expect([done.status, done.text.includes('Runs')]).toEqual([200, true])
+    expect(agents.requests.map(({ way }) => way)).toEqual(['suspend', 'resume', 'resume'])
+  })
+
+  it('keeps what was written when the reason is missing', async () => {
+    const { agents, browse } = await serve()
+    const { status, text } = await browse('rita').post('/agents/suspend', { ...AGENT, subject: 'other', reason: ' ' })
+    expect([status, text]).toEqual([422, expect.stringContaining('value="other"')])
+    expect(agents.requests).toEqual([])
+  })
+
+  it('writes out what an agent’s name would hide', async () => {
+    const { browse } = await serve()
+    const rita = browse('rita')
+    const name = 'good\u202etneg"><script>alert(1)</script>'
+    const { text } = await rita.post('/agents/suspend', { ...AGENT, subject: name, reason: 'a trick' })
+    expect(text).not.toContain('<script>alert')
+    expect(text.match(/<p><b>good(.)/u)?.[1]).not.toBe('\u202e')
+  })
+})
