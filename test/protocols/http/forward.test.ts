@@ -642,7 +642,7 @@ describe('what is not a call', () => {
 
   it('a head that does not end is given up', async () => {
     const upstream = await raw(() => {})
-    const gateway = await gate(allow, { url: upstream.url }, { headersTimeoutMs: 200 })
+    const gateway = await gate(allow, { url: upstream.url }, { headersTimeoutMs: 600 })
     const client = connectRaw(gateway.port)
     client.send('GET /billing/a HTTP/1.1\r\nHost: a\r\n')
     expect(statusOf(await client.closed())).toBe(408)
