@@ -105,7 +105,7 @@ describe('a body that is made to be hard to show', () => {
   it.each(cases)('%s costs little to show, and little room', (_what, body) => {
     const startedAt = performance.now()
     const payload = present(JSON_TYPE, body)
-    expect(performance.now() - startedAt).toBeLessThan(2_000)
+    expect(performance.now() - startedAt).toBeLessThan(10_000)
     expect(JSON.stringify(payload).length).toBeLessThan(120_000)
     expect(payload.isCut).toBe(true)
     expect(slack(payload).isApprovable).toBe(false)

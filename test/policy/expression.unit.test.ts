@@ -192,7 +192,7 @@ describe('re2Matches', () => {
   it('takes linear time for what stops a backtracking engine', () => {
     const started = performance.now()
     expect(judge('action.facts.body.s.re2Matches("^(a+)+$")', { body: { s: `${'a'.repeat(20_000)}!` } })).toBe(false)
-    expect(performance.now() - started).toBeLessThan(2000)
+    expect(performance.now() - started).toBeLessThan(10_000)
   })
 
   it('fails for a text that even linear time would make long', () => {

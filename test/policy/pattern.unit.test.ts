@@ -45,7 +45,7 @@ describe('patterns of resources', () => {
   it('take no more time the more a resource nearly matches', () => {
     const started = performance.now()
     expect(isMatch(`${'**/a/'.repeat(30)}b`, 'a/'.repeat(4000))).toBe(false)
-    expect(performance.now() - started).toBeLessThan(2000)
+    expect(performance.now() - started).toBeLessThan(10_000)
   })
 
   it('treat what is special elsewhere as itself', () => {

