@@ -154,12 +154,13 @@ function formatNeeds({ requirements, votes }: ApprovalWire): readonly string[] {
 }
 
 function termsOf(wire: Omit<ApprovalWire['requirements'][number], 'rule' | 'reviewers' | 'quorum'>) {
-  const { reason_required: isReasonRequired, deny_quorum: denyQuorum, exclude, hours, escalate } = wire
+  const { reason_required: isReasonRequired, deny_quorum: denyQuorum, exclude, hours, escalate, override } = wire
   return {
     isReasonRequired,
     ...(exclude && { exclude }),
     ...(denyQuorum !== undefined && { denyQuorum }),
     ...(hours !== undefined && { hours }),
+    ...(override && { override }),
     ...(escalate && { escalate: { at: Date.parse(escalate.at), to: escalate.to } }),
   }
 }

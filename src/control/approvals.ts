@@ -1,14 +1,17 @@
-import type { Decision } from '../domain/approval.ts'
+import type { BallotFault, Decision } from '../domain/approval.ts'
 import { isRefusal } from '../domain/refusal.ts'
 import { writeCursor } from './cursor.ts'
 import type { ApprovalDesk } from './desk.ts'
 import type { Asked } from './endpoints.ts'
 import { type ControlRefusal, FAULT_DETAILS, refuseAs } from './problem.ts'
 import type { ListedWire, NoticeWire, ShownWire, VotedWire } from './wire.ts'
-import { writeApproval, writeCall } from './write.ts'
+import { writeApproval, writeCall, writeGrant } from './write.ts'
 
-/** What both votes are given. */
+/** What every vote is given. */
 type Voting = Pick<Asked<'POST /v1/approvals/:id/approve'>, 'person' | 'params' | 'body'>
+
+/** The same endpoint for each way to vote. */
+type Way = Decision | 'override'
 
 /** The approver API's answers. What a person may not see is answered as if it did not exist. */
 export function createApprovalHandlers(queue: ApprovalDesk, notices: () => readonly NoticeWire[]) {
@@ -40,22 +43,32 @@ export function createApprovalHandlers(queue: ApprovalDesk, notices: () => reado
       }
     },
 
-    vote(decision: Decision) {
+    vote(way: Way) {
       return async ({ person, params, body }: Voting): Promise<VotedWire | ControlRefusal> => {
         if (!(await queue.findFor(person, params.id))) return NOT_FOUND
         const result = await queue.vote({
           approval: params.id,
           reviewer: person,
-          decision,
+          decision: way === 'deny' ? 'deny' : 'approve',
           reason: body.reason ?? null,
           via: 'api',
           cardHash: body.card_hash,
+          ...(body.grant && { grant: body.grant }),
+          ...(way === 'override' && { isOverride: true }),
         })
-        if (!result.counted) return refuseAs(result.fault, FAULT_DETAILS[result.fault])
-        return { approval: writeApproval(result.approval), notices: notices() }
+        if (!result.counted) return refuseAs(result.fault, FAULT_DETAILS[result.fault], HEADERS[result.fault])
+        const { approval, grant } = result
+        return { approval: writeApproval(approval), grant: grant ? writeGrant(grant) : null, notices: notices() }
       }
     },
   }
+}
+
+/** How a client learns what sign-in to ask for (RFC 9470, section 3). */
+const HEADERS: Partial<Record<BallotFault, Readonly<Record<string, string>>>> = {
+  sign_in_too_old: {
+    'www-authenticate': 'Bearer error="insufficient_user_authentication", max_age="300"',
+  },
 }
 
 const NOT_FOUND = refuseAs('not_found', FAULT_DETAILS.not_found)

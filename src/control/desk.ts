@@ -3,6 +3,7 @@ import type { SeenAgent, SwitchRequest, SwitchResult } from '../domain/agent.ts'
 import type { Approval, Ballot, BallotResult, State } from '../domain/approval.ts'
 import type { Stored } from '../domain/call.ts'
 import type { Card } from '../domain/card.ts'
+import type { Grant, RevokeRequest, RevokeResult } from '../domain/grant.ts'
 import type { Person, Principal } from '../domain/principal.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Explanation } from '../policy/explain.ts'
@@ -17,6 +18,14 @@ export interface ApprovalDesk {
   /** The call exactly as it would be forwarded; a refusal once it can no longer be. */
   recall(approval: Approval): Promise<Stored | Refusal>
   vote(ballot: Ballot): Promise<BallotResult>
+  readonly grants: GrantDesk
+}
+
+/** Grants in force. What a person may not see does not exist for them. */
+export interface GrantDesk {
+  /** Newest first. */
+  list(person: Person): Promise<readonly Grant[]>
+  revoke(request: RevokeRequest): Promise<RevokeResult>
 }
 
 export interface ListFilter {

@@ -14,6 +14,7 @@ export const CONTROL_CODES = {
   grant_not_permitted: [403, 'No rule permits that grant'],
   override_not_permitted: [403, 'This person may not override it'],
   sign_in_too_old: [401, 'The sign-in is too old'],
+  not_grantor: [403, 'Somebody else gave this grant'],
   own_side: [403, 'Nobody resumes their own side’s agent'],
   not_found: [404, 'Not found'],
   superseded: [409, 'The card changed since it was seen'],
@@ -65,6 +66,11 @@ export const FAULT_DETAILS: Readonly<Record<BallotFault, string>> = {
   override_not_permitted:
     'Not counted. You may override it only if all of its rules name you for that, and only while nobody has denied it.',
   sign_in_too_old: 'Not counted. An override takes a sign-in of the last five minutes. Sign in again.',
+}
+
+export const GRANT_FAULTS: Readonly<Record<'not_found' | 'not_allowed', readonly [ControlCode, string]>> = {
+  not_found: ['not_found', 'There is no such grant, or it is not shown to you.'],
+  not_allowed: ['not_grantor', 'Not done. Whoever gave it may take it back, and so may operators and admins.'],
 }
 
 export const SWITCH_FAULTS: Readonly<Record<SwitchFault, readonly [ControlCode, string]>> = {

@@ -11,6 +11,7 @@ import { type ConsoleParts, mountConsole } from './console/index.ts'
 import type { AgentDesk, ApprovalDesk, PeopleDesk } from './desk.ts'
 import type { Asked } from './endpoints.ts'
 import { answer, answerFaults, refusalFor } from './faults.ts'
+import { createGrantHandlers } from './grants.ts'
 import { mountEndpoint } from './mount.ts'
 import { noticesOf } from './notices.ts'
 import { describeApi } from './openapi.ts'
@@ -103,6 +104,7 @@ function letGoAtTheEnd(app: FastifyInstance): void {
 function mountEndpoints(app: FastifyInstance, parts: ControlParts): void {
   const notices = () => noticesOf(parts.observed())
   const approvals = createApprovalHandlers(parts.queue, notices)
+  const grants = createGrantHandlers(parts.queue.grants, notices)
   const agents = createAgentHandlers(parts.agents, notices)
   const authenticate = createAuthentication(parts)
   const document = describeApi(parts)
@@ -117,6 +119,9 @@ function mountEndpoints(app: FastifyInstance, parts: ControlParts): void {
   mount('GET /v1/approvals/:id', approvals.show)
   mount('POST /v1/approvals/:id/approve', approvals.vote('approve'))
   mount('POST /v1/approvals/:id/deny', approvals.vote('deny'))
+  mount('POST /v1/approvals/:id/override', approvals.vote('override'))
+  mount('GET /v1/grants', grants.list)
+  mount('POST /v1/grants/:id/revoke', grants.revoke)
   mount('GET /v1/agents', agents.list)
   mount('POST /v1/agents/suspend', agents.turn('suspend'))
   mount('POST /v1/agents/resume', agents.turn('resume'))

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { STATES } from '../domain/approval.ts'
+import { COVERS } from '../domain/permit.ts'
 import { ASSURANCES, ROLES } from '../domain/principal.ts'
 import { APPROVAL_ID, readCursor } from './cursor.ts'
 
@@ -34,7 +35,7 @@ export const voteSchema = z.object({
   reviewer: partySchema.extend({ name: z.string().nullable() }),
   decision: z.enum(['approve', 'deny']),
   reason: z.string().nullable(),
-  via: z.string().describe('`api`, `slack`, …'),
+  via: z.string().describe('`api`, `slack`, …; `grant:<id>` if a grant was used, `override:api` for an override'),
   assurance: z.enum(ASSURANCES).describe('How the person was authenticated for it'),
   at: time,
 })
@@ -63,6 +64,11 @@ export const approvalSchema = z.object({
           .object({ at: time, to: z.array(z.string()) })
           .exactOptional()
           .describe('Who may vote as well from then on'),
+        grant: z
+          .object({ minutes: z.number(), uses: z.int().min(1), covers: z.enum(COVERS) })
+          .exactOptional()
+          .describe('The most that a reviewer may grant along with an approval'),
+        override: z.array(z.string()).exactOptional().describe('Who may approve in place of the quorum'),
       }),
     )
     .describe('All of them have to be met'),
@@ -124,6 +130,7 @@ export const cardSchema = z
         denyQuorum: z.int().min(1).exactOptional(),
         hours: z.string().exactOptional(),
         escalate: z.object({ at: count, to: z.array(z.string()) }).exactOptional(),
+        override: z.array(z.string()).exactOptional(),
       }),
     ),
   })
@@ -161,7 +168,47 @@ export const listedSchema = z.object({
   notices,
 })
 
-export const votedSchema = z.object({ approval: approvalSchema, notices })
+const covers = z
+  .enum(COVERS)
+  .describe(
+    'This very `call`; any of the verb on this `resource` that the rule holds; or any of the verb that it holds',
+  )
+
+export const grantSchema = z.object({
+  id: z.string(),
+  approval: z.string().describe('On which it was given'),
+  reviewer: partySchema.extend({ name: z.string().nullable() }),
+  reason: z.string().nullable(),
+  requester: requesterSchema,
+  upstream: z.string(),
+  verb: z.string(),
+  resource: z.string(),
+  covers,
+  rules: z.array(z.string()).describe('The rules that permitted it, as `policy/rule`'),
+  allows: z.string().describe('What it lets happen, in words'),
+  uses: count,
+  most_uses: z.int().min(1),
+  given_at: time,
+  until: time,
+  revoked_at: time.nullable(),
+})
+
+export const grantsSchema = z.object({
+  grants: z.array(grantSchema).describe('Those in force, newest first; at most 500'),
+  notices,
+})
+
+export const revokedSchema = z.object({
+  grant: grantSchema,
+  changed: z.boolean().describe('False if it was revoked already: then nothing is recorded'),
+  notices,
+})
+
+export const votedSchema = z.object({
+  approval: approvalSchema,
+  grant: grantSchema.nullable().exactOptional().describe('What was granted along with it'),
+  notices,
+})
 
 export const whoamiSchema = z.object({
   issuer: z.string(),
@@ -261,6 +308,22 @@ export const ballotSchema = z.strictObject({
   reason: reason.optional().describe('For the agent to learn from; some rules require it'),
 })
 
+export const grantAskSchema = z
+  .strictObject({
+    minutes: z.int().min(1).max(1440),
+    uses: z.int().min(1).max(1000),
+    covers: covers.default('call'),
+  })
+  .describe('The same again without asking, within what the rule permits')
+
+export const approvingSchema = ballotSchema.extend({ grant: grantAskSchema.optional() })
+
+export const overridingSchema = ballotSchema.extend({
+  reason: reason.refine((text) => text.trim() !== '', 'must say something').describe('Told to the reviewers'),
+})
+
+export const revokingSchema = z.strictObject({ reason: reason.optional().describe('Goes into the audit log') })
+
 const name = z
   .string()
   .min(1)
@@ -279,6 +342,9 @@ export type ApprovalWire = Sealed<z.output<typeof approvalSchema>>
 export type ShownWire = Sealed<z.output<typeof shownSchema>>
 export type ListedWire = Sealed<z.output<typeof listedSchema>>
 export type VotedWire = Sealed<z.output<typeof votedSchema>>
+export type GrantWire = Sealed<z.output<typeof grantSchema>>
+export type GrantsWire = Sealed<z.output<typeof grantsSchema>>
+export type RevokedWire = Sealed<z.output<typeof revokedSchema>>
 export type AgentWire = Sealed<z.output<typeof agentSchema>>
 export type AgentsWire = Sealed<z.output<typeof agentsSchema>>
 export type SwitchedWire = Sealed<z.output<typeof switchedSchema>>

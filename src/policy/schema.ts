@@ -12,7 +12,8 @@ const MOST_RULES = 2000
 const LONGEST_CONDITION = 2000
 /** How long people may be given to decide, and a call to run. */
 const LONGEST_MS = 31 * 86_400_000
-const LONGEST_GRANT_MS = 86_400_000
+/** A grant is given by the minute. */
+const [GRANT_UNIT_MS, LONGEST_GRANT_MS] = [60_000, 86_400_000]
 
 const name = z
   .string()
@@ -77,10 +78,13 @@ const escalateSchema = z.strictObject({
   to: list(reviewer).describe('Who may vote from then on, besides `reviewers`.'),
 })
 
+function isGrantable(text: string): boolean {
+  const ms = parseDuration(text) ?? 0
+  return ms > 0 && ms <= LONGEST_GRANT_MS && ms % GRANT_UNIT_MS === 0
+}
+
 const grantSchema = z.strictObject({
-  for: duration
-    .refine((text) => (parseDuration(text) ?? 0) <= LONGEST_GRANT_MS, 'must be at most 24h')
-    .describe('How long at most.'),
+  for: duration.refine(isGrantable, 'must be 1m to 24h, in whole minutes').describe('How long at most.'),
   uses: z.int().min(1).max(1000).describe('How many calls at most.'),
   covers: z
     .enum(COVERS)

@@ -80,6 +80,9 @@ async function serve(more: Partial<ControlParts> = {}) {
 
 const LINK_ID = '0d6d1ec6-6a3c-4f0c-8a52-6f5a3a1d2b3c'
 const OPENED: Readonly<Record<string, number>> = {
+  'POST /approvals/:id/grant': 400,
+  'POST /approvals/:id/override': 409,
+  'POST /grants/:id/revoke': 404,
   'POST /me/links/remove': 404,
   'GET /link/:service': 403,
   'GET /link/:service/start': 403,
@@ -109,7 +112,7 @@ describe('page × role', () => {
   it.each(matrix)('$role at $name: $opens', async ({ name, role, opens }) => {
     const { browse, queue } = await serve()
     const { status, text } = await visit(name, browse(`only-${role}`))
-    // Nobody has a ticket here, or a link: these pages say so themselves.
+    // Nobody has a ticket here, a link or a grant, or signed in just now: these pages say so themselves.
     if (opens) expect([status, text.includes(NOT_FOR_YOU)]).toEqual([OPENED[name] ?? 200, false])
     else expect([status, text.includes(NOT_FOR_YOU)]).toEqual([403, true])
     if (!opens) expect(queue.ballots).toEqual([])
@@ -250,7 +253,8 @@ describe('a vote', () => {
 describe('every page', () => {
   const fail = (error: Error): ApprovalDesk => {
     const failing = () => Promise.reject(error)
-    return { list: failing, findFor: failing, recall: failing, vote: failing }
+    const grants = { list: failing, revoke: failing }
+    return { list: failing, findFor: failing, recall: failing, vote: failing, grants }
   }
   const store = fail(new GatewayError('store', 'secret host'))
   const bug = fail(new Error('inner workings'))

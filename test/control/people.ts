@@ -102,10 +102,13 @@ export function refund(id: string, more: Partial<Approval> = {}): HeldCall {
 }
 
 /** A queue in memory, as strict about who sees and who votes as the real one. */
-export function fakeQueue(shown: readonly HeldCall[]): ApprovalDesk & { readonly ballots: Ballot[] } {
+export function fakeQueue(
+  shown: readonly HeldCall[],
+  given: readonly Grant[] = [],
+): ApprovalDesk & { readonly ballots: Ballot[] } {
   const held = new Map(shown.map((one) => [one.approval.id, one]))
   const ballots: Ballot[] = []
-  const grants = new Map<string, Grant>()
+  const grants = new Map(given.map((grant) => [grant.id, grant]))
 
   function isEntitled({ approval }: HeldCall, person: Person): boolean {
     return approval.requirements.some(({ reviewers }) => reviewers.some((one) => matchesSelector(one, person)))
@@ -132,6 +135,9 @@ export function fakeQueue(shown: readonly HeldCall[]): ApprovalDesk & { readonly
     }
     const isNamed = isEntitled(one, ballot.reviewer) || mayOverride(approval.requirements, ballot.reviewer)
     if (!isNamed) return { counted: false, fault: 'not_entitled', approval }
+    if (ballot.isOverride && !mayOverride(approval.requirements, ballot.reviewer)) {
+      return { counted: false, fault: 'override_not_permitted', approval }
+    }
     if (ballot.isOverride && !isFresh(ballot.reviewer, new Date())) {
       return { counted: false, fault: 'sign_in_too_old', approval }
     }
@@ -197,7 +203,11 @@ export function fakeQueue(shown: readonly HeldCall[]): ApprovalDesk & { readonly
   }
 }
 
-function grantOn(approval: Approval, { ask, by, reason }: { ask: GrantAsk; by: Person; reason: string | null }): Grant {
+/** What a vote on this approval would grant. */
+export function grantOn(
+  approval: Approval,
+  { ask, by, reason }: { ask: GrantAsk; by: Person; reason: string | null },
+): Grant {
   const { verb, resource, upstream, rules, requester: agent } = approval
   const givenAt = approval.decidedAt ?? approval.createdAt
   return {

@@ -2,12 +2,15 @@ import type { Approval, Vote } from '../../domain/approval.ts'
 import type { Stored } from '../../domain/call.ts'
 import type { Card, Claimed, Payload } from '../../domain/card.ts'
 import { isEntitled, isOpenAt } from '../../domain/entitlement.ts'
+import type { Grant } from '../../domain/grant.ts'
 import { describeTerms } from '../../domain/need.ts'
-import type { Person } from '../../domain/principal.ts'
+import { isSameParty, type Person } from '../../domain/principal.ts'
 import { formatRule } from '../../domain/verdict.ts'
 import { writeCall } from '../write.ts'
+import { grantBlock, grantForm } from './grants.ts'
 import { type Html, html, shown, shownLines } from './html.ts'
-import { barOf, deadline, moment, requesterLine, stateBadge } from './words.ts'
+import { overrideSection } from './override.ts'
+import { barOf, deadline, moment, requesterLine, stateBadge, throughWords } from './words.ts'
 
 export interface ApprovalView {
   readonly approval: Approval
@@ -24,11 +27,13 @@ export interface ApprovalView {
   readonly reason: string
   /** The same agent's last calls that were held, newest first. */
   readonly recent: readonly Approval[]
+  /** In force, given on this approval. */
+  readonly grants?: readonly Grant[]
 }
 
 /** One approval: who asks is verified, what it would do is derived, why is claimed; never mixed. */
 export function approvalBody(view: ApprovalView): Html {
-  const { approval, card, fault, recent } = view
+  const { approval, card, fault, recent, grants = [] } = view
   return html`<p class="crumbs"><a href="/">Inbox</a></p>
 <h1>${shown(approval.verb)} <code>${shown(approval.resource)}</code> <small>on ${shown(approval.upstream)}</small></h1>
 ${fault !== null && html`<p class="fault" role="alert">${fault}</p>`}
@@ -36,6 +41,7 @@ ${fault !== null && html`<p class="fault" role="alert">${fault}</p>`}
 ${card ? blocks(card, view) : html`<p class="empty">What was shown of this call has been erased.</p>`}
 <section data-live="decision" id="decision" data-key="${approval.state}">${decision(view)}</section>
 <section data-live="votes" id="votes"><h2>Votes</h2>${votes(approval)}</section>
+${grants.length > 0 && html`<section><h2>Granted with it</h2>${grants.map((grant) => grantBlock(grant, view))}</section>`}
 ${recent.length > 0 && html`<section><h2>The agent's last held calls</h2><ul class="plain">${recent.map(recentCall)}</ul></section>`}`
 }
 
@@ -135,8 +141,10 @@ function decision(view: ApprovalView): Html | null {
   const isOpen = entitling.some((requirement) => isOpenAt(requirement, nowMs))
   const bar = barOf(approval, person, { isNamed, isOpen })
   const isReasonNeeded = approval.requirements.some(({ isReasonRequired }) => isReasonRequired)
-  if (!isNamed)
-    return html`<h2>Decide</h2><p class="note">${bar ?? 'No rule of this call names you as a reviewer.'}</p>`
+  const override = overrideSection(approval, view)
+  const hasVoted = approval.votes.some(({ reviewer }) => isSameParty(reviewer, person))
+  if (!isNamed && !hasVoted)
+    return html`<h2>Decide</h2><p class="note">${bar ?? 'No rule of this call names you as a reviewer.'}</p>${override}`
   return html`<h2>Decide</h2>
 ${bar !== null && html`<p class="note">${bar}</p>`}
 <form method="post" class="decide">
@@ -148,7 +156,9 @@ ${bar !== null && html`<p class="note">${bar}</p>`}
 ${approval.state === 'pending' && bar === null && html`<button class="approve" formaction="/approvals/${approval.id}/approve">Approve</button>`}
 <button class="deny" formaction="/approvals/${approval.id}/deny">${approval.state === 'approved' ? 'Take it back' : 'Deny'}</button>
 </div>
-</form>`
+</form>
+${approval.state === 'pending' && bar === null && grantForm(approval, view)}
+${override}`
 }
 
 function votes({ votes: cast }: Approval): Html {
@@ -158,7 +168,7 @@ function votes({ votes: cast }: Approval): Html {
 
 function vote({ reviewer, decision: cast, reason, via, at }: Vote): Html {
   return html`<li><b title="${shown(`${reviewer.issuer}|${reviewer.subject}`)}">${shown(reviewer.name ?? reviewer.subject)}</b>
-${cast === 'approve' ? 'approved' : 'denied'} ${moment(at)} through ${via}${reason !== null && html`: <q>${shownLines(reason)}</q>`}</li>`
+${cast === 'approve' ? 'approved' : 'denied'} ${moment(at)} ${throughWords(via)}${reason !== null && html`: <q>${shownLines(reason)}</q>`}</li>`
 }
 
 function recentCall(approval: Approval): Html {

@@ -2,7 +2,7 @@ import cookie from '@fastify/cookie'
 import formbody from '@fastify/formbody'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import type { Decision } from '../../domain/approval.ts'
+import type { Ballot, Decision } from '../../domain/approval.ts'
 import { GatewayError } from '../../domain/error.ts'
 import { isRefusal } from '../../domain/refusal.ts'
 import type { Clock } from '../../platform/clock.ts'
@@ -18,6 +18,7 @@ import { approvalBody } from './approval.ts'
 import { readAssets } from './assets.ts'
 import { createBookPages } from './books.ts'
 import type { FrontDesk, LinkDesk, Linking } from './desk.ts'
+import { createGrantPages } from './grants.ts'
 import { type Caller, createGuard, isNavigation, mayOpen } from './guard.ts'
 import { type Html, html } from './html.ts'
 import { historyBody, inboxBody } from './inbox.ts'
@@ -184,15 +185,25 @@ export async function mountConsole(app: FastifyInstance, parts: ConsoleParts): P
     return id === null ? NOT_THERE : showApproval(id, caller, { fault: null, reason: '', status: 200 })
   })
 
-  for (const decision of ['approve', 'deny'] as const) {
-    mount(`POST /approvals/:id/${decision}`, async ({ request, caller }) => {
+  for (const way of ['approve', 'deny', 'override'] as const) {
+    mount(`POST /approvals/:id/${way}`, async ({ request, caller }) => {
       const id = idOf(request)
       const form = ballotForm.safeParse(request.body)
       if (id === null || !(await queue.findFor(caller.person, id))) return NOT_THERE
       if (!form.success) return page('Not done', forged(), 400)
-      return castVote(id, caller, { decision, cardHash: form.data.card_hash, reason: form.data.reason })
+      const sent = { cardHash: form.data.card_hash, reason: form.data.reason }
+      const decision = way === 'deny' ? 'deny' : 'approve'
+      return castVote(id, caller, { ...sent, decision, ...(way === 'override' && { isOverride: true }) })
     })
   }
+
+  const grants = createGrantPages({
+    queue,
+    refuse: showApproval,
+    cast: (id, caller, sent) => castVote(id, caller, { ...sent, decision: 'approve' }),
+    nowMs: () => clock.now(),
+  })
+  for (const [name, show] of Object.entries(grants)) mount(name as keyof typeof grants, show)
 
   mount('GET /agents', ({ caller }) => showAgents(caller, { fault: null, given: NOTHING_GIVEN, status: 200 }))
   for (const way of ['suspend', 'resume'] as const) {
@@ -252,20 +263,20 @@ export async function mountConsole(app: FastifyInstance, parts: ConsoleParts): P
   async function castVote(
     id: string,
     caller: Caller,
-    { decision, cardHash, reason }: { decision: Decision; cardHash: string; reason: string },
+    given: { decision: Decision; cardHash: string; reason: string } & Pick<Ballot, 'grant' | 'isOverride'>,
   ): Promise<Answer> {
+    const { reason, ...ballot } = given
     const checked = ballotSchema.shape.reason.safeParse(reason === '' ? undefined : reason)
     if (!checked.success) {
       const fault = `Not counted. The reason ${checked.error.issues[0]?.message ?? 'cannot be kept'}.`
       return showApproval(id, caller, { fault, reason, status: 422 })
     }
     const result = await queue.vote({
+      ...ballot,
       approval: id,
       reviewer: caller.person,
-      decision,
       reason: checked.data ?? null,
       via: 'console',
-      cardHash,
     })
     if (result.counted) return redirect(`/approvals/${id}`)
     return showApproval(id, caller, { fault: FAULT_DETAILS[result.fault], reason, status: 409 })
@@ -279,13 +290,16 @@ export async function mountConsole(app: FastifyInstance, parts: ConsoleParts): P
     const found = await queue.findFor(person, id)
     if (!found) return NOT_THERE
     const { approval, card } = found
-    const [call, held] = await Promise.all([
+    const isGrantable = approval.requirements.some(({ grant }) => grant !== undefined)
+    const [call, given, held] = await Promise.all([
       queue.recall(approval),
+      isGrantable ? queue.grants.list(person) : [],
       queue.list(person, { states: STATES_ALL, requester: approval.requester, limit: RECENT + 1 }),
     ])
     const recent = held.filter((one) => one.id !== id).slice(0, RECENT)
     const exact = isRefusal(call) ? null : call
-    const view = { approval, card, call: exact, person, csrf, nowMs: clock.now(), fault, reason, recent }
+    const grants = given.filter((one) => one.approval === id)
+    const view = { approval, card, call: exact, person, csrf, nowMs: clock.now(), fault, reason, recent, grants }
     return page(`${approval.verb} ${approval.resource}`, approvalBody(view), status)
   }
 }
