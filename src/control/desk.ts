@@ -34,6 +34,15 @@ export interface ListFilter {
   readonly upstream?: string
   /** Only calls of this one. */
   readonly requester?: Principal
+  /** Only calls of an agent of this subject, or `issuer|subject`. */
+  readonly agent?: string
+  /** Only what somebody of this subject, `issuer|subject` or name voted on. */
+  readonly voter?: string
+  /** Only what was opened from then on, or before then; milliseconds since the epoch. */
+  readonly from?: number
+  readonly until?: number
+  /** `open`: only what waits for votes, is put to this person and has none of theirs. `closed`: only the rest. */
+  readonly ballot?: 'open' | 'closed'
   /** Only what was opened before this one. */
   readonly before?: { readonly createdAt: number; readonly id: string }
   readonly limit?: number

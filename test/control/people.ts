@@ -170,8 +170,17 @@ export function fakeQueue(
 
   return {
     ballots,
-    async list(person, { states = ['pending', 'approved'], upstream, before, limit = 50 }) {
-      const seen = [...held.values()].filter((one) => isVisible(one, person)).map((one) => one.approval)
+    async list(person, { states = ['pending', 'approved'], upstream, agent, voter, ballot, before, limit = 50 }) {
+      const seen = [...held.values()]
+        .filter((one) => isVisible(one, person))
+        .filter((one) => {
+          const isOpen = one.approval.state === 'pending' && isEntitled(one, person)
+          const hasVoted = one.approval.votes.some(({ reviewer }) => isSameParty(reviewer, person))
+          return ballot === undefined || (ballot === 'open') === (isOpen && !hasVoted)
+        })
+        .map((one) => one.approval)
+        .filter(({ requester }) => agent === undefined || requester.subject === agent)
+        .filter(({ votes }) => voter === undefined || votes.some(({ reviewer }) => reviewer.subject === voter))
       return seen
         .filter((one) => states.includes(one.state) && (upstream === undefined || one.upstream === upstream))
         .sort((a, b) => (isBefore(a, b) ? 1 : -1))

@@ -7,7 +7,7 @@ import { GatewayError } from '../../domain/error.ts'
 import { isRefusal } from '../../domain/refusal.ts'
 import type { Clock } from '../../platform/clock.ts'
 import type { Logger } from '../../platform/logger.ts'
-import { APPROVAL_ID, readCursor } from '../cursor.ts'
+import { APPROVAL_ID } from '../cursor.ts'
 import type { AgentDesk, ApprovalDesk, AuditDesk, PolicyDesk } from '../desk.ts'
 import { FAULT_DETAILS, SWITCH_FAULTS } from '../problem.ts'
 import { createBuckets } from '../rate.ts'
@@ -21,10 +21,10 @@ import type { FrontDesk, LinkDesk, Linking } from './desk.ts'
 import { createGrantPages } from './grants.ts'
 import { type Caller, createGuard, isNavigation, mayOpen } from './guard.ts'
 import { type Html, html } from './html.ts'
-import { historyBody, inboxBody } from './inbox.ts'
 import { createJar } from './jar.ts'
 import { layout } from './layout.ts'
 import { createLinkPages } from './link.ts'
+import { createListPages } from './lists.ts'
 import { createLive } from './live.ts'
 import { meBody } from './me.ts'
 import { type Answer, page, redirect, sendPage } from './respond.ts'
@@ -47,16 +47,9 @@ export interface ConsoleParts {
   readonly clock: Clock
 }
 
-const PER_PAGE = 100
 const RECENT = 5
 
 const paramsSchema = z.object({ id: z.string().regex(APPROVAL_ID) })
-const listSchema = z.object({
-  after: z
-    .string()
-    .optional()
-    .transform((text) => (text === undefined ? null : readCursor(text))),
-})
 // Browsers send line ends as CRLF, and an empty field as nothing.
 const reasonField = z
   .string()
@@ -161,24 +154,9 @@ export async function mountConsole(app: FastifyInstance, parts: ConsoleParts): P
   }
   app.post('/sign-out', async (request, reply) => send(request, reply, await signIn.leave(request, reply), null))
 
-  mount('GET /', async ({ request, caller }) => {
-    const { after } = listSchema.parse(request.query)
-    const found = await queue.list(caller.person, { ...(after && { before: after }), limit: PER_PAGE + 1 })
-    const approvals = found.slice(0, PER_PAGE)
-    const next = found.length > PER_PAGE ? (approvals.at(-1) ?? null) : null
-    return page('Inbox', inboxBody({ approvals, person: caller.person, nowMs: clock.now(), next }))
-  })
-
-  mount('GET /history', async ({ request, caller }) => {
-    const { after } = listSchema.parse(request.query)
-    const found = await queue.list(caller.person, {
-      states: ['denied', 'expired', 'withdrawn', 'spent'],
-      ...(after && { before: after }),
-      limit: PER_PAGE + 1,
-    })
-    const approvals = found.slice(0, PER_PAGE)
-    return page('History', historyBody(approvals, found.length > PER_PAGE ? (approvals.at(-1) ?? null) : null))
-  })
+  const lists = createListPages(parts)
+  mount('GET /', lists['GET /'])
+  mount('GET /history', lists['GET /history'])
 
   mount('GET /approvals/:id', async ({ request, caller }) => {
     const id = idOf(request)

@@ -2,6 +2,8 @@
 // still.
 
 const ASK_EVERY_MS = 15_000
+/** However much changes: what a person asks for besides must not be too much. */
+const REST_MS = 1_000
 const policy = globalThis.trustedTypes?.createPolicy('countersign', { createHTML: (text) => text })
 
 /** Asks for this page again, and takes over what has changed in its live parts. */
@@ -11,7 +13,11 @@ async function refresh() {
     location.reload()
     return
   }
-  if (!response.ok) return
+  if (!response.ok) {
+    // Not now: asked too often, or something is away.
+    isStale = response.status === 429 || response.status === 503
+    return
+  }
   const text = await response.text()
   // Parsed by DOMParser nothing runs; it comes from this console, which escapes what it shows.
   const fresh = new DOMParser().parseFromString(policy ? policy.createHTML(text) : text, 'text/html')
@@ -30,6 +36,25 @@ async function refresh() {
     }
   }
   write()
+}
+
+let resting = false
+let isStale = false
+
+/** Refreshes now, or once it has rested from the time before. */
+function refreshSoon() {
+  isStale = true
+  if (resting) return
+  resting = true
+  isStale = false
+  refresh()
+    .catch(() => undefined)
+    .finally(() => {
+      setTimeout(() => {
+        resting = false
+        if (isStale) refreshSoon()
+      }, REST_MS)
+    })
 }
 
 /** What a part says, but for its times, which run by themselves: nothing is read out again because time has passed. */
@@ -61,14 +86,13 @@ write()
 setInterval(write, 1000)
 if (document.querySelector('[data-live]')) {
   const live = new EventSource('/live')
-  live.addEventListener('change', () => void refresh().catch(() => undefined))
+  live.addEventListener('change', refreshSoon)
   // Something may have been missed: since the page was made, or after a break.
-  live.addEventListener('open', () => void refresh().catch(() => undefined))
+  live.addEventListener('open', refreshSoon)
   // Closed for good: nobody is signed in any more, or there are too many pages. Then this one asks by itself.
   live.addEventListener('error', () => {
     if (live.readyState !== EventSource.CLOSED) return
-    const ask = () => void refresh().catch(() => undefined)
-    ask()
-    setInterval(ask, ASK_EVERY_MS)
+    refreshSoon()
+    setInterval(refreshSoon, ASK_EVERY_MS)
   })
 }
