@@ -50,7 +50,7 @@ describe.skipIf(isSkipped)('the audit log in a browser (needs chromium)', { time
     await page.getByRole('button', { name: 'Set the period' }).click()
     await page.waitForURL(/from=2026/)
     const downloading = page.waitForEvent('download')
-    await page.getByRole('link', { name: 'Calls (CSV)' }).click()
+    await page.getByRole('link', { name: 'Calls (CSV)', exact: true }).click()
     expect((await downloading).suggestedFilename()).toBe('countersign-calls.csv')
     expect(complaints).toEqual([])
     await context.close()
