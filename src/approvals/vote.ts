@@ -189,10 +189,9 @@ function findFault(held: Held, ballot: Ballot, now: Date): BallotFault | null {
   const entitling = row.requirements.filter((requirement) => isEntitled(requirement, reviewer, moment))
   const hasSeen = ballot.cardHash === row.card_hash.toString('hex')
   if (decision === 'approve' && isOwnCall) return 'self_approval'
-  // Whoever said yes, in place of those who are named, may take it back.
-  const isOwnVote = votes.some((vote) => isSameParty(vote, reviewer))
-  if (entitling.length === 0 && !isOwnCall && !(isOwnVote && decision === 'deny'))
-    return hasSeen ? 'not_entitled' : 'not_found'
+  // Whoever said yes in place of those who are named may take it back.
+  const isUndoing = decision === 'deny' && votes.some((vote) => isSameParty(vote, reviewer) && isOverride(vote))
+  if (entitling.length === 0 && !isOwnCall && !isUndoing) return hasSeen ? 'not_entitled' : 'not_found'
   if (!hasSeen) return 'superseded'
   const isClosed = !entitling.some((requirement) => isOpenAt(requirement, moment.at))
   if (decision === 'approve' && isClosed) return 'outside_hours'

@@ -1,3 +1,4 @@
+import { isOverride } from '../../approvals/override.ts'
 import type { Approval, Vote } from '../../domain/approval.ts'
 import type { Stored } from '../../domain/call.ts'
 import type { Card, Claimed, Payload } from '../../domain/card.ts'
@@ -142,8 +143,8 @@ function decision(view: ApprovalView): Html | null {
   const bar = barOf(approval, person, { isNamed, isOpen })
   const isReasonNeeded = approval.requirements.some(({ isReasonRequired }) => isReasonRequired)
   const override = overrideSection(approval, view)
-  const hasVoted = approval.votes.some(({ reviewer }) => isSameParty(reviewer, person))
-  if (!isNamed && !hasVoted)
+  const hasOverridden = approval.votes.some((one) => isOverride(one) && isSameParty(one.reviewer, person))
+  if (!isNamed && !hasOverridden)
     return html`<h2>Decide</h2><p class="note">${bar ?? 'No rule of this call names you as a reviewer.'}</p>${override}`
   return html`<h2>Decide</h2>
 ${bar !== null && html`<p class="note">${bar}</p>`}
