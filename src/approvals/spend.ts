@@ -16,7 +16,7 @@ import { refuseFor } from './refusals.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow } from './row.ts'
 import type { Standing } from './standing.ts'
 import { announce, approvalOf, type Held, isOverdue, readHeld, readNow } from './store.ts'
-import { opponents, supporters, toVote, type VoteRow } from './votes.ts'
+import { castOf, opponents, supporters, toVote, type VoteRow } from './votes.ts'
 
 interface Terms {
   /** What policy says at this moment. */
@@ -131,7 +131,7 @@ export function createSpending(
       const id = grantOf(vote)
       const grant = id === null ? null : grants.find((one) => one.id === id)
       if (grant === undefined || (grant && !standsFor(grant, row, vote))) return null
-      casts.push(grant ? { ...vote, grantedRules: rulesOf(grant) } : vote)
+      casts.push(grant ? { ...castOf(vote), grantedRules: rulesOf(grant) } : castOf(vote))
     }
     return casts
   }

@@ -1,5 +1,8 @@
-import type { BallotFault, Decision } from '../domain/approval.ts'
+import type { BallotResult, Decision } from '../domain/approval.ts'
+import { findAssuranceNeed } from '../domain/entitlement.ts'
+import type { Person } from '../domain/principal.ts'
 import { isRefusal } from '../domain/refusal.ts'
+import type { Clock } from '../platform/clock.ts'
 import { writeCursor } from './cursor.ts'
 import type { ApprovalDesk } from './desk.ts'
 import type { Asked } from './endpoints.ts'
@@ -14,7 +17,11 @@ type Voting = Pick<Asked<'POST /v1/approvals/:id/approve'>, 'person' | 'params' 
 type Way = Decision | 'override'
 
 /** The approver API's answers. What a person may not see is answered as if it did not exist. */
-export function createApprovalHandlers(queue: ApprovalDesk, notices: () => readonly NoticeWire[]) {
+export function createApprovalHandlers(
+  queue: ApprovalDesk,
+  notices: () => readonly NoticeWire[],
+  clock: Pick<Clock, 'now'>,
+) {
   return {
     async list({ person, query }: Asked<'GET /v1/approvals'>): Promise<ListedWire> {
       const { state, upstream, limit, after } = query
@@ -56,7 +63,8 @@ export function createApprovalHandlers(queue: ApprovalDesk, notices: () => reado
           ...(body.grant && { grant: body.grant }),
           ...(way === 'override' && { isOverride: true }),
         })
-        if (!result.counted) return refuseAs(result.fault, FAULT_DETAILS[result.fault], HEADERS[result.fault])
+        if (!result.counted)
+          return refuseAs(result.fault, FAULT_DETAILS[result.fault], headersOf(result, { person, nowMs: clock.now() }))
         const { approval, grant } = result
         return { approval: writeApproval(approval), grant: grant ? writeGrant(grant) : null, notices: notices() }
       }
@@ -65,10 +73,19 @@ export function createApprovalHandlers(queue: ApprovalDesk, notices: () => reado
 }
 
 /** How a client learns what sign-in to ask for (RFC 9470, section 3). */
-const HEADERS: Partial<Record<BallotFault, Readonly<Record<string, string>>>> = {
-  sign_in_too_old: {
-    'www-authenticate': 'Bearer error="insufficient_user_authentication", max_age="300"',
-  },
+function headersOf(
+  { fault, approval }: Extract<BallotResult, { counted: false }>,
+  { person, nowMs }: { person: Person; nowMs: number },
+): Readonly<Record<string, string>> {
+  if (fault === 'sign_in_too_old') return { 'www-authenticate': `${INSUFFICIENT}, max_age="300"` }
+  if (fault !== 'assurance_required' || !approval) return {}
+  const moment = { openedAt: approval.createdAt, at: nowMs }
+  const need = findAssuranceNeed(approval.requirements, person, moment)
+  if (need?.kind === 'fresh') return { 'www-authenticate': `${INSUFFICIENT}, max_age="${need.maxAgeMs / 1000}"` }
+  const said = 'error_description="a passkey is used in the console"'
+  return { 'www-authenticate': `${INSUFFICIENT}, ${said}` }
 }
+
+const INSUFFICIENT = 'Bearer error="insufficient_user_authentication"'
 
 const NOT_FOUND = refuseAs('not_found', FAULT_DETAILS.not_found)

@@ -40,6 +40,7 @@ const VOTE_CODES = [
   'not_entitled',
   'self_approval',
   'outside_hours',
+  'assurance_required',
   'superseded',
   'already_decided',
   'already_denied',

@@ -11,6 +11,7 @@ export const CONTROL_CODES = {
   not_entitled: [403, 'This person may not vote on it'],
   self_approval: [403, 'Nobody approves their own side’s call'],
   outside_hours: [403, 'Approvals do not count at this hour'],
+  assurance_required: [401, 'The person has to be known better for it'],
   grant_not_permitted: [403, 'No rule permits that grant'],
   override_not_permitted: [403, 'This person may not override it'],
   sign_in_too_old: [401, 'The sign-in is too old'],
@@ -58,6 +59,8 @@ export const FAULT_DETAILS: Readonly<Record<BallotFault, string>> = {
   not_entitled: 'Not counted. None of its rules names you as a reviewer.',
   self_approval: 'Not counted. You are on the requesting side of this call: somebody else has to approve it.',
   outside_hours: 'Not counted. Its rule takes your approval at other hours only. You may deny it at any time.',
+  assurance_required:
+    'Not counted. Its rule asks for a fresh sign-in, or for a passkey, of whoever approves. You may deny it as you are.',
   superseded: 'Not counted. The card is not the one you saw. Look at it again, then decide.',
   already_decided: 'Not counted. The approval is already decided.',
   already_denied: 'Not counted. You have denied it, and a denial is not taken back.',

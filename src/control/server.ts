@@ -39,7 +39,10 @@ export interface ControlParts {
   readonly agents: AgentDesk
   readonly people: PeopleDesk
   /** Null where nobody signs in with a browser. */
-  readonly console: Pick<ConsoleParts, 'desk' | 'policy' | 'audit' | 'links' | 'linking' | 'watch' | 'publicUrl'> | null
+  readonly console: Pick<
+    ConsoleParts,
+    'desk' | 'policy' | 'audit' | 'links' | 'linking' | 'passkeys' | 'watch' | 'publicUrl'
+  > | null
   /** Where people sign in from the command line. */
   readonly signIn: SignInWire
   /** The names of the upstreams in observe mode, at this moment. */
@@ -103,7 +106,7 @@ function letGoAtTheEnd(app: FastifyInstance): void {
 
 function mountEndpoints(app: FastifyInstance, parts: ControlParts): void {
   const notices = () => noticesOf(parts.observed())
-  const approvals = createApprovalHandlers(parts.queue, notices)
+  const approvals = createApprovalHandlers(parts.queue, notices, parts.clock)
   const grants = createGrantHandlers(parts.queue.grants, notices)
   const agents = createAgentHandlers(parts.agents, notices)
   const authenticate = createAuthentication(parts)

@@ -68,6 +68,11 @@ export const approvalSchema = z.object({
           .object({ minutes: z.number(), uses: z.int().min(1), covers: z.enum(COVERS) })
           .exactOptional()
           .describe('The most that a reviewer may grant along with an approval'),
+        assurance: z
+          .enum(['fresh', 'passkey'])
+          .exactOptional()
+          .describe('How sure one has to be of whoever approves; a passkey is used in the console'),
+        max_age: z.int().min(0).exactOptional().describe('Seconds that a fresh sign-in may be old'),
         override: z.array(z.string()).exactOptional().describe('Who may approve in place of the quorum'),
       }),
     )
@@ -130,6 +135,7 @@ export const cardSchema = z
         denyQuorum: z.int().min(1).exactOptional(),
         hours: z.string().exactOptional(),
         escalate: z.object({ at: count, to: z.array(z.string()) }).exactOptional(),
+        assurance: z.object({ kind: z.enum(['fresh', 'passkey']), maxAgeMs: count.exactOptional() }).exactOptional(),
         override: z.array(z.string()).exactOptional(),
       }),
     ),

@@ -70,7 +70,7 @@ export function writeAgent({ issuer, subject, seenAt, calls, holds, denials, sus
 
 function writeRequirement(requirement: Requirement, openedAt: number): ApprovalWire['requirements'][number] {
   const { rule, reviewers, quorum, isReasonRequired, exclude, denyQuorum, hours, remindMs, escalate } = requirement
-  const { grant, override } = requirement
+  const { assurance, grant, override } = requirement
   return {
     rule: formatRule(rule),
     reviewers: reviewers.map(formatSelector),
@@ -84,6 +84,8 @@ function writeRequirement(requirement: Requirement, openedAt: number): ApprovalW
       escalate: { at: writeTime(openedAt + escalate.afterMs), to: escalate.to.map(formatSelector) },
     }),
     ...(grant && { grant: { minutes: grant.mostMs / 60_000, uses: grant.mostUses, covers: grant.covers } }),
+    ...(assurance && { assurance: assurance.kind }),
+    ...(assurance?.kind === 'fresh' && { max_age: assurance.maxAgeMs / 1000 }),
     ...(override && { override: override.map(formatSelector) }),
   }
 }

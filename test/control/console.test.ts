@@ -83,7 +83,9 @@ const OPENED: Readonly<Record<string, number>> = {
   'POST /approvals/:id/grant': 400,
   'POST /approvals/:id/override': 409,
   'POST /grants/:id/revoke': 404,
-  'POST /me/links/remove': 404,
+  'POST /me/links/remove': 403,
+  'POST /me/passkeys': 403,
+  'POST /me/passkeys/remove': 403,
   'GET /link/:service': 403,
   'GET /link/:service/start': 403,
   'GET /link/:service/callback': 403,
@@ -95,7 +97,7 @@ const ballot = { card_hash: refund(ID).approval.cardHash, reason: 'because' }
 /** Asks for a page, or sends the form that it takes. */
 function visit(name: string, browser: Awaited<ReturnType<Awaited<ReturnType<typeof serve>>['browse']>>) {
   const [method = '', path = ''] = name.split(' ')
-  const at = path.replace(':id', ID).replace(':seq', '2').replace(':population', 'calls').replace(':service', 'slack')
+  const at = path.replace(':id', ID).replace(':service', 'slack').replace(':seq', '2').replace(':population', 'calls')
   const call = { principal: 'https://idp.example.com|a', upstream: 'billing', verb: 'POST', resource: '/refunds' }
   const form = { id: LINK_ID, ...ballot, ...call, issuer: 'https://idp.example.com', subject: 'support-agent' }
   return method === 'GET' ? browser.get(at) : browser.post(at, form)

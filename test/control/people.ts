@@ -7,7 +7,7 @@ import type { Approval, Ballot, BallotResult } from '../../src/domain/approval.t
 import { TRANSITIONS } from '../../src/domain/approval.ts'
 import type { Stored } from '../../src/domain/call.ts'
 import type { Card } from '../../src/domain/card.ts'
-import { mayOverride } from '../../src/domain/entitlement.ts'
+import { findAssuranceNeed, mayOverride } from '../../src/domain/entitlement.ts'
 import type { Grant, RevokeResult } from '../../src/domain/grant.ts'
 import { type GrantAsk, isWithinPermit } from '../../src/domain/permit.ts'
 import { formatParty, isSameParty, type Person, type Principal, type Role } from '../../src/domain/principal.ts'
@@ -135,6 +135,11 @@ export function fakeQueue(
     }
     const isNamed = isEntitled(one, ballot.reviewer) || mayOverride(approval.requirements, ballot.reviewer)
     if (!isNamed) return { counted: false, fault: 'not_entitled', approval }
+    const moment = { openedAt: approval.createdAt, at: Date.now() }
+    const isYes = ballot.decision === 'approve' && !ballot.isOverride
+    if (isYes && findAssuranceNeed(approval.requirements, ballot.reviewer, moment)) {
+      return { counted: false, fault: 'assurance_required', approval }
+    }
     if (ballot.isOverride && !mayOverride(approval.requirements, ballot.reviewer)) {
       return { counted: false, fault: 'override_not_permitted', approval }
     }
@@ -287,10 +292,11 @@ export function fakeAgents(): AgentDesk & { readonly requests: (SwitchRequest & 
 }
 
 /** Links in memory, and tickets that nobody has to sign in for. */
-export function fakeLinks(links: ChatLink[] = []): { links: LinkDesk; linking: Linking } {
+export function fakeLinks(links: ChatLink[] = []): { links: LinkDesk; linking: Linking; passkeys: null } {
   const account = { service: 'slack', team: 'T024FAKE', user: 'U0FINN' }
   const expired = { fault: 'expired' } as const
   return {
+    passkeys: null,
     links: {
       list: async (person) => links.filter((link) => person === null || isSameParty(link.person, person)),
       async unlink({ id, by }) {

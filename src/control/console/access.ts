@@ -24,6 +24,8 @@ export const PAGES = {
   'POST /agents/resume': ['operator', 'admin'],
   'GET /me': ROLES,
   'POST /me/links/remove': ROLES,
+  'POST /me/passkeys': ROLES,
+  'POST /me/passkeys/remove': ROLES,
   'GET /link/:service': ['reviewer'],
   'GET /link/:service/start': ['reviewer'],
   'GET /link/:service/callback': ['reviewer'],

@@ -96,3 +96,50 @@ if (document.querySelector('[data-live]')) {
     setInterval(refreshSoon, ASK_EVERY_MS)
   })
 }
+
+/** A form whose button asks for a passkey is sent once the browser has one. */
+document.addEventListener('submit', (event) => {
+  const { target: form, submitter: button } = event
+  const answer = form.elements.namedItem('response')
+  if (!button?.dataset.passkey || !answer || answer.value !== '') return
+  event.preventDefault()
+  button.disabled = true
+  askPasskey(button.dataset.passkey, JSON.parse(button.dataset.options)).then(
+    (credential) => {
+      button.disabled = false
+      answer.value = JSON.stringify(credential)
+      form.requestSubmit(button)
+    },
+    (error) => {
+      button.disabled = false
+      const said = form.querySelector('[data-said]') ?? form.appendChild(document.createElement('p'))
+      said.dataset.said = ''
+      said.setAttribute('role', 'alert')
+      said.textContent = `Nothing was sent: the browser gave no passkey (${error.name}).`
+    },
+  )
+})
+
+/** By `navigator.credentials`, whose bytes travel in base64url. */
+async function askPasskey(kind, options) {
+  const listed = (list = []) => list.map((one) => ({ ...one, id: toBytes(one.id) }))
+  const publicKey = { ...options, challenge: toBytes(options.challenge) }
+  if (kind === 'create') {
+    publicKey.user = { ...options.user, id: toBytes(options.user.id) }
+    publicKey.excludeCredentials = listed(options.excludeCredentials)
+  } else publicKey.allowCredentials = listed(options.allowCredentials)
+  const { id, rawId, type, response } = await navigator.credentials[kind]({ publicKey })
+  const names = kind === 'create' ? ['attestationObject'] : ['authenticatorData', 'signature']
+  const answer = {}
+  for (const name of ['clientDataJSON', ...names]) answer[name] = toText(response[name])
+  return { id, rawId: toText(rawId), type, clientExtensionResults: {}, response: answer }
+}
+
+function toBytes(text) {
+  return Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (letter) => letter.charCodeAt(0))
+}
+
+function toText(buffer) {
+  const letters = Array.from(new Uint8Array(buffer), (byte) => String.fromCharCode(byte))
+  return btoa(letters.join('')).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
+}
