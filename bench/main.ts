@@ -7,7 +7,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { headPath } from '../src/audit/open.ts'
-import { openDatabase } from '../src/platform/database.ts'
+import { createSessions } from '../src/identity/sessions.ts'
+import { type Database, openDatabase } from '../src/platform/database.ts'
 import { startEmbedded } from '../src/platform/embedded.ts'
 import { generateKeys, readKeys } from '../src/platform/load-keys.ts'
 import { createLogger } from '../src/platform/logger.ts'
@@ -16,13 +17,14 @@ import { measureAuditing } from './cases/auditing.ts'
 import { measureDeciding } from './cases/deciding.ts'
 import { measureHeldMemory } from './cases/held-memory.ts'
 import { measureHolding } from './cases/holding.ts'
+import { measureInbox } from './cases/inbox.ts'
 import { measureLatency, measureThroughput, type Peer } from './cases/proxying.ts'
 import { agentToken, startGateway } from './gateway.ts'
 import { startIssuer } from './issuer.ts'
 import { findHaproxy, type Server, startHaproxy, startHttpProxy, startUpstream } from './peers.ts'
 import { formatTable, type Table } from './report.ts'
 
-const CASES = ['proxying', 'deciding', 'holding', 'memory', 'audit'] as const
+const CASES = ['proxying', 'deciding', 'holding', 'inbox', 'memory', 'audit'] as const
 const RULES = 50
 
 const { values } = parseArgs({
@@ -80,6 +82,7 @@ process.stdout.write(
 if (wanted.has('proxying')) report(...(await runProxying()))
 if (wanted.has('deciding')) report(measureDeciding(scale))
 if (wanted.has('holding')) report(await runHolding())
+if (wanted.has('inbox')) report(await runInbox())
 if (wanted.has('memory')) report(await runMemory())
 if (wanted.has('audit')) report(await runAudit())
 
@@ -130,6 +133,29 @@ async function runHolding(): Promise<Table> {
   return await measureHolding({ issuer, upstream, first, second, samples: scale.samples, tell })
 }
 
+async function runInbox(): Promise<Table> {
+  await using own = new AsyncDisposableStack()
+  const { embedded, keys } = await startStore(own, 'inbox')
+  const database = openDatabase({ url: embedded.url, log, maxConnections: 2 })
+  own.defer(() => database.close())
+  const gateway = await startGateway({
+    directory: join(directory, 'inbox'),
+    issuer,
+    upstreamPort: upstream.port,
+    rules: RULES,
+    shared: { url: embedded.url, keys },
+  })
+  own.defer(() => gateway.stop())
+  const limits = { lifetimeMs: 3_600_000, idleMs: 3_600_000 }
+  const sessions = createSessions({ database, keys: readKeys(keys).cookie, limits })
+  return await measureInbox({ ...scale, issuer, gateway, sessions, countPending: () => countPendingIn(database), tell })
+}
+
+async function countPendingIn(database: Database): Promise<number> {
+  const text = "SELECT count(*) AS pending FROM countersign.approval WHERE state = 'pending'"
+  return (await database.query<{ pending: number }>(text)).rows[0]?.pending ?? 0
+}
+
 async function runMemory(): Promise<Table> {
   await using own = new AsyncDisposableStack()
   const { embedded, keys } = await startStore(own, 'memory')
@@ -144,10 +170,7 @@ async function runMemory(): Promise<Table> {
     isProbed: true,
   })
   own.defer(() => gateway.stop())
-  const countPending = async () => {
-    const text = "SELECT count(*) AS pending FROM countersign.approval WHERE state = 'pending'"
-    return (await database.query<{ pending: number }>(text)).rows[0]?.pending ?? 0
-  }
+  const countPending = () => countPendingIn(database)
   return await measureHeldMemory({ issuer, gateway, calls: scale.held, countPending, tell })
 }
 

@@ -59,7 +59,8 @@ export async function findBacking(
   const now = await readNow(database)
   const standingNow = candidates.flatMap(({ grant, person }) => (person ? [{ grant, person }] : []))
   if (!isEnough(standingNow, requirements, now)) return []
-  return standingNow.reduce<readonly Backing[]>((kept, one) => {
+  // What ends last is kept for later.
+  return standingNow.reduceRight<readonly Backing[]>((kept, one) => {
     const without = kept.filter((other) => other !== one)
     return isEnough(without, requirements, now) ? without : kept
   }, standingNow)

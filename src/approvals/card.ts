@@ -73,7 +73,7 @@ function messageOf(rule: RuleRef, { requirements }: Verdict): string | null {
 
 /** In words and moments: what a screen shows of a requirement. */
 function describeNeed(requirement: Requirement, openedAt: number): Need {
-  const { reviewers, quorum, isReasonRequired, exclude, denyQuorum, hours, escalate, override } = requirement
+  const { reviewers, quorum, isReasonRequired, exclude, denyQuorum, hours, escalate, assurance, override } = requirement
   return {
     reviewers: reviewers.map(describeReviewer),
     quorum,
@@ -82,6 +82,7 @@ function describeNeed(requirement: Requirement, openedAt: number): Need {
     ...(denyQuorum !== undefined && { denyQuorum }),
     ...(hours && { hours: formatHours(hours) }),
     ...(escalate && { escalate: { at: openedAt + escalate.afterMs, to: escalate.to.map(describeReviewer) } }),
+    ...(assurance && { assurance }),
     ...(override && { override: override.map(formatSelector) }),
   }
 }

@@ -41,10 +41,9 @@ export function createGrantDesk({ database, keys, within }: Pick<Ground, 'databa
           return { done: false, fault: 'not_found' }
         }
         if (!mayRevoke(row, request.by)) return { done: false, fault: 'not_allowed' }
-        // One that is used up may have approved a call that is not forwarded yet.
         if (row.revoked_at !== null) return { done: true, isChanged: false, grant: toGrant(row) }
-        const revoked = await markRevoked(tx, [row.id])
-        const [after = row] = revoked
+        // Also one whose time is over: that somebody revoked it is said.
+        const [after = row] = await markRevoked(tx, [row.id])
         await within(tx, [grantRevokedEntry(after, { by: request.by, reason: request.reason, via: request.via })])
         return { done: true, isChanged: true, grant: toGrant(after) }
       })
@@ -99,7 +98,7 @@ async function markRevoked(tx: Tx, ids: readonly string[]): Promise<readonly Gra
 }
 
 /** The one who gave it, and those who run the place. */
-export function mayRevoke(grant: { readonly issuer: string; readonly subject: string }, person: Person): boolean {
+function mayRevoke(grant: Party, person: Person): boolean {
   return isSameParty(grant, person) || person.roles.includes('operator') || person.roles.includes('admin')
 }
 

@@ -7,7 +7,7 @@ import type { Tx } from '../platform/database.ts'
 import { computeMac, isValidMac, type KeyPair, type SecretKey } from '../platform/keys.ts'
 
 /** What a grant says: never changes after it was given. */
-export interface GrantFacts {
+interface GrantFacts {
   readonly id: string
   readonly approval: string
   readonly issuer: string

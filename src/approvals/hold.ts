@@ -16,7 +16,7 @@ import { newApprovalId } from '../platform/id.ts'
 import { attach, findPrecedent, type HoldRequest, noteKey } from './attach.ts'
 import { type Backing, findBacking, standIn } from './backing.ts'
 import { buildCard, encodeCard } from './card.ts'
-import { expireOverdue, observeEnd, withdraw } from './end.ts'
+import { expireOverdue, withdraw } from './end.ts'
 import { heldEntry } from './entries.ts'
 import type { Ground } from './ground.ts'
 import type { HoldOptions } from './options.ts'
@@ -157,7 +157,6 @@ export function createHolding(
     const held = heldEntry(row, { policyVersion: verdict.policyVersion })
     await ground.within(tx, [held, ...(stood?.entries ?? [])])
     total.bytes += plaintext.length
-    if (stood) observeEnd(ground, stood.row)
     return toApproval(stood?.row ?? row, (stood?.votes ?? []).map(toVote))
   }
 

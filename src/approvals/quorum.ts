@@ -1,8 +1,8 @@
-import { isEntitled, type Moment, mayApprove, type Voter } from '../domain/entitlement.ts'
+import { type Approver, isEntitled, type Moment, mayApprove, type Voter } from '../domain/entitlement.ts'
 import type { Requirement } from '../domain/verdict.ts'
 
 /** A person with the time of their vote, by the store's clock. */
-export type Cast = Voter & { readonly at: Date }
+export type Cast = Approver & { readonly at: Date }
 
 /** What an approval asks for, and since when. */
 interface Asked {
@@ -38,7 +38,10 @@ export function meetsAll({ requirements, openedAt }: Asked, people: readonly Cas
 }
 
 /** Whether so many of these people, who said no, are entitled to one of the requirements that it is denied. */
-export function isDenied({ requirements, openedAt }: Asked, people: readonly Cast[]): boolean {
+export function isDenied(
+  { requirements, openedAt }: Asked,
+  people: readonly (Voter & { readonly at: Date })[],
+): boolean {
   return requirements.some((requirement) => {
     const entitled = people.filter((person) => isEntitled(requirement, person, momentOf(person, openedAt)))
     return entitled.length >= (requirement.denyQuorum ?? 1)

@@ -24,6 +24,15 @@ export interface ListFilter {
   readonly upstream?: string
   /** Only calls of this one. */
   readonly requester?: Principal
+  /** Only calls of an agent of this subject, or `issuer|subject`. */
+  readonly agent?: string
+  /** Only what somebody of this subject, `issuer|subject` or name voted on. */
+  readonly voter?: string
+  /** Only what was opened from then on, or before then; milliseconds since the epoch. */
+  readonly from?: number
+  readonly until?: number
+  /** `open`: only what waits for votes, is put to this person and has none of theirs. `closed`: only the rest. */
+  readonly ballot?: 'open' | 'closed'
   /** Only what was opened before this one: the last of the page before. */
   readonly before?: { readonly createdAt: number; readonly id: string }
   /** At most 200. */
@@ -31,34 +40,73 @@ export interface ListFilter {
 }
 
 const MOST_LISTED = 200
+const OPEN: readonly State[] = ['pending', 'approved']
+
+/** Pages that one list may read: what a person may not see after all is left out of them. */
+const MOST_PAGES = 10
 
 /** What a person may see, newest first. What somebody altered in the database is left out. */
 export async function listApprovals(
   { database, keys }: Ground,
   { person, filter }: { person: Person; filter: ListFilter },
 ): Promise<readonly Approval[]> {
-  const { rows } = await database.query<ApprovalRow>(
+  const limit = Math.min(Math.max(filter.limit ?? 50, 1), MOST_LISTED)
+  const now = await readNow(database)
+  const seen: Approval[] = []
+  let before = filter.before ?? null
+  for (let page = 0; page < MOST_PAGES; page++) {
+    const rows = await readPage(database, { person, filter, before, limit })
+    const all = await withVotes(database, keys, rows)
+    seen.push(...all.filter((held) => held.isGenuine && maySee(held, { person, now })).map(approvalOf))
+    const last = rows.at(-1)
+    if (!last || rows.length < limit || seen.length >= limit) break
+    before = { createdAt: last.created_at.getTime(), id: last.id }
+  }
+  return seen.slice(0, limit)
+}
+
+/** Candidates: what a person may see for all that the database knows. */
+async function readPage(
+  tx: Tx,
+  how: { person: Person; filter: ListFilter; before: NonNullable<ListFilter['before']> | null; limit: number },
+): Promise<readonly ApprovalRow[]> {
+  const { person, filter, before, limit } = how
+  const states = filter.states ?? OPEN
+  // Said in so many words, so that an index of what is open is used: there may be a million that are over.
+  const isOpen = states.every((state) => OPEN.includes(state))
+  const { rows } = await tx.query<ApprovalRow>(
     `SELECT ${APPROVAL_COLUMNS} FROM approval
-     WHERE state = ANY($1) AND ($2::text IS NULL OR upstream = $2)
+     WHERE state = ANY($1) ${isOpen ? "AND state IN ('pending', 'approved')" : ''}
+       AND ($2::text IS NULL OR upstream = $2)
        AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4))
        AND ($5 OR audience && $6 OR owner = $7)
        AND ($8::bytea IS NULL OR principal_key = $8)
+       AND ($10::timestamptz IS NULL OR created_at >= $10) AND ($11::timestamptz IS NULL OR created_at < $11)
+       AND ($12::text IS NULL
+         OR $12 IN (requester ->> 'subject', (requester ->> 'issuer') || '|' || (requester ->> 'subject')))
+       AND ($13::text IS NULL OR EXISTS (SELECT FROM vote v WHERE v.approval = approval.id
+         AND $13 IN (v.subject, v.name, v.issuer || '|' || v.subject)))
+       AND ($14::boolean IS NULL OR $14 = (state = 'pending' AND audience && $6
+         AND NOT EXISTS (SELECT FROM vote v WHERE v.approval = approval.id AND v.issuer || '|' || v.subject = $7)))
      ORDER BY created_at DESC, id DESC LIMIT $9`,
     [
-      filter.states ?? ['pending', 'approved'],
+      states,
       filter.upstream ?? null,
-      filter.before ? new Date(filter.before.createdAt) : null,
-      filter.before?.id ?? null,
+      before ? new Date(before.createdAt) : null,
+      before?.id ?? null,
       isAuditor(person),
       selectorsNaming(person),
       formatParty(person),
       filter.requester ? principalKey(filter.requester) : null,
-      Math.min(Math.max(filter.limit ?? 50, 1), MOST_LISTED),
+      limit,
+      filter.from === undefined ? null : new Date(filter.from),
+      filter.until === undefined ? null : new Date(filter.until),
+      filter.agent ?? null,
+      filter.voter ?? null,
+      filter.ballot === undefined ? null : filter.ballot === 'open',
     ],
   )
-  const all = await withVotes(database, keys, rows)
-  const now = await readNow(database)
-  return all.filter((held) => held.isGenuine && maySee(held, { person, now })).map(approvalOf)
+  return rows
 }
 
 /** Null if there is none, or none that this person may see: the two are not told apart. */

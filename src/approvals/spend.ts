@@ -16,7 +16,7 @@ import { refuseFor } from './refusals.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow } from './row.ts'
 import type { Standing } from './standing.ts'
 import { announce, approvalOf, type Held, isOverdue, readHeld, readNow } from './store.ts'
-import { opponents, supporters, toVote, type VoteRow } from './votes.ts'
+import { castOf, opponents, supporters, toVote, type VoteRow } from './votes.ts'
 
 interface Terms {
   /** What policy says at this moment. */
@@ -103,8 +103,10 @@ export function createSpending(
           ground.log.error({ approval: id }, 'by this clock the approval is overdue: the clock of the store is behind')
           return refuseFor({ id, state: 'expired', reason: null, requirements: [] })
         }
-        const casts = await limitToGrants(tx, held.row, votes)
+        const grants = await readGrants(tx, grantsOf(votes))
+        const casts = limitToGrants(held.row, { votes, grants })
         if (!casts) return { end: 'tampered' }
+        if (grants.some(isLapsed)) return { end: 'grant_ended' }
         const present = casts.flatMap((vote) => {
           const person = people.get(vote.mac.toString('hex'))
           return person ? [{ ...vote, ...person }] : []
@@ -120,18 +122,16 @@ export function createSpending(
   }
 
   /** Each vote that a grant stood for, bound to the rules of that grant; null if there is no such grant. */
-  async function limitToGrants(
-    tx: Tx,
+  function limitToGrants(
     row: ApprovalRow,
-    votes: readonly VoteRow[],
-  ): Promise<readonly (VoteRow & Cast)[] | null> {
-    const grants = await readGrants(tx, grantsOf(votes))
+    { votes, grants }: { votes: readonly VoteRow[]; grants: readonly GrantRow[] },
+  ): readonly (VoteRow & Cast)[] | null {
     const casts: (VoteRow & Cast)[] = []
     for (const vote of votes) {
       const id = grantOf(vote)
       const grant = id === null ? null : grants.find((one) => one.id === id)
       if (grant === undefined || (grant && !standsFor(grant, row, vote))) return null
-      casts.push(grant ? { ...vote, grantedRules: rulesOf(grant) } : vote)
+      casts.push(grant ? { ...castOf(vote), grantedRules: rulesOf(grant) } : castOf(vote))
     }
     return casts
   }
@@ -144,6 +144,11 @@ export function createSpending(
   function isLate(row: ApprovalRow, votes: readonly VoteRow[]): boolean {
     const last = lastOf(votes)
     return last !== null && clock.now() > last.getTime() + row.use_within_ms + MOST_SKEW_MS
+  }
+
+  /** The same of a grant; by the store's clock it ends when its use is counted. */
+  function isLapsed({ until }: GrantRow): boolean {
+    return clock.now() > until.getTime() + MOST_SKEW_MS
   }
 
   async function take(

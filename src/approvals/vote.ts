@@ -1,5 +1,5 @@
 import type { Ballot, BallotFault, BallotResult } from '../domain/approval.ts'
-import { isEntitled, isOpenAt, mayApprove, mayOverride } from '../domain/entitlement.ts'
+import { findAssuranceNeed, isEntitled, isOpenAt, mayApprove, mayOverride } from '../domain/entitlement.ts'
 import { type GrantAsk, isWithinPermit } from '../domain/permit.ts'
 import { isSameParty } from '../domain/principal.ts'
 import type { Requirement } from '../domain/verdict.ts'
@@ -11,11 +11,11 @@ import { revokeOwnWithin } from './grant-desk.ts'
 import { type GrantRow, insertGrant, signGrant, toGrant } from './grants.ts'
 import type { Ground } from './ground.ts'
 import { isFresh, isOverridden, isOverride, viaOverride } from './override.ts'
-import { isDenied, meetsAll, momentOf } from './quorum.ts'
+import { type Cast, isDenied, meetsAll, momentOf } from './quorum.ts'
 import { isOver } from './refusals.ts'
 import type { ApprovalRow } from './row.ts'
 import { announce, approvalOf, type Held, isOverdue, move, notify, readHeld, readNow } from './store.ts'
-import { isRequesting, opponents, signVote, supporters, type VoteRow, writeVote } from './votes.ts'
+import { castOf, isRequesting, opponents, signVote, supporters, type VoteRow, writeVote } from './votes.ts'
 
 /** Characters of a reason that are kept. */
 const MOST_REASON = 2000
@@ -91,7 +91,7 @@ export function createVoting(ground: Ground): (ballot: Ballot) => Promise<Ballot
     row: ApprovalRow,
     { ask, vote }: { ask: GrantAsk; vote: VoteRow },
   ): Promise<GrantRow | null> {
-    const rules = permitting(row, { ask, vote }).flatMap(({ rule, grant }) =>
+    const rules = permitting(row, { ask, vote: castOf(vote) }).flatMap(({ rule, grant }) =>
       grant ? [{ policy: rule.policy, rule: rule.rule, hash: grant.ruleHash }] : [],
     )
     const facts = {
@@ -152,10 +152,7 @@ function entriesOf(held: Held, { vote, grant }: { vote: VoteRow; grant: GrantRow
 }
 
 /** The requirements for which a yes of this person counts, and that permit what is asked for. */
-function permitting(
-  row: ApprovalRow,
-  { ask, vote }: { ask: GrantAsk; vote: Pick<VoteRow, 'issuer' | 'subject' | 'groups' | 'at'> },
-): readonly Requirement[] {
+function permitting(row: ApprovalRow, { ask, vote }: { ask: GrantAsk; vote: Cast }): readonly Requirement[] {
   const moment = momentOf(vote, row.created_at)
   return row.requirements.filter(
     (one) => one.grant !== undefined && isWithinPermit(ask, one.grant) && mayApprove(one, vote, moment),
@@ -165,9 +162,9 @@ function permitting(
 function decide(row: ApprovalRow, votes: readonly VoteRow[], vote: VoteRow): 'approve' | 'deny' | null {
   const asked = { requirements: row.requirements, openedAt: row.created_at }
   const against = opponents(votes)
+  const inFavour = supporters(row, votes)
   const isApproved =
-    meetsAll(asked, supporters(row, votes)) ||
-    (against.length === 0 && isOverridden(row.requirements, supporters(row, votes)))
+    meetsAll(asked, inFavour.map(castOf)) || (against.length === 0 && isOverridden(row.requirements, inFavour))
   if (vote.decision === 'approve') return isApproved ? 'approve' : null
   if (isRequesting(row, vote) || isDenied(asked, against)) return 'deny'
   // Who takes a yes back that was needed has ended it: nothing leads from approved to pending.
@@ -189,13 +186,13 @@ function findFault(held: Held, ballot: Ballot, now: Date): BallotFault | null {
   const entitling = row.requirements.filter((requirement) => isEntitled(requirement, reviewer, moment))
   const hasSeen = ballot.cardHash === row.card_hash.toString('hex')
   if (decision === 'approve' && isOwnCall) return 'self_approval'
-  // Whoever said yes, in place of those who are named, may take it back.
-  const isOwnVote = votes.some((vote) => isSameParty(vote, reviewer))
-  if (entitling.length === 0 && !isOwnCall && !(isOwnVote && decision === 'deny'))
-    return hasSeen ? 'not_entitled' : 'not_found'
+  // Whoever said yes in place of those who are named may take it back.
+  const isUndoing = decision === 'deny' && votes.some((vote) => isSameParty(vote, reviewer) && isOverride(vote))
+  if (entitling.length === 0 && !isOwnCall && !isUndoing) return hasSeen ? 'not_entitled' : 'not_found'
   if (!hasSeen) return 'superseded'
   const isClosed = !entitling.some((requirement) => isOpenAt(requirement, moment.at))
   if (decision === 'approve' && isClosed) return 'outside_hours'
+  if (decision === 'approve' && findAssuranceNeed(row.requirements, reviewer, moment)) return 'assurance_required'
   const isReasonRequired = entitling.some((requirement) => requirement.isReasonRequired)
   if (isReasonRequired && ballot.reason === null) return 'reason_required'
   if (!ask) return null

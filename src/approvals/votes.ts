@@ -4,6 +4,7 @@ import { canonicalJson } from '../domain/canonical.ts'
 import { type Assurance, closureOf, type Group, isSameParty, type Party, type Role } from '../domain/principal.ts'
 import type { Tx } from '../platform/database.ts'
 import { computeMac, isValidMac, type KeyPair, type SecretKey } from '../platform/keys.ts'
+import type { Cast } from './quorum.ts'
 import type { ApprovalRow } from './row.ts'
 
 /** What a vote says, and what its MAC covers besides the approval's id and digest. */
@@ -60,6 +61,11 @@ export function genuineVotes(
  */
 export function supporters(approval: ApprovalRow, genuine: readonly VoteRow[]): readonly VoteRow[] {
   return genuine.filter((vote) => vote.decision === 'approve' && !isRequesting(approval, vote))
+}
+
+/** A vote, as a quorum counts it. */
+export function castOf(vote: VoteRow): VoteRow & Cast {
+  return { ...vote, authenticatedAt: vote.authenticated_at }
 }
 
 /** Those who said no. */

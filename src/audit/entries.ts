@@ -48,7 +48,7 @@ export async function readEntries(tx: Tx, seqs: readonly number[]): Promise<read
 }
 
 /** What a commitment in a body stands for. */
-export interface Meaning {
+interface Meaning {
   readonly commitment: string
   readonly field: string
   readonly value: string

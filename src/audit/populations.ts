@@ -1,23 +1,16 @@
 import type { Tx } from '../platform/database.ts'
 import { type LogEntry, parseBody, readMeanings } from './entries.ts'
+import { type NamesAtVotes, nameReviewers } from './names.ts'
 
 export type Cell = string | number | null
 
-/** Who voted, by the name that the identity provider gave them then. */
-export interface NamedVoter {
-  readonly approval: string
-  /** `issuer|subject` */
-  readonly reviewer: string
-  readonly name: string
-}
-
-export interface PopulationGround {
+interface PopulationGround {
   readonly tx: Tx
-  namesAtVotes(approvals: readonly string[]): Promise<readonly NamedVoter[]>
+  readonly namesAtVotes: NamesAtVotes
 }
 
 /** All of one sort that an auditor draws samples from: which entries they are, and what is said of each. */
-export interface Population {
+interface Population {
   readonly title: string
   readonly about: string
   readonly kinds: readonly string[]
@@ -68,6 +61,8 @@ const held: Population = {
   },
 }
 
+/** What an override says: whoever denies needs none. */
+const OVERRIDE = 'approve'
 const BY = ['reviewer', 'reviewer_name', 'reviewer_group', 'via', 'assurance', 'reason'] as const
 
 function decisionsOf(kinds: readonly string[]): Pick<Population, 'kinds' | 'columns' | 'write'> {
@@ -76,12 +71,12 @@ function decisionsOf(kinds: readonly string[]): Pick<Population, 'kinds' | 'colu
     columns: ['seq', 'at', 'approval_id', 'call_id', 'decision', ...BY, ...AGENT, ...ACTION, 'rule'],
     async write(ground, entries) {
       const reasons = await readReasons(ground.tx, entries)
-      const names = await readNames(ground, entries)
+      const names = await nameReviewers(ground.namesAtVotes, entries)
       return entries.map((entry) => {
         const detail = detailOf(entry)
-        const name = names.get(`${entry.approvalId} ${entry.reviewer}`) ?? null
+        const name = names.get(entry.seq) ?? null
         return [
-          ...[...placeOf(entry), entry.approvalId, entry.callId, text(detail['decision'])],
+          ...[...placeOf(entry), entry.approvalId, entry.callId, text(detail['decision']) ?? OVERRIDE],
           ...[entry.reviewer, name, entry.reviewerGroup, text(detail['via']), text(detail['assurance'])],
           ...[reasons.get(entry.seq) ?? null, ...agentOf(entry), ...actionOf(entry), entry.rule],
         ]
@@ -165,12 +160,6 @@ async function readReasons(tx: Tx, entries: readonly LogEntry[]): Promise<Readon
     if (value !== undefined) reasons.set(seq, value)
   }
   return reasons
-}
-
-async function readNames(ground: PopulationGround, entries: readonly LogEntry[]): Promise<ReadonlyMap<string, string>> {
-  const approvals = new Set(entries.flatMap(({ approvalId }) => (approvalId === null ? [] : [approvalId])))
-  const voters = await ground.namesAtVotes([...approvals])
-  return new Map(voters.map(({ approval, reviewer, name }) => [`${approval} ${reviewer}`, name]))
 }
 
 function detailOf({ body }: LogEntry): Readonly<Record<string, unknown>> {

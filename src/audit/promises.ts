@@ -35,14 +35,16 @@ const REMEMBERED_VALUES = 100_000
 
 /**
  * Follows the calls of a log and says where it contradicts what the gateway promises: nothing is forwarded before its
- * intent; a held call only after one spend; a spend only with the votes it needed, none of them by a requester.
- * Memory grows with what is open at one time, not with the log.
+ * intent; a held call only after one spend; a spend only with the votes it needed, none of them by a requester; a grant
+ * used no more often than it says, and not after it was revoked.
+ * Memory grows with what is open at one time and with grants, not with the log.
  * @param isWhole whether the log is followed from its first entry; if not, what began before is not missed
  */
 export function createPromiseCheck(isWhole: boolean) {
   const openCalls = new Map<string, Call>()
   const endedCalls = createRecent<Call>(REMEMBERED_CALLS)
   const approvals = new Map<string, OpenApproval>()
+  const grants = createGrantCheck(isWhole)
   const values = createRecent<string>(REMEMBERED_VALUES)
 
   /** What is known of a call that began earlier; ended calls count, because an outcome may be written again. */
@@ -74,6 +76,10 @@ export function createPromiseCheck(isWhole: boolean) {
       case 'decided':
         if (approvalId !== null && member(body.detail, 'state') !== 'approved') approvals.delete(approvalId)
         return null
+      case 'granted':
+      case 'grant_used':
+      case 'grant_revoked':
+        return grants.follow(body.kind, body.detail)
       case 'spent':
         return checkSpend(body, { callId, approvalId })
       case 'outcome':
@@ -130,6 +136,31 @@ export function createPromiseCheck(isWhole: boolean) {
     },
     /** Takes the next entry; null, or what it contradicts. */
     follow,
+  }
+}
+
+/** Counts the uses of each grant by the log alone: whoever sets back what the store counted does not reach this. */
+function createGrantCheck(isWhole: boolean) {
+  const left = new Map<string, number>()
+
+  return {
+    follow(kind: 'granted' | 'grant_used' | 'grant_revoked', detail: unknown): string | null {
+      const id = text(member(detail, 'grant'))
+      if (id === null) return `an entry ${kind} that names no grant`
+      if (kind === 'granted') {
+        const most = member(detail, 'most_uses')
+        left.set(id, typeof most === 'number' ? most : 0)
+        return null
+      }
+      const uses = left.get(id)
+      if (kind === 'grant_revoked') {
+        left.set(id, 0)
+        return null
+      }
+      if (uses !== undefined) left.set(id, uses - 1)
+      if (uses === undefined) return isWhole ? 'a use of a grant that nobody gave' : null
+      return uses > 0 ? null : 'a use of a grant that was used up or revoked'
+    },
   }
 }
 

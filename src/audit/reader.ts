@@ -1,8 +1,9 @@
 import type { Tx } from '../platform/database.ts'
 import type { KeyPair, SigningKey } from '../platform/keys.ts'
 import { type EntryInPlace, type LogEntry, readInPlace } from './entries.ts'
-import { type Cell, type NamedVoter, POPULATIONS, type PopulationName } from './populations.ts'
-import { type Found, findPage, type Search, scan } from './search.ts'
+import { type NamesAtVotes, nameReviewers } from './names.ts'
+import { type Cell, POPULATIONS, type PopulationName } from './populations.ts'
+import { type Found, findPage, REACH, type Reach, type Search, scan } from './search.ts'
 import { type ChainState, readChainState } from './state.ts'
 
 /** The log for people who read it without SQL. */
@@ -11,6 +12,8 @@ export interface AuditReader {
   find(search: Search, page: { before: number | null; limit: number }): Promise<Found>
   /** Null if there is no such entry. */
   show(seq: number): Promise<EntryInPlace | null>
+  /** What the identity provider called the reviewers of these entries when they voted, by the entries' numbers. */
+  namesOf(entries: readonly LogEntry[]): Promise<ReadonlyMap<number, string>>
   chain(): Promise<ChainState>
   /** All that is looked for, oldest first, a batch at a time, after the entry with this number. */
   scan(search: Search, after: number): AsyncIterable<readonly LogEntry[]>
@@ -25,15 +28,18 @@ interface Parts {
   readonly checkpoint: KeyPair<SigningKey>
   /** Whose subjects may be written without their issuer. */
   readonly issuers: readonly string[]
-  namesAtVotes(approvals: readonly string[]): Promise<readonly NamedVoter[]>
+  readonly namesAtVotes: NamesAtVotes
+  readonly reach?: Reach
 }
 
-export function createAuditReader({ database: tx, issuers, namesAtVotes, ...signing }: Parts): AuditReader {
-  const ground = { tx, issuers: [...new Set(issuers)] }
+export function createAuditReader(parts: Parts): AuditReader {
+  const { database: tx, issuers, namesAtVotes, reach = REACH } = parts
+  const ground = { tx, issuers: [...new Set(issuers)], reach }
   return {
     find: (search, page) => findPage(ground, search, page),
     show: (seq) => readInPlace(tx, seq),
-    chain: () => readChainState(tx, signing),
+    namesOf: (entries) => nameReviewers(namesAtVotes, entries),
+    chain: () => readChainState(tx, parts),
     scan: (search, after) => scan(ground, search, after),
     async *population(name, search, after) {
       const { kinds, write } = POPULATIONS[name]

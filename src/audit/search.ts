@@ -33,12 +33,18 @@ interface Ground {
   readonly tx: Tx
   /** Whose subjects may be written without their issuer. */
   readonly issuers: readonly string[]
+  readonly reach: Reach
 }
 
-/** How many entries one statement looks at where no index leads to those that are looked for. */
-const STRETCH = 20_000
-/** How many stretches one page is worth. */
-const MOST_STRETCHES = 10
+/** How far is looked where no index leads to what is looked for. */
+export interface Reach {
+  /** Entries that one statement looks at. */
+  readonly stretch: number
+  /** Stretches that one page is worth. */
+  readonly most: number
+}
+export const REACH: Reach = { stretch: 20_000, most: 10 }
+
 /** How many probes find a moment in a log: five questions for thirty million entries. */
 const PROBES = 32
 /** Replicas' clocks differ, so that times in the log are not quite in its order. Farther apart they are not looked for. */
@@ -54,8 +60,8 @@ export async function findPage(
   if (!plan) return { entries: [], next: null, isCut: false }
   const seqs: number[] = []
   let below = Math.min(before ?? plan.below, plan.below)
-  for (let stretch = 0; stretch < MOST_STRETCHES && below > plan.first; stretch++) {
-    const first = plan.isIndexed ? plan.first : Math.max(plan.first, below - STRETCH)
+  for (let stretch = 0; stretch < ground.reach.most && below > plan.first; stretch++) {
+    const first = plan.isIndexed ? plan.first : Math.max(plan.first, below - ground.reach.stretch)
     const wanted = limit + 1 - seqs.length
     seqs.push(...(await findSeqs(ground.tx, plan, { first, below, order: 'DESC', limit: wanted })))
     if (seqs.length > limit) return page(ground.tx, seqs.slice(0, limit), seqs[limit - 1] ?? null, false)
@@ -80,7 +86,7 @@ export async function* scan(ground: Ground, search: Search, after = 0): AsyncGen
   if (!plan) return
   let first = Math.max(plan.first, after + 1)
   while (first < plan.below) {
-    const below = plan.isIndexed ? plan.below : Math.min(plan.below, first + STRETCH)
+    const below = plan.isIndexed ? plan.below : Math.min(plan.below, first + ground.reach.stretch)
     const seqs = await findSeqs(ground.tx, plan, { first, below, order: 'ASC', limit: BATCH })
     yield await readEntries(ground.tx, seqs)
     first = seqs.length === BATCH ? (seqs.at(-1) ?? below) + 1 : below

@@ -171,12 +171,17 @@ function formatNeeds({ requirements, votes }: ApprovalWire): readonly string[] {
 }
 
 function termsOf(wire: Omit<ApprovalWire['requirements'][number], 'rule' | 'reviewers' | 'quorum'>) {
-  const { reason_required: isReasonRequired, deny_quorum: denyQuorum, exclude, hours, escalate } = wire
+  const { reason_required: isReasonRequired, deny_quorum: denyQuorum, exclude, hours, escalate, override } = wire
+  const { assurance, max_age: maxAgeS = 0 } = wire
   return {
     isReasonRequired,
     ...(exclude && { exclude }),
     ...(denyQuorum !== undefined && { denyQuorum }),
     ...(hours !== undefined && { hours }),
+    ...(assurance && {
+      assurance: assurance === 'fresh' ? { kind: assurance, maxAgeMs: maxAgeS * 1000 } : { kind: assurance },
+    }),
+    ...(override && { override }),
     ...(escalate && { escalate: { at: Date.parse(escalate.at), to: escalate.to } }),
   }
 }

@@ -66,7 +66,11 @@ export async function startGateway(
 
   const { audit, guard, follow, close: closeAudit } = await openAudit(ground)
   undo.defer(closeAudit)
-  const { identify, people, suspensions, frontDesk, chatLinks, tally } = await startTrust(config, ground, audit)
+  const { identify, people, suspensions, frontDesk, chatLinks, passkeys, tally } = await startTrust(
+    config,
+    ground,
+    audit,
+  )
   const chatPeople = createChatPeople({ config, people, links: chatLinks })
   const { policies, usage, judge } = await startRulebook(config, ground, {
     kinds,
@@ -167,6 +171,7 @@ export async function startGateway(
         audit: openAuditDesk(config, ground),
         links: chatLinks,
         linking,
+        passkeys,
         watch: queue.watch,
         publicUrl: config.control.public_url,
       },
@@ -260,7 +265,7 @@ async function startChannels(
       options: config.channels[kind.name] ?? {},
       desk: queue,
       findPerson: chatPeople.find,
-      invite: linking && linking.invite,
+      invite: linking?.invite ?? null,
       publicUrl: config.control.public_url,
       registerRoute: (plugin) => callbacks.push(plugin),
       log,

@@ -7,6 +7,7 @@ import { isRefusal, type Refusal } from '../domain/refusal.ts'
 import { createAgents } from '../identity/agents.ts'
 import { type ChatLinks, createChatLinks } from '../identity/chat-links.ts'
 import { createFrontDesk, type FrontDesk } from '../identity/front-desk.ts'
+import { createPasskeys, hasPasskeys, type Passkeys } from '../identity/passkeys.ts'
 import { createPeople, type People } from '../identity/people.ts'
 import { createRefusalTally, type RefusalTally } from '../identity/refused-tokens.ts'
 import { createSessions } from '../identity/sessions.ts'
@@ -23,6 +24,8 @@ export interface Trust {
   readonly frontDesk: (FrontDesk & { readonly lifetimeMs: number }) | null
   /** Null likewise. */
   readonly chatLinks: ChatLinks | null
+  /** Null also where browsers make none. */
+  readonly passkeys: Passkeys | null
   readonly tally: RefusalTally
 }
 
@@ -51,6 +54,7 @@ export async function startTrust(
     suspensions,
     frontDesk: signingIn?.frontDesk ?? null,
     chatLinks: signingIn?.chatLinks ?? null,
+    passkeys: signingIn?.passkeys ?? null,
     tally,
     async identify(credential, source) {
       const principal = await agents.identify(credential)
@@ -81,5 +85,7 @@ function openFrontDesk(
   }, SWEEP_MS)
   undo.defer(() => clearInterval(sweeping))
   const frontDesk = { ...createFrontDesk({ signIns, sessions, keys: keys.cookie, clock, freshMs }), lifetimeMs }
-  return { frontDesk, chatLinks }
+  const publicUrl = config.control.public_url
+  const passkeys = hasPasskeys(publicUrl) ? createPasskeys({ database, keys, within, publicUrl, clock, log }) : null
+  return { frontDesk, chatLinks, passkeys }
 }

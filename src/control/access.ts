@@ -19,6 +19,9 @@ export const ACCESS = {
   'GET /v1/approvals/:id': { roles: ['reviewer', 'owner', 'auditor'], use: 'read' },
   'POST /v1/approvals/:id/approve': { roles: ['reviewer'], use: 'vote' },
   'POST /v1/approvals/:id/deny': { roles: ['reviewer'], use: 'vote' },
+  'POST /v1/approvals/:id/override': { roles: ['reviewer'], use: 'vote' },
+  'GET /v1/grants': { roles: ROLES, use: 'read' },
+  'POST /v1/grants/:id/revoke': { roles: ['reviewer', 'operator', 'admin'], use: 'vote' },
   'GET /v1/agents': { roles: ROLES, use: 'read' },
   // To stop is always allowed; to let go on is for those who run the place.
   'POST /v1/agents/suspend': { roles: ['reviewer', 'owner', 'operator', 'admin'], use: 'vote' },

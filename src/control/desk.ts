@@ -4,6 +4,7 @@ import type { Approval, Ballot, BallotResult, State } from '../domain/approval.t
 import type { Stored } from '../domain/call.ts'
 import type { Card } from '../domain/card.ts'
 import type { OutcomeName } from '../domain/entry.ts'
+import type { Grant, RevokeRequest, RevokeResult } from '../domain/grant.ts'
 import type { Person, Principal } from '../domain/principal.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Explanation } from '../policy/explain.ts'
@@ -18,6 +19,14 @@ export interface ApprovalDesk {
   /** The call exactly as it would be forwarded; a refusal once it can no longer be. */
   recall(approval: Approval): Promise<Stored | Refusal>
   vote(ballot: Ballot): Promise<BallotResult>
+  readonly grants: GrantDesk
+}
+
+/** Grants in force. What a person may not see does not exist for them. */
+export interface GrantDesk {
+  /** Newest first. */
+  list(person: Person): Promise<readonly Grant[]>
+  revoke(request: RevokeRequest): Promise<RevokeResult>
 }
 
 export interface Found {
@@ -34,6 +43,15 @@ export interface ListFilter {
   readonly upstream?: string
   /** Only calls of this one. */
   readonly requester?: Principal
+  /** Only calls of an agent of this subject, or `issuer|subject`. */
+  readonly agent?: string
+  /** Only what somebody of this subject, `issuer|subject` or name voted on. */
+  readonly voter?: string
+  /** Only what was opened from then on, or before then; milliseconds since the epoch. */
+  readonly from?: number
+  readonly until?: number
+  /** `open`: only what waits for votes, is put to this person and has none of theirs. `closed`: only the rest. */
+  readonly ballot?: 'open' | 'closed'
   /** Only what was opened before this one. */
   readonly before?: { readonly createdAt: number; readonly id: string }
   readonly limit?: number

@@ -11,9 +11,11 @@ export const CONTROL_CODES = {
   not_entitled: [403, 'This person may not vote on it'],
   self_approval: [403, 'Nobody approves their own side’s call'],
   outside_hours: [403, 'Approvals do not count at this hour'],
+  assurance_required: [401, 'The person has to be known better for it'],
   grant_not_permitted: [403, 'No rule permits that grant'],
   override_not_permitted: [403, 'This person may not override it'],
   sign_in_too_old: [401, 'The sign-in is too old'],
+  not_grantor: [403, 'Somebody else gave this grant'],
   own_side: [403, 'Nobody resumes their own side’s agent'],
   not_found: [404, 'Not found'],
   superseded: [409, 'The card changed since it was seen'],
@@ -57,6 +59,8 @@ export const FAULT_DETAILS: Readonly<Record<BallotFault, string>> = {
   not_entitled: 'Not counted. None of its rules names you as a reviewer.',
   self_approval: 'Not counted. You are on the requesting side of this call: somebody else has to approve it.',
   outside_hours: 'Not counted. Its rule takes your approval at other hours only. You may deny it at any time.',
+  assurance_required:
+    'Not counted. Its rule asks for a fresh sign-in, or for a passkey, of whoever approves. You may deny it as you are.',
   superseded: 'Not counted. The card is not the one you saw. Look at it again, then decide.',
   already_decided: 'Not counted. The approval is already decided.',
   already_denied: 'Not counted. You have denied it, and a denial is not taken back.',
@@ -65,6 +69,11 @@ export const FAULT_DETAILS: Readonly<Record<BallotFault, string>> = {
   override_not_permitted:
     'Not counted. You may override it only if all of its rules name you for that, and only while nobody has denied it.',
   sign_in_too_old: 'Not counted. An override takes a sign-in of the last five minutes. Sign in again.',
+}
+
+export const GRANT_FAULTS: Readonly<Record<'not_found' | 'not_allowed', readonly [ControlCode, string]>> = {
+  not_found: ['not_found', 'There is no such grant, or it is not shown to you.'],
+  not_allowed: ['not_grantor', 'Not done. Whoever gave it may take it back, and so may operators and admins.'],
 }
 
 export const SWITCH_FAULTS: Readonly<Record<SwitchFault, readonly [ControlCode, string]>> = {

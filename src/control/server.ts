@@ -12,6 +12,7 @@ import { type ConsoleParts, mountConsole } from './console/index.ts'
 import type { AgentDesk, ApprovalDesk, PeopleDesk } from './desk.ts'
 import type { Asked } from './endpoints.ts'
 import { answer, answerFaults, refusalFor } from './faults.ts'
+import { createGrantHandlers } from './grants.ts'
 import { mountEndpoint } from './mount.ts'
 import { noticesOf } from './notices.ts'
 import { describeApi } from './openapi.ts'
@@ -39,7 +40,10 @@ export interface ControlParts {
   readonly agents: AgentDesk
   readonly people: PeopleDesk
   /** Null where nobody signs in with a browser. */
-  readonly console: Pick<ConsoleParts, 'desk' | 'policy' | 'audit' | 'links' | 'linking' | 'watch' | 'publicUrl'> | null
+  readonly console: Pick<
+    ConsoleParts,
+    'desk' | 'policy' | 'audit' | 'links' | 'linking' | 'passkeys' | 'watch' | 'publicUrl'
+  > | null
   /** Where people sign in from the command line. */
   readonly signIn: SignInWire
   /** The names of the upstreams in observe mode, at this moment. */
@@ -104,7 +108,8 @@ function letGoAtTheEnd(app: FastifyInstance): void {
 
 function mountEndpoints(app: FastifyInstance, parts: ControlParts): void {
   const notices = () => noticesOf(parts.observed())
-  const approvals = createApprovalHandlers(parts.queue, notices)
+  const approvals = createApprovalHandlers(parts.queue, notices, parts.clock)
+  const grants = createGrantHandlers(parts.queue.grants, notices)
   const agents = createAgentHandlers(parts.agents, notices)
   const authenticate = createAuthentication(parts)
   const document = describeApi(parts)
@@ -119,6 +124,9 @@ function mountEndpoints(app: FastifyInstance, parts: ControlParts): void {
   mount('GET /v1/approvals/:id', approvals.show)
   mount('POST /v1/approvals/:id/approve', approvals.vote('approve'))
   mount('POST /v1/approvals/:id/deny', approvals.vote('deny'))
+  mount('POST /v1/approvals/:id/override', approvals.vote('override'))
+  mount('GET /v1/grants', grants.list)
+  mount('POST /v1/grants/:id/revoke', grants.revoke)
   mount('GET /v1/agents', agents.list)
   mount('POST /v1/agents/suspend', agents.turn('suspend'))
   mount('POST /v1/agents/resume', agents.turn('resume'))

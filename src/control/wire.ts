@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { STATES } from '../domain/approval.ts'
 import { OUTCOMES, type OutcomeName } from '../domain/entry.ts'
+import { COVERS } from '../domain/permit.ts'
 import { ASSURANCES, ROLES } from '../domain/principal.ts'
 import { APPROVAL_ID, readCursor } from './cursor.ts'
 
@@ -35,7 +36,7 @@ export const voteSchema = z.object({
   reviewer: partySchema.extend({ name: z.string().nullable() }),
   decision: z.enum(['approve', 'deny']),
   reason: z.string().nullable(),
-  via: z.string().describe('`api`, `slack`, …'),
+  via: z.string().describe('`api`, `slack`, …; `grant:<id>` if a grant was used, `override:api` for an override'),
   assurance: z.enum(ASSURANCES).describe('How the person was authenticated for it'),
   at: time,
 })
@@ -64,6 +65,16 @@ export const approvalSchema = z.object({
           .object({ at: time, to: z.array(z.string()) })
           .exactOptional()
           .describe('Who may vote as well from then on'),
+        grant: z
+          .object({ minutes: z.number(), uses: z.int().min(1), covers: z.enum(COVERS) })
+          .exactOptional()
+          .describe('The most that a reviewer may grant along with an approval'),
+        assurance: z
+          .enum(['fresh', 'passkey'])
+          .exactOptional()
+          .describe('How sure one has to be of whoever approves; a passkey is used in the console'),
+        max_age: z.int().min(0).exactOptional().describe('Seconds that a fresh sign-in may be old'),
+        override: z.array(z.string()).exactOptional().describe('Who may approve in place of the quorum'),
       }),
     )
     .describe('All of them have to be met'),
@@ -125,6 +136,8 @@ export const cardSchema = z
         denyQuorum: z.int().min(1).exactOptional(),
         hours: z.string().exactOptional(),
         escalate: z.object({ at: count, to: z.array(z.string()) }).exactOptional(),
+        assurance: z.object({ kind: z.enum(['fresh', 'passkey']), maxAgeMs: count.exactOptional() }).exactOptional(),
+        override: z.array(z.string()).exactOptional(),
       }),
     ),
   })
@@ -166,7 +179,47 @@ export const listedSchema = z.object({
   notices,
 })
 
-export const votedSchema = z.object({ approval: approvalSchema, notices })
+const covers = z
+  .enum(COVERS)
+  .describe(
+    'This very `call`; any of the verb on this `resource` that the rule holds; or any of the verb that it holds',
+  )
+
+export const grantSchema = z.object({
+  id: z.string(),
+  approval: z.string().describe('On which it was given'),
+  reviewer: partySchema.extend({ name: z.string().nullable() }),
+  reason: z.string().nullable(),
+  requester: requesterSchema,
+  upstream: z.string(),
+  verb: z.string(),
+  resource: z.string(),
+  covers,
+  rules: z.array(z.string()).describe('The rules that permitted it, as `policy/rule`'),
+  allows: z.string().describe('What it lets happen, in words'),
+  uses: count,
+  most_uses: z.int().min(1),
+  given_at: time,
+  until: time,
+  revoked_at: time.nullable(),
+})
+
+export const grantsSchema = z.object({
+  grants: z.array(grantSchema).describe('Those in force, newest first; at most 500'),
+  notices,
+})
+
+export const revokedSchema = z.object({
+  grant: grantSchema,
+  changed: z.boolean().describe('False if it was revoked already: then nothing is recorded'),
+  notices,
+})
+
+export const votedSchema = z.object({
+  approval: approvalSchema,
+  grant: grantSchema.nullable().exactOptional().describe('What was granted along with it'),
+  notices,
+})
 
 export const whoamiSchema = z.object({
   issuer: z.string(),
@@ -266,6 +319,22 @@ export const ballotSchema = z.strictObject({
   reason: reason.optional().describe('For the agent to learn from; some rules require it'),
 })
 
+export const grantAskSchema = z
+  .strictObject({
+    minutes: z.int().min(1).max(1440),
+    uses: z.int().min(1).max(1000),
+    covers: covers.default('call'),
+  })
+  .describe('The same again without asking, within what the rule permits')
+
+export const approvingSchema = ballotSchema.extend({ grant: grantAskSchema.optional() })
+
+export const overridingSchema = ballotSchema.extend({
+  reason: reason.refine((text) => text.trim() !== '', 'must say something').describe('Told to the reviewers'),
+})
+
+export const revokingSchema = z.strictObject({ reason: reason.optional().describe('Goes into the audit log') })
+
 const name = z
   .string()
   .min(1)
@@ -284,6 +353,9 @@ export type ApprovalWire = Sealed<z.output<typeof approvalSchema>>
 export type ShownWire = Sealed<z.output<typeof shownSchema>>
 export type ListedWire = Sealed<z.output<typeof listedSchema>>
 export type VotedWire = Sealed<z.output<typeof votedSchema>>
+export type GrantWire = Sealed<z.output<typeof grantSchema>>
+export type GrantsWire = Sealed<z.output<typeof grantsSchema>>
+export type RevokedWire = Sealed<z.output<typeof revokedSchema>>
 export type AgentWire = Sealed<z.output<typeof agentSchema>>
 export type AgentsWire = Sealed<z.output<typeof agentsSchema>>
 export type SwitchedWire = Sealed<z.output<typeof switchedSchema>>

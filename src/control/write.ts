@@ -1,11 +1,12 @@
 import type { SeenAgent } from '../domain/agent.ts'
 import type { Approval, Vote } from '../domain/approval.ts'
 import type { Stored } from '../domain/call.ts'
+import { describeGranted, type Grant } from '../domain/grant.ts'
 import { formatHours } from '../domain/hours.ts'
 import type { Group, Party, Person, Principal } from '../domain/principal.ts'
 import { formatSelector } from '../domain/selector.ts'
 import { formatRule, type Requirement } from '../domain/verdict.ts'
-import type { AgentWire, ApprovalWire, NoticeWire, ShownWire, WhoamiWire } from './wire.ts'
+import type { AgentWire, ApprovalWire, GrantWire, NoticeWire, ShownWire, WhoamiWire } from './wire.ts'
 
 export function writeApproval(approval: Approval): ApprovalWire {
   return {
@@ -30,6 +31,27 @@ export function writeApproval(approval: Approval): ApprovalWire {
   }
 }
 
+export function writeGrant(grant: Grant): GrantWire {
+  return {
+    id: grant.id,
+    approval: grant.approval,
+    reviewer: { ...writeParty(grant.by), name: grant.by.name },
+    reason: grant.reason,
+    requester: writeRequester(grant.agent),
+    upstream: grant.upstream,
+    verb: grant.verb,
+    resource: grant.resource,
+    covers: grant.covers,
+    rules: grant.rules.map(formatRule),
+    allows: describeGranted(grant),
+    uses: grant.uses,
+    most_uses: grant.mostUses,
+    given_at: writeTime(grant.givenAt),
+    until: writeTime(grant.until),
+    revoked_at: grant.revokedAt === null ? null : writeTime(grant.revokedAt),
+  }
+}
+
 export function writeAgent({ issuer, subject, seenAt, calls, holds, denials, suspension }: SeenAgent): AgentWire {
   return {
     issuer,
@@ -48,6 +70,7 @@ export function writeAgent({ issuer, subject, seenAt, calls, holds, denials, sus
 
 function writeRequirement(requirement: Requirement, openedAt: number): ApprovalWire['requirements'][number] {
   const { rule, reviewers, quorum, isReasonRequired, exclude, denyQuorum, hours, remindMs, escalate } = requirement
+  const { assurance, grant, override } = requirement
   return {
     rule: formatRule(rule),
     reviewers: reviewers.map(formatSelector),
@@ -60,6 +83,10 @@ function writeRequirement(requirement: Requirement, openedAt: number): ApprovalW
     ...(escalate && {
       escalate: { at: writeTime(openedAt + escalate.afterMs), to: escalate.to.map(formatSelector) },
     }),
+    ...(grant && { grant: { minutes: grant.mostMs / 60_000, uses: grant.mostUses, covers: grant.covers } }),
+    ...(assurance && { assurance: assurance.kind }),
+    ...(assurance?.kind === 'fresh' && { max_age: assurance.maxAgeMs / 1000 }),
+    ...(override && { override: override.map(formatSelector) }),
   }
 }
 

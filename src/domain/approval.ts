@@ -101,6 +101,7 @@ export const BALLOT_FAULTS = [
   'not_entitled',
   'self_approval',
   'outside_hours',
+  'assurance_required',
   'superseded',
   'already_decided',
   'already_denied',

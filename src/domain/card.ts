@@ -1,3 +1,5 @@
+import type { AssuranceNeed } from './verdict.ts'
+
 /**
  * What a reviewer is shown of a call. The three blocks are never mixed: who calls is verified, what it would do is
  * derived from the bytes by the gateway, why is claimed by the agent.
@@ -38,6 +40,7 @@ export interface Need {
   readonly hours?: string
   /** Who may vote as well from then on; milliseconds since the epoch. */
   readonly escalate?: { readonly at: number; readonly to: readonly string[] }
+  readonly assurance?: AssuranceNeed
   /** Who may approve in place of the quorum. */
   readonly override?: readonly string[]
 }

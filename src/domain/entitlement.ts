@@ -1,13 +1,19 @@
 import { isWithin } from './hours.ts'
-import type { Group, Party } from './principal.ts'
+import type { Group, Party, Person } from './principal.ts'
 import { matchesSelector } from './selector.ts'
-import type { Requirement } from './verdict.ts'
+import type { AssuranceNeed, Requirement } from './verdict.ts'
 
 export type Voter = Party & {
   readonly groups: readonly Group[]
   /** For whom a grant stands: the hashes of the rules that it is about. Without it a yes counts for every rule. */
   readonly grantedRules?: ReadonlySet<string>
 }
+
+/** Somebody who says yes, and how they were authenticated for it. */
+export type Approver = Voter & Pick<Person, 'assurance' | 'authenticatedAt'>
+
+/** How far apart the clocks of the store and of an identity provider may be. */
+const SKEW_MS = 60_000
 
 /** Milliseconds since the epoch, both by the store's clock. */
 export interface Moment {
@@ -28,8 +34,44 @@ export function isEntitled(requirement: Requirement, person: Voter, { openedAt, 
 }
 
 /** Whether a yes of this person at that moment counts for the requirement. */
-export function mayApprove(requirement: Requirement, person: Voter, moment: Moment): boolean {
-  return isEntitled(requirement, person, moment) && isOpenAt(requirement, moment.at) && isGranted(requirement, person)
+export function mayApprove(requirement: Requirement, person: Approver, moment: Moment): boolean {
+  return (
+    isEntitled(requirement, person, moment) &&
+    isOpenAt(requirement, moment.at) &&
+    isSureEnough(requirement, person, moment.at) &&
+    isGranted(requirement, person)
+  )
+}
+
+/**
+ * Whether the person was authenticated for this yes as the requirement asks for. A passkey was used at that very moment,
+ * which is fresher than any sign-in. A chat account does not say when its person signed in.
+ */
+export function isSureEnough(
+  { assurance: need }: Requirement,
+  { assurance, authenticatedAt }: Pick<Approver, 'assurance' | 'authenticatedAt'>,
+  at: number,
+): boolean {
+  if (need === undefined || assurance === 'passkey') return true
+  if (need.kind === 'passkey' || assurance !== 'oidc' || authenticatedAt === null) return false
+  const ageMs = at - authenticatedAt * 1000
+  return ageMs <= need.maxAgeMs && ageMs >= -SKEW_MS
+}
+
+/**
+ * What would let this person's yes count for a requirement that names them; null if it does so already, or nothing would.
+ * A sign-in rather than a passkey, where either will do; as young as all of them ask for.
+ */
+export function findAssuranceNeed(
+  requirements: readonly Requirement[],
+  person: Approver,
+  moment: Moment,
+): AssuranceNeed | null {
+  const open = requirements.filter((one) => isEntitled(one, person, moment) && isOpenAt(one, moment.at))
+  if (open.some((one) => isSureEnough(one, person, moment.at))) return null
+  const ages = open.flatMap(({ assurance }) => (assurance?.kind === 'fresh' ? [assurance.maxAgeMs] : []))
+  if (ages.length > 0) return { kind: 'fresh', maxAgeMs: Math.min(...ages) }
+  return open.length > 0 ? { kind: 'passkey' } : null
 }
 
 /**

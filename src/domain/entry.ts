@@ -24,6 +24,8 @@ export const KINDS = {
   agent_resumed: 'a stopped agent was let go on',
   account_linked: 'a person proved that an account of a chat service is theirs',
   account_unlinked: 'such an account was taken from its person',
+  passkey_added: 'a person added a passkey to vote with',
+  passkey_removed: 'a passkey was taken from its person',
   gateway_started: 'a gateway process began to serve',
   gateway_stopped: 'a gateway process ended in order',
   store_failover: 'the store was found to be another one, or an earlier one, than it was',

@@ -15,6 +15,12 @@ export function formatRule(rule: RuleRef): string {
   return `${rule.policy}/${rule.rule}`
 }
 
+/**
+ * How sure one has to be of whoever approves: signed in no longer ago than that at the vote, or a passkey used for this
+ * very vote.
+ */
+export type AssuranceNeed = { readonly kind: 'fresh'; readonly maxAgeMs: number } | { readonly kind: 'passkey' }
+
 /** What one matching hold asks for. Several holds give several requirements, and all have to be met. */
 export interface Requirement {
   readonly rule: RuleRef
@@ -36,6 +42,8 @@ export interface Requirement {
   readonly remindMs?: readonly number[]
   /** Who else is entitled, from so long after the opening. */
   readonly escalate?: { readonly afterMs: number; readonly to: readonly Reviewer[] }
+  /** How sure one has to be of whoever approves; as for any vote if left out. A denial needs no more. */
+  readonly assurance?: AssuranceNeed
   /** What a reviewer may grant along with an approval; nothing if left out. */
   readonly grant?: GrantPermit
   /** Who may approve in place of the quorum; nobody if left out. */

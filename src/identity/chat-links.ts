@@ -193,7 +193,7 @@ export function createChatLinks(parts: {
     const obstacles = await readObstacles(tx, account, session.person)
     if (typeof obstacles === 'string') return { fault: obstacles }
     const { rowCount } = await tx.query(
-      'INSERT INTO chat_ticket (id_hash, ends_at) VALUES ($1, $2) ON CONFLICT DO NOTHING',
+      'INSERT INTO used_ticket (id_hash, ends_at) VALUES ($1, $2) ON CONFLICT DO NOTHING',
       [ticket.hash, new Date(ticket.endsAt)],
     )
     if (rowCount !== 1) return { fault: 'used' }
@@ -284,7 +284,7 @@ export function createChatLinks(parts: {
     },
 
     async sweep() {
-      await database.query('DELETE FROM chat_ticket WHERE ends_at < clock_timestamp()')
+      await database.query('DELETE FROM used_ticket WHERE ends_at < clock_timestamp()')
     },
   }
 }

@@ -5,7 +5,7 @@ import { type Hours, parseDays, parseTimeOfDay } from '../domain/hours.ts'
 import type { GrantPermit } from '../domain/permit.ts'
 import { parseReviewer, parseSelector, type Reviewer, type Selector } from '../domain/selector.ts'
 import { parseDuration } from '../domain/units.ts'
-import type { Limit, Requirement, RuleRef } from '../domain/verdict.ts'
+import type { AssuranceNeed, Limit, Requirement, RuleRef } from '../domain/verdict.ts'
 import type { Problem } from '../platform/yaml.ts'
 import { createLanguage, type Language, type Program } from './expression.ts'
 import { parseLimit } from './limit.ts'
@@ -147,7 +147,7 @@ function linesAbove(text: string, offset: number): number {
 
 /** What a rule leaves out is left out: an approval's record is the same as that of a release that knew less. */
 function toRequirement(ref: RuleRef, rule: Rule, approval: ApprovalTerms): Requirement {
-  const { exclude, deny_quorum: denyQuorum, hours, remind, escalate, grant, override } = approval
+  const { exclude, deny_quorum: denyQuorum, hours, remind, escalate, assurance, grant, override } = approval
   return {
     rule: ref,
     reviewers: toReviewers(approval.reviewers),
@@ -162,9 +162,17 @@ function toRequirement(ref: RuleRef, rule: Rule, approval: ApprovalTerms): Requi
     ...(escalate && {
       escalate: { afterMs: parseDuration(escalate.after) ?? 0, to: toReviewers(escalate.to) },
     }),
+    ...(assurance && { assurance: toAssurance(assurance, approval.max_age) }),
     ...(grant && { grant: toPermit(ref, rule, grant) }),
     ...(override && { override: toSelectors(override) }),
   }
+}
+
+const FRESH_MS = 5 * 60_000
+
+function toAssurance(kind: NonNullable<ApprovalTerms['assurance']>, maxAge: string | undefined): AssuranceNeed {
+  if (kind === 'passkey') return { kind }
+  return { kind, maxAgeMs: (maxAge === undefined ? null : parseDuration(maxAge)) ?? FRESH_MS }
 }
 
 /** The hash is of all that the rule says: whoever granted something granted it under these very words. */

@@ -12,7 +12,10 @@ const MOST_RULES = 2000
 const LONGEST_CONDITION = 2000
 /** How long people may be given to decide, and a call to run. */
 const LONGEST_MS = 31 * 86_400_000
-const LONGEST_GRANT_MS = 86_400_000
+/** A grant is given by the minute. */
+const [GRANT_UNIT_MS, LONGEST_GRANT_MS] = [60_000, 86_400_000]
+/** How old a sign-in may be that is called fresh: no less than the way there and back takes. */
+const [LEAST_AGE_MS, LONGEST_AGE_MS] = [60_000, 86_400_000]
 
 const name = z
   .string()
@@ -54,6 +57,11 @@ const resource = z
     if (fault) context.addIssue({ code: 'custom', message: fault })
   })
 
+function isAge(text: string): boolean {
+  const ms = parseDuration(text) ?? 0
+  return ms >= LEAST_AGE_MS && ms <= LONGEST_AGE_MS && ms % 1000 === 0
+}
+
 function list<Item extends z.ZodType>(item: Item) {
   return z.array(item).min(1, 'must not be empty: leave the key out to match anything').max(MOST_ITEMS)
 }
@@ -77,10 +85,13 @@ const escalateSchema = z.strictObject({
   to: list(reviewer).describe('Who may vote from then on, besides `reviewers`.'),
 })
 
+function isGrantable(text: string): boolean {
+  const ms = parseDuration(text) ?? 0
+  return ms > 0 && ms <= LONGEST_GRANT_MS && ms % GRANT_UNIT_MS === 0
+}
+
 const grantSchema = z.strictObject({
-  for: duration
-    .refine((text) => (parseDuration(text) ?? 0) <= LONGEST_GRANT_MS, 'must be at most 24h')
-    .describe('How long at most.'),
+  for: duration.refine(isGrantable, 'must be 1m to 24h, in whole minutes').describe('How long at most.'),
   uses: z.int().min(1).max(1000).describe('How many calls at most.'),
   covers: z
     .enum(COVERS)
@@ -112,6 +123,16 @@ const approvalShape = {
     .exactOptional()
     .describe('How long after the opening reviewers are reminded.'),
   escalate: escalateSchema.exactOptional().describe('Whom else to ask when nobody decides.'),
+  assurance: z
+    .enum(['fresh', 'passkey'])
+    .exactOptional()
+    .describe(
+      'How sure one has to be of whoever approves: a `fresh` sign-in, or a `passkey` used for this very vote, in the console.',
+    ),
+  max_age: duration
+    .refine(isAge, 'must be 1m to 24h, in whole seconds')
+    .exactOptional()
+    .describe('How old a fresh sign-in may be; 5m if left out.'),
   grant: grantSchema
     .exactOptional()
     .describe('What a reviewer who approves may grant besides: the same again, without asking. Nothing if left out.'),
@@ -121,8 +142,15 @@ const approvalShape = {
 }
 
 const approvalSchema = z.strictObject(approvalShape).superRefine((approval, context) => {
-  const { expires, remind = [], escalate } = approval
+  const { expires, remind = [], escalate, assurance, max_age: maxAge, grant } = approval
   const endMs = expires === undefined ? null : parseDuration(expires)
+  if (maxAge !== undefined && assurance !== 'fresh') {
+    context.addIssue({ code: 'custom', path: ['max_age'], message: 'belongs to "assurance: fresh"' })
+  }
+  if (grant && assurance) {
+    const message = 'would let calls go without what "assurance" asks for'
+    context.addIssue({ code: 'custom', path: ['grant'], message })
+  }
   const tellLate = (path: (string | number)[], text: string) => {
     const ms = parseDuration(text)
     if (endMs === null || ms === null || ms < endMs) return

@@ -7,6 +7,7 @@ import type { Covers, GrantAsk, GrantPermit } from '../../src/domain/permit.ts'
 import type { Person, Principal } from '../../src/domain/principal.ts'
 import { isRefusal } from '../../src/domain/refusal.ts'
 import type { Requirement, Verdict } from '../../src/domain/verdict.ts'
+import { systemClock } from '../../src/platform/clock.ts'
 import {
   agent,
   ballot,
@@ -361,6 +362,16 @@ describe('grants', () => {
       await queue.grants.revoke({ grant: grant.id, by: rita, reason: null, via: 'api' })
       await expect(set('revoked_at = NULL')).rejects.toThrow('stays revoked')
       await expect(world.store.database.query('DELETE FROM reviewer_grant')).rejects.toThrow('permission denied')
+    })
+
+    it('end by the clock of the gateway, though that of the store stands still', async () => {
+      const principal = another()
+      const { grant } = await give(principal, { ask: { ...ANY, minutes: 1 } })
+      const ready = await again(principal, 'ready')
+      const clock = { ...systemClock, now: () => Date.now() + 3 * 60_000 }
+      const late = world.openReplica({ clock }).queue
+      expect(await spend(ready.approval, ready.call, { on: late })).toMatchObject({ code: 'withdrawn' })
+      expect(await usesOf(grant)).toBe(0)
     })
 
     it('stay revoked as long as the log says so, though a superuser put the row back', async () => {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Queue } from '../../src/approvals/queue.ts'
 import type { Approval } from '../../src/domain/approval.ts'
 import type { Person } from '../../src/domain/principal.ts'
-import { agent, ballot, makeCall, party, person, requirement, verdict } from './parts.ts'
+import { agent, ballot, makeCall, party, person, requirement, selector, verdict } from './parts.ts'
 import { hold, openWorld, type World } from './world.ts'
 
 const SALES = { issuerName: 'corp', name: 'sales' }
@@ -78,5 +78,64 @@ describe('who sees an approval', () => {
       before = last
     }
     expect(ids).toEqual(held.map((one) => one.id).toReversed())
+  })
+
+  it('tells what waits for a vote of this person from the rest, and leaves nothing out', async () => {
+    const group = { issuerName: 'corp', name: 'ballots' }
+    const [first, second] = ['anna', 'bert'].map((subject) => person(subject, [group]))
+    if (!first || !second) throw new Error('there are two')
+    const of = verdict([requirement({ reviewers: ['group:ballots'], quorum: 2 })])
+    const opened = await Promise.all(
+      ['x', 'y', 'z'].map((name) => hold(queue, makeCall({ principal: agent(`ballot-${name}`) }), of)),
+    )
+    const [voted] = opened
+    if (!voted) throw new Error('there are three')
+    await queue.vote(ballot(voted, first))
+    const idsOf = async (who: Person, which: 'open' | 'closed') =>
+      (await queue.list(who, { ballot: which })).map(({ id }) => id).toSorted()
+    const all = opened.map(({ id }) => id).toSorted()
+    expect(await idsOf(first, 'closed')).toEqual([voted.id])
+    expect(await idsOf(first, 'open')).toEqual(all.filter((id) => id !== voted.id))
+    expect(await idsOf(second, 'open')).toEqual(all)
+    expect(await idsOf(person('ann', [], ['auditor']), 'open')).toEqual([])
+    expect(await idsOf(person('ann', [], ['auditor']), 'closed')).toEqual(expect.arrayContaining(all))
+  })
+
+  it('lists by agent, by who voted, and by time', async () => {
+    const group = { issuerName: 'corp', name: 'filters' }
+    const who = person('fritz', [group])
+    const of = verdict([requirement({ reviewers: ['group:filters'] })])
+    const [mine, other] = [
+      await hold(queue, makeCall({ principal: agent('filter-1') }), of),
+      await hold(queue, makeCall({ principal: agent('filter-2') }), of),
+    ]
+    await queue.vote(ballot(mine, who, { decision: 'deny', reason: 'No.' }))
+    const states = ['pending', 'denied'] as const
+    const idsOf = async (filter: Parameters<typeof queue.list>[1]) =>
+      (await queue.list(who, { states, ...filter })).map(({ id }) => id)
+    expect(await idsOf({})).toEqual([other.id, mine.id])
+    expect(await idsOf({ agent: 'filter-1' })).toEqual([mine.id])
+    expect(await idsOf({ agent: 'https://idp.example.com|filter-2' })).toEqual([other.id])
+    for (const voter of ['fritz', 'https://idp.example.com|fritz']) expect(await idsOf({ voter })).toEqual([mine.id])
+    expect(await idsOf({ voter: 'nobody' })).toEqual([])
+    expect(await idsOf({ until: mine.createdAt })).toEqual([])
+    expect(await idsOf({ from: mine.createdAt, until: other.createdAt + 1 })).toEqual([other.id, mine.id])
+  })
+
+  it('goes on behind what a person may not see after all', async () => {
+    const reviewer = person('paula', [{ issuerName: 'corp', name: 'behind' }])
+    const of = (later: boolean) =>
+      verdict([
+        requirement(
+          later
+            ? { reviewers: ['group:nobody'], escalate: { afterMs: 600_000, to: [selector('group:behind')] } }
+            : { reviewers: ['group:behind'] },
+        ),
+      ])
+    const seen = await hold(queue, makeCall({ principal: agent('behind-0') }), of(false))
+    for (let index = 1; index < 6; index++) {
+      await hold(queue, makeCall({ principal: agent(`behind-${index}`) }), of(true))
+    }
+    expect((await queue.list(reviewer, { limit: 2 })).map(({ id }) => id)).toEqual([seen.id])
   })
 })

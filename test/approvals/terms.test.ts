@@ -182,6 +182,74 @@ describe('what a requirement may ask for', () => {
     })
   })
 
+  describe('assurance', () => {
+    const fresh = requirement({ assurance: { kind: 'fresh', maxAgeMs: 300_000 } })
+    const passkey = requirement({ assurance: { kind: 'passkey' } })
+    const nowS = () => Math.floor(Date.now() / 1000)
+    const signedIn = (subject: string, agoS: number): Person => ({ ...person(subject), authenticatedAt: nowS() - agoS })
+    const withPasskey = (subject: string): Person => ({ ...person(subject), assurance: 'passkey' })
+    const required = { counted: false, fault: 'assurance_required', approval: { state: 'pending' } }
+
+    it('takes a yes of a fresh sign-in, and tells anybody else alone', async () => {
+      const { vote, spend, approval } = await open(fresh)
+      for (const who of [
+        rita,
+        signedIn('rita', 301),
+        signedIn('rita', -120),
+        { ...person('rita'), authenticatedAt: null },
+        { ...signedIn('rita', 1), assurance: 'slack' as const },
+      ]) {
+        expect(await vote(who)).toMatchObject(required)
+      }
+      expect((await world.entriesOf(approval.id)).map(({ kind }) => kind)).toEqual(['held'])
+      expect(await vote(signedIn('rita', 10))).toMatchObject({ counted: true, approval: { state: 'approved' } })
+      expect(await spend()).toMatchObject({ state: 'spent' })
+    })
+
+    it('takes a yes by a passkey, and no other, whatever the sign-in', async () => {
+      const { vote, spend } = await open(passkey)
+      expect(await vote(signedIn('rita', 1))).toMatchObject(required)
+      expect(await vote(withPasskey('rita'))).toMatchObject({ counted: true, approval: { state: 'approved' } })
+      expect(await spend()).toMatchObject({ state: 'spent' })
+    })
+
+    it('takes a passkey for a fresh sign-in', async () => {
+      const { vote } = await open(fresh)
+      expect(await vote(withPasskey('rita'))).toMatchObject({ counted: true, approval: { state: 'approved' } })
+    })
+
+    it('takes a no of anybody who is entitled', async () => {
+      const { vote } = await open(passkey)
+      expect(await vote(rita, 'deny')).toMatchObject({ counted: true, approval: { state: 'denied' } })
+    })
+
+    it('is that of each requirement', async () => {
+      const { vote } = await open(fresh, requirement())
+      expect(await vote(rita)).toMatchObject({ counted: true, approval: { state: 'pending' } })
+      expect(await vote(rolf)).toMatchObject({ counted: true, approval: { state: 'pending' } })
+      expect(await vote(signedIn('rosa', 1))).toMatchObject({ counted: true, approval: { state: 'approved' } })
+    })
+
+    it('holds at release as policy says by then', async () => {
+      const { vote, spend, approval } = await open(requirement())
+      await vote(rita)
+      expect(codeOf(await spend(verdict([passkey])))).toBe('withdrawn')
+      expect(await queue.findFor(rita, approval.id)).toMatchObject({ approval: { reason: 'policy_changed' } })
+    })
+
+    it('is not what somebody writes into the votes', async () => {
+      const { vote, spend, approval } = await open(passkey, requirement())
+      await vote(rita)
+      await vote(rolf)
+      await world.alter(`UPDATE countersign.vote SET assurance = 'passkey' WHERE approval = '${approval.id}'`)
+      await world.alter(
+        `UPDATE countersign.approval SET state = 'approved', decided_at = now(), use_by = now() + interval '1 minute'
+         WHERE id = '${approval.id}'`,
+      )
+      expect(codeOf(await spend())).toBe('withdrawn')
+    })
+  })
+
   describe('escalate', () => {
     it('is open to those others only from then on', async () => {
       const { vote, approval } = await open(escalating(600_000))

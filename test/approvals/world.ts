@@ -11,7 +11,7 @@ import type { Approval } from '../../src/domain/approval.ts'
 import type { Exchange, Stored } from '../../src/domain/call.ts'
 import type { RunningChannel } from '../../src/domain/channel.ts'
 import type { Verdict } from '../../src/domain/verdict.ts'
-import { systemClock } from '../../src/platform/clock.ts'
+import { type Clock, systemClock } from '../../src/platform/clock.ts'
 import { type Database, openDatabase } from '../../src/platform/database.ts'
 import type { Keys } from '../../src/platform/keys.ts'
 import { generateKeys, readKeys } from '../../src/platform/load-keys.ts'
@@ -25,6 +25,7 @@ export interface ReplicaParts {
   readonly timing?: Partial<QueueTiming>
   readonly standing?: Standing
   readonly keys?: Keys
+  readonly clock?: Clock
   readonly id?: string
   readonly persistHead?: () => Promise<void>
   /** Stands between the queue and the store. */
@@ -70,7 +71,7 @@ export async function openWorld({ schema }: { schema?: number } = {}) {
       {
         options: { ...holdOptions.parse({}), ...parts.options },
         channels: parts.channels ?? [],
-        clock: systemClock,
+        clock: parts.clock ?? systemClock,
         random: () => 0.5,
         replicaId: parts.id ?? randomBytes(8).toString('hex'),
         draining: draining.signal,

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createAuditReader } from '../../src/audit/reader.ts'
-import type { Search } from '../../src/audit/search.ts'
+import type { Found, Reach, Search } from '../../src/audit/search.ts'
 import type { Entry } from '../../src/domain/entry.ts'
 import { newCallId } from '../../src/platform/id.ts'
 import { createTestDatabase, type TestDatabase } from '../postgres.ts'
@@ -56,8 +56,9 @@ let gateway: Awaited<ReturnType<typeof openGateway>>
 let folder: Awaited<ReturnType<typeof temporaryDirectory>>
 let reader: ReturnType<typeof createAuditReader>
 
-function openReader(headPath: string) {
+function openReader(headPath: string, reach?: Reach) {
   return createAuditReader({
+    ...(reach && { reach }),
     database: gateway.database,
     headPath,
     checkpoint: keys.checkpoint,
@@ -122,6 +123,25 @@ describe('a search', () => {
       before = next
     } while (before !== null)
     expect(seen).toEqual(ENTRIES.map((_, index) => ENTRIES.length - index))
+  })
+
+  it('looks a stretch at a time where no index leads there, and says how far it came', async () => {
+    const short = openReader(gateway.headPath, { stretch: 3, most: 2 })
+    const pages: unknown[] = []
+    for (let before: number | null = null, page = 0; page < 5; page++) {
+      const { entries, next, isCut }: Found = await short.find({ effect: 'hold' }, { before, limit: 50 })
+      pages.push([entries.map(({ seq }) => seq), next, isCut])
+      if (next === null) break
+      before = next
+    }
+    expect(pages).toEqual([
+      [[], 8, true],
+      [[5, 4], 2, true],
+      [[], null, false],
+    ])
+    const seqs: number[] = []
+    for await (const batch of short.scan({ effect: 'hold' }, 0)) seqs.push(...batch.map(({ seq }) => seq))
+    expect(seqs).toEqual([4, 5])
   })
 
   it('gives all of it in the order of the log, from any entry on', async () => {

@@ -331,6 +331,23 @@ describe('a log that shows a broken promise', () => {
     })
   })
 
+  it('finds a grant that was used more often than it says, after it was revoked, or that nobody gave', async () => {
+    const about = (kind: 'granted' | 'grant_used' | 'grant_revoked', grant: string, more = {}) =>
+      ({ kind, approvalId, reviewer: { issuer: PEOPLE, subject: 'rita' }, detail: { grant, ...more } }) as const
+    const given = (grant: string) => about('granted', grant, { most_uses: 1 })
+    await append(
+      ...[given('G1'), about('grant_used', 'G1'), about('grant_used', 'G1')],
+      ...[given('G2'), about('grant_revoked', 'G2'), about('grant_used', 'G2')],
+      ...[about('grant_used', 'G3'), given('G4'), about('grant_used', 'G4')],
+    )
+    const report = await verify()
+    expect(report.findings.map(({ fault, seq }) => [fault, seq])).toEqual([
+      ['violated', 21],
+      ['violated', 24],
+      ['violated', 25],
+    ])
+  })
+
   it('finds a denied call that was forwarded, and a call forwarded without an intent', async () => {
     const denied = intentOf({ effect: 'deny' })
     await append(denied, outcomeOf(denied.callId), outcomeOf(newCallId()))

@@ -45,15 +45,18 @@ describe.skipIf(isSkipped)('every page in a browser (needs chromium)', { timeout
       .flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}: ${failureSummary}`))
   }
 
-  const paths = [
+  const approvalPages = [
     '/',
     '/history',
-    '/agents',
     `/approvals/${ID}`,
     `/approvals/${EVIL}`,
     `/approvals/${DONE}`,
     `/approvals/${OWN}`,
     '/approvals/0000000000',
+  ]
+  const readers = [
+    { who: 'aud', paths: ['/audit', '/audit/2', '/audit/99', '/audit/report', '/audit?call=7'] },
+    { who: 'finn', paths: [...approvalPages, '/history?from=2026-01-01', '/agents', '/policy', '/me'] },
   ]
   const looks = (['light', 'dark'] as const).flatMap((colorScheme) => {
     return [1200, 390].map((width) => ({ colorScheme, width }))
@@ -62,11 +65,9 @@ describe.skipIf(isSkipped)('every page in a browser (needs chromium)', { timeout
   it.each(looks)('can be used by everybody: $colorScheme, $width px wide', async ({ colorScheme, width }) => {
     const options = { colorScheme, viewport: { width, height: 800 }, bypassCSP: true }
     const { context, page } = await visit(browser, options)
-    await signIn(page, `${world.base}/`, 'finn')
     const faults: Record<string, readonly string[]> = {}
     const wide: string[] = []
-    for (const path of paths) {
-      await page.goto(world.base + path)
+    async function look(path: string): Promise<void> {
       await page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
       faults[path] = await faultsOf(page)
       const overflow = await page.evaluate(
@@ -74,6 +75,21 @@ describe.skipIf(isSkipped)('every page in a browser (needs chromium)', { timeout
       )
       if (Number(overflow) > 0) wide.push(path)
     }
+    for (const { who, paths } of readers) {
+      await context.clearCookies()
+      await signIn(page, `${world.base}/`, who)
+      for (const path of paths) {
+        await page.goto(world.base + path)
+        await look(path)
+      }
+    }
+    await page.goto(`${world.base}/policy`)
+    await page.getByLabel('Who calls').fill('https://idp.example.com|support-bot')
+    await page.getByLabel('Verb').fill('POST')
+    await page.getByLabel('Resource').fill('/refunds')
+    await page.getByRole('button', { name: 'Explain' }).click()
+    await page.getByText('Cannot be told yet').first().waitFor()
+    await look('/policy/explain')
     await page.getByRole('button', { name: 'Sign out' }).click()
     await page.getByText('You are signed out').waitFor()
     faults['/sign-out'] = await faultsOf(page)

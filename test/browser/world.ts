@@ -6,14 +6,18 @@ import { createTestDatabase } from '../postgres.ts'
 export type WholeWorld = Awaited<ReturnType<typeof startWhole>>
 
 /** A whole gateway in a process of its own, a store, an upstream, and an identity provider that people sign in to. */
-export async function startWhole(more: Readonly<Record<string, unknown>> = {}) {
+export async function startWhole(
+  more: Readonly<Record<string, unknown>> = {},
+  { policy, host = '127.0.0.1' }: { policy?: string; host?: string } = {},
+) {
   await using undo = new AsyncDisposableStack()
   const store = await createTestDatabase()
   undo.defer(() => store.close())
   const world = await startWorld(store)
   undo.defer(() => world[Symbol.asyncDispose]())
   const ports = await findFreePorts({ control: null, provider: null })
-  const base = `http://127.0.0.1:${ports.control}`
+  if (policy !== undefined) await world.writePolicy(policy)
+  const base = `http://${host}:${ports.control}`
   const provider = await startTestProvider({ port: ports.provider, controlUrl: base })
   undo.defer(() => provider.close())
   const gateway = await world.start({

@@ -82,6 +82,7 @@ export function fakeAudit(entries: readonly LogEntry[] = [1, 2, 3].map((seq) => 
       const meanings = [{ commitment: said, field: said, value: said }]
       return entry && { entry, before: at(seq - 1), after: at(seq + 1), isChained: true, meanings }
     },
+    namesOf: async (found) => new Map(found.map(({ seq, model }) => [seq, model ?? 'Finn then'])),
     async chain() {
       const head = { seq: last?.seq ?? 0, hash: last?.hash ?? hash('') }
       return { head, signed: null, verdict: 'unanchored', findings: [], checkedFrom: 1 }

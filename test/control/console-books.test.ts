@@ -3,17 +3,84 @@ import { csvLine } from '../../src/control/console/csv.ts'
 import { type Browser, fieldOf } from './browser.ts'
 import { HOSTILE } from './console-held.ts'
 import { type ConsoleWorld, startConsole } from './console-world.ts'
+import { AGENT, personOf, refund } from './people.ts'
+
+const DENIED = '7Q3F000001'
+const GONE = '7Q3F000002'
 
 let world: ConsoleWorld
 let aud: Browser
 let finn: Browser
 beforeAll(async () => {
-  world = await startConsole(() => [])
+  world = await startConsole((issuer) => {
+    const requester = { ...AGENT, issuer }
+    const fay = { ...personOf('fay'), issuer, name: 'Fay <then>' }
+    const vote = { reviewer: fay, decision: 'deny', reason: 'No.', via: 'slack', at: 1_700_000_100_000 } as const
+    const waiting = Array.from({ length: 101 }, (_, index) => {
+      const mine = refund(`7Q3G${String(index).padStart(6, '0')}`, { requester })
+      const requirements = mine.approval.requirements.map((one) => ({ ...one, reviewers: [{ kind: 'any' as const }] }))
+      return index === 0 ? mine : { ...mine, approval: { ...mine.approval, requirements, votes: [ballotOf(issuer)] } }
+    })
+    return [
+      ...waiting,
+      refund(DENIED, { requester, state: 'denied', decidedAt: 1_700_000_100_000, votes: [vote] }),
+      refund(GONE, {
+        requester: { ...requester, subject: 'other-agent' },
+        state: 'withdrawn',
+        reason: 'policy_changed',
+      }),
+    ]
+  })
   ;[aud, finn] = await Promise.all([world.signIn('aud'), world.signIn('finn')])
 })
 afterAll(() => world?.[Symbol.asyncDispose]())
 
 const get = (path: string, browser = aud) => browser.get(world.base + path)
+
+/** That finn has voted already. */
+function ballotOf(issuer: string) {
+  const reviewer = { ...personOf('finn'), issuer }
+  return { reviewer, decision: 'approve', reason: null, via: 'console', at: 1_700_000_000_500 } as const
+}
+
+describe('the inbox', () => {
+  it('shows what waits for a person, however much waits for others', async () => {
+    const { text } = await get('/', finn)
+    const [mine = '', others = ''] = text.split('Waiting for others')
+    expect(mine).toContain('/approvals/7Q3G000000')
+    expect(mine).toMatch(/Waiting for you <span class="count">1</)
+    expect(others.match(/\/approvals\//g)).toHaveLength(100)
+    expect(others).toContain('100</span>')
+  })
+})
+
+describe('the history', () => {
+  const idsIn = (text: string) => [...text.matchAll(/href="\/approvals\/(\w+)"/g)].map(([, id]) => id)
+
+  it('says who decided, or why nobody did', async () => {
+    const { text } = await get('/history')
+    expect(idsIn(text).toSorted()).toEqual([DENIED, GONE])
+    expect(text).toContain('by Fay &lt;then&gt;')
+    expect(text).toContain('withdrawn: policy changed')
+  })
+
+  it.each([
+    ['state=denied', [DENIED]],
+    ['agent=other-agent', [GONE]],
+    ['reviewer=fay', [DENIED]],
+    ['reviewer=finn', []],
+    ['upstream=shop', []],
+    ['state=', [DENIED, GONE]],
+  ])('finds by %s', async (query, ids) => {
+    const { status, text } = await get(`/history?${query}`)
+    expect([status, idsIn(text).toSorted()]).toEqual([200, ids])
+  })
+
+  it('says what it cannot look for', async () => {
+    expect((await get('/history?from=soon')).status).toBe(422)
+    expect((await get('/history?state=pending')).status).toBe(400)
+  })
+})
 
 /** What of a page is not escaped text: an element or an attribute that was not ours. */
 function expectHarmless(text: string): void {
@@ -152,6 +219,8 @@ describe('the auditors’ page', () => {
       ])
     }
     for (const word of ['agent_suspended', 'upstream_timeout', 'on_behalf_of']) expect(text).toContain(word)
+    expect((await get('/audit/report')).text).toMatch(/audit\/report\/calls\?from=\d{4}-\d\d-\d\dT00%3A00"/)
+    expect((await get('/audit/report?from=&until=')).text).toContain('/audit/report/calls?"')
     expect((await get('/audit/report/constructor')).status).toBe(404)
     expect((await get('/audit/report?from=never')).status).toBe(422)
   })

@@ -85,9 +85,12 @@ export async function startConsole(
     undo.defer(() => people.close())
     const signIns = createSignIns({ issuers, people, callbackUrl: `${publicBase}/sign-in/callback`, clock })
     undo.defer(() => signIns.close())
-    const pages: Pick<ConsoleParts, 'desk' | 'policy' | 'audit' | 'links' | 'linking' | 'watch' | 'publicUrl'> = {
-      ...fakeBooks(HOSTILE),
+    const pages: Pick<
+      ConsoleParts,
+      'desk' | 'policy' | 'audit' | 'links' | 'linking' | 'passkeys' | 'watch' | 'publicUrl'
+    > = {
       ...fakeLinks(),
+      ...fakeBooks(HOSTILE),
       desk: { ...createFrontDesk({ signIns, sessions, keys: keys.cookie, clock, freshMs }), lifetimeMs },
       publicUrl: publicBase,
       watch(told) {

@@ -80,7 +80,12 @@ async function serve(more: Partial<ControlParts> = {}) {
 
 const LINK_ID = '0d6d1ec6-6a3c-4f0c-8a52-6f5a3a1d2b3c'
 const OPENED: Readonly<Record<string, number>> = {
-  'POST /me/links/remove': 404,
+  'POST /approvals/:id/grant': 400,
+  'POST /approvals/:id/override': 409,
+  'POST /grants/:id/revoke': 404,
+  'POST /me/links/remove': 403,
+  'POST /me/passkeys': 403,
+  'POST /me/passkeys/remove': 403,
   'GET /link/:service': 403,
   'GET /link/:service/start': 403,
   'GET /link/:service/callback': 403,
@@ -92,7 +97,7 @@ const ballot = { card_hash: refund(ID).approval.cardHash, reason: 'because' }
 /** Asks for a page, or sends the form that it takes. */
 function visit(name: string, browser: Awaited<ReturnType<Awaited<ReturnType<typeof serve>>['browse']>>) {
   const [method = '', path = ''] = name.split(' ')
-  const at = path.replace(':id', ID).replace(':seq', '2').replace(':population', 'calls').replace(':service', 'slack')
+  const at = path.replace(':id', ID).replace(':service', 'slack').replace(':seq', '2').replace(':population', 'calls')
   const call = { principal: 'https://idp.example.com|a', upstream: 'billing', verb: 'POST', resource: '/refunds' }
   const form = { id: LINK_ID, ...ballot, ...call, issuer: 'https://idp.example.com', subject: 'support-agent' }
   return method === 'GET' ? browser.get(at) : browser.post(at, form)
@@ -109,7 +114,7 @@ describe('page × role', () => {
   it.each(matrix)('$role at $name: $opens', async ({ name, role, opens }) => {
     const { browse, queue } = await serve()
     const { status, text } = await visit(name, browse(`only-${role}`))
-    // Nobody has a ticket here, or a link: these pages say so themselves.
+    // Nobody has a ticket here, a link or a grant, or signed in just now: these pages say so themselves.
     if (opens) expect([status, text.includes(NOT_FOR_YOU)]).toEqual([OPENED[name] ?? 200, false])
     else expect([status, text.includes(NOT_FOR_YOU)]).toEqual([403, true])
     if (!opens) expect(queue.ballots).toEqual([])
@@ -250,7 +255,8 @@ describe('a vote', () => {
 describe('every page', () => {
   const fail = (error: Error): ApprovalDesk => {
     const failing = () => Promise.reject(error)
-    return { list: failing, findFor: failing, recall: failing, vote: failing }
+    const grants = { list: failing, revoke: failing }
+    return { list: failing, findFor: failing, recall: failing, vote: failing, grants }
   }
   const store = fail(new GatewayError('store', 'secret host'))
   const bug = fail(new Error('inner workings'))

@@ -289,7 +289,7 @@ describe('who is linked', () => {
     const page = await open(fay, `${world.base}/me`, 'fay')
     expect(page.text).not.toContain('U0FINN')
     const refused = await fay.post(`${world.base}/me/links/remove`, { csrf: fieldOf(page.text, 'csrf'), id })
-    expect(refused.status).toBe(404)
+    expect(refused.status).toBe(403)
     await browser.post(`${world.base}/me/links/remove`, { csrf: fieldOf(text, 'csrf'), id })
     expect(await links()).toEqual([])
     expect(await press('U0FINN', await held())).toContain('not linked')

@@ -7,7 +7,7 @@ import type { Approval, Ballot, BallotResult } from '../../src/domain/approval.t
 import { TRANSITIONS } from '../../src/domain/approval.ts'
 import type { Stored } from '../../src/domain/call.ts'
 import type { Card } from '../../src/domain/card.ts'
-import { mayOverride } from '../../src/domain/entitlement.ts'
+import { findAssuranceNeed, mayOverride } from '../../src/domain/entitlement.ts'
 import type { OutcomeName } from '../../src/domain/entry.ts'
 import type { Grant, RevokeResult } from '../../src/domain/grant.ts'
 import { type GrantAsk, isWithinPermit } from '../../src/domain/permit.ts'
@@ -104,10 +104,13 @@ export function refund(id: string, more: Partial<Approval> = {}): HeldCall {
 }
 
 /** A queue in memory, as strict about who sees and who votes as the real one. */
-export function fakeQueue(shown: readonly HeldCall[]): ApprovalDesk & { readonly ballots: Ballot[] } {
+export function fakeQueue(
+  shown: readonly HeldCall[],
+  given: readonly Grant[] = [],
+): ApprovalDesk & { readonly ballots: Ballot[] } {
   const held = new Map(shown.map((one) => [one.approval.id, one]))
   const ballots: Ballot[] = []
-  const grants = new Map<string, Grant>()
+  const grants = new Map(given.map((grant) => [grant.id, grant]))
 
   function isEntitled({ approval }: HeldCall, person: Person): boolean {
     return approval.requirements.some(({ reviewers }) => reviewers.some((one) => matchesSelector(one, person)))
@@ -134,6 +137,14 @@ export function fakeQueue(shown: readonly HeldCall[]): ApprovalDesk & { readonly
     }
     const isNamed = isEntitled(one, ballot.reviewer) || mayOverride(approval.requirements, ballot.reviewer)
     if (!isNamed) return { counted: false, fault: 'not_entitled', approval }
+    const moment = { openedAt: approval.createdAt, at: Date.now() }
+    const isYes = ballot.decision === 'approve' && !ballot.isOverride
+    if (isYes && findAssuranceNeed(approval.requirements, ballot.reviewer, moment)) {
+      return { counted: false, fault: 'assurance_required', approval }
+    }
+    if (ballot.isOverride && !mayOverride(approval.requirements, ballot.reviewer)) {
+      return { counted: false, fault: 'override_not_permitted', approval }
+    }
     if (ballot.isOverride && !isFresh(ballot.reviewer, new Date())) {
       return { counted: false, fault: 'sign_in_too_old', approval }
     }
@@ -166,8 +177,17 @@ export function fakeQueue(shown: readonly HeldCall[]): ApprovalDesk & { readonly
 
   return {
     ballots,
-    async list(person, { states = ['pending', 'approved'], upstream, before, limit = 50 }) {
-      const seen = [...held.values()].filter((one) => isVisible(one, person)).map((one) => one.approval)
+    async list(person, { states = ['pending', 'approved'], upstream, agent, voter, ballot, before, limit = 50 }) {
+      const seen = [...held.values()]
+        .filter((one) => isVisible(one, person))
+        .filter((one) => {
+          const isOpen = one.approval.state === 'pending' && isEntitled(one, person)
+          const hasVoted = one.approval.votes.some(({ reviewer }) => isSameParty(reviewer, person))
+          return ballot === undefined || (ballot === 'open') === (isOpen && !hasVoted)
+        })
+        .map((one) => one.approval)
+        .filter(({ requester }) => agent === undefined || requester.subject === agent)
+        .filter(({ votes }) => voter === undefined || votes.some(({ reviewer }) => reviewer.subject === voter))
       return seen
         .filter((one) => states.includes(one.state) && (upstream === undefined || one.upstream === upstream))
         .sort((a, b) => (isBefore(a, b) ? 1 : -1))
@@ -199,7 +219,11 @@ export function fakeQueue(shown: readonly HeldCall[]): ApprovalDesk & { readonly
   }
 }
 
-function grantOn(approval: Approval, { ask, by, reason }: { ask: GrantAsk; by: Person; reason: string | null }): Grant {
+/** What a vote on this approval would grant. */
+export function grantOn(
+  approval: Approval,
+  { ask, by, reason }: { ask: GrantAsk; by: Person; reason: string | null },
+): Grant {
   const { verb, resource, upstream, rules, requester: agent } = approval
   const givenAt = approval.decidedAt ?? approval.createdAt
   return {
@@ -270,10 +294,11 @@ export function fakeAgents(): AgentDesk & { readonly requests: (SwitchRequest & 
 }
 
 /** Links in memory, and tickets that nobody has to sign in for. */
-export function fakeLinks(links: ChatLink[] = []): { links: LinkDesk; linking: Linking } {
+export function fakeLinks(links: ChatLink[] = []): { links: LinkDesk; linking: Linking; passkeys: null } {
   const account = { service: 'slack', team: 'T024FAKE', user: 'U0FINN' }
   const expired = { fault: 'expired' } as const
   return {
+    passkeys: null,
     links: {
       list: async (person) => links.filter((link) => person === null || isSameParty(link.person, person)),
       async unlink({ id, by }) {

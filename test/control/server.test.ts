@@ -11,11 +11,13 @@ import { type ControlParts, createControlServer } from '../../src/control/server
 import { problemSchema } from '../../src/control/wire.ts'
 import { GatewayError } from '../../src/domain/error.ts'
 import { ROLES } from '../../src/domain/principal.ts'
-import { fakeAgents, fakePeople, fakeQueue, personOf, refund } from './people.ts'
+import { fakeAgents, fakePeople, fakeQueue, grantOn, personOf, refund } from './people.ts'
 
 const ID = '7Q3F000000'
 const OTHER = '7Q3F000001'
-const FINN = personOf('finn', { groups: ['finance'] })
+const NOW_S = Math.floor(Date.now() / 1000)
+const FINN = { ...personOf('finn', { groups: ['finance'] }), authenticatedAt: NOW_S }
+const FINANCE = [{ kind: 'group', issuerName: null, name: 'finance' }] as const
 const OLIVIA = personOf('olivia', { groups: ['finance'] })
 const AUD = personOf('aud', { roles: ['reviewer', 'auditor'] })
 const STRANGER = personOf('stranger')
@@ -27,7 +29,10 @@ afterEach(async () => {
 })
 
 async function serve(more: Partial<ControlParts> = {}) {
-  const queue = fakeQueue([refund(ID), refund(OTHER, { upstream: 'crm' })])
+  const given = { ask: { minutes: 30, uses: 20, covers: 'call' }, by: FINN, reason: null } as const
+  const grant = { ...grantOn(refund(ID).approval, given), id: ID }
+  const requirements = refund(ID).approval.requirements.map((one) => ({ ...one, override: FINANCE }))
+  const queue = fakeQueue([refund(ID, { requirements }), refund(OTHER, { upstream: 'crm' })], [grant])
   const app = await createControlServer({
     agents: fakeAgents(),
     queue,
@@ -73,7 +78,9 @@ function requestFor(name: EndpointName) {
   const [method = '', path = ''] = name.split(' ')
   const switching = { issuer: 'https://idp.example.com', subject: 'support-agent', reason: 'because' }
   const voting = { card_hash: cardHash, reason: 'because' }
-  const body = method === 'POST' ? JSON.stringify(path.startsWith('/v1/agents') ? switching : voting) : null
+  const revoking = { reason: 'because' }
+  const given = path.startsWith('/v1/agents') ? switching : path.startsWith('/v1/grants') ? revoking : voting
+  const body = method === 'POST' ? JSON.stringify(given) : null
   return { method, path: path.replace(':id', ID), body, headers: body ? { 'content-type': 'application/json' } : {} }
 }
 
@@ -434,7 +441,7 @@ describe('what is not understood', () => {
 describe('faults', () => {
   function failing(error: Error): ApprovalDesk {
     const fail = () => Promise.reject(error)
-    return { list: fail, findFor: fail, recall: fail, vote: fail }
+    return { list: fail, findFor: fail, recall: fail, vote: fail, grants: { list: fail, revoke: fail } }
   }
 
   it('answers 503 while the store is away', async () => {

@@ -18,6 +18,8 @@ name: billing
 rules:
   - { name: notes, verbs: [GET, PUT], effect: allow }
   - { name: refunds, verbs: [POST], effect: hold, approval: { reviewers: ["group:finance"] } }
+  - { name: patches, verbs: [PATCH], effect: hold, approval: { reviewers: ["group:finance"], grant: { for: 30m, uses: 2, covers: rule } } }
+  - { name: removals, verbs: [DELETE], effect: hold, approval: { reviewers: ["group:finance"], quorum: 2, override: ["group:commanders"] } }
 `
 
 let store: TestDatabase
@@ -43,6 +45,7 @@ beforeAll(async () => {
   const headers = { authorization: `Bearer ${await world.agentToken()}` }
   await fetch(`${replica.url}/shop/everything`, { method: 'DELETE', headers })
   story = await tellStory()
+  await grantAndOverride()
   // What nobody answers is answered in doubt.
   world.upstream.manner = 'stall'
   const gone = new AbortController()
@@ -74,6 +77,22 @@ async function tellStory() {
     [approval],
   )
   return { approval, calls: [opened.call_id, again.headers.get('countersign-call') ?? ''] }
+}
+
+/** A grant that is used once, and an override. */
+async function grantAndOverride(): Promise<void> {
+  const waiting = { headers: { prefer: 'wait=0' } }
+  const first = await problemOf(await world.call(replica, '/notes/1', { method: 'PATCH', ...waiting }))
+  const grant = { minutes: 10, uses: 2, covers: 'rule' }
+  const granted = await world.vote(replica, first.approval ?? '', { as: 'fay', more: { grant } })
+  expect(granted.status).toBe(200)
+  expect((await world.call(replica, '/notes/2', { method: 'PATCH' })).status).toBe(200)
+
+  const held = await problemOf(await world.call(replica, '/notes/3', { method: 'DELETE', ...waiting }))
+  const token = await world.personToken('carla', ['commanders'], { auth_time: Math.floor(Date.now() / 1000) })
+  const more = { reason: 'The shop is down.' }
+  const overridden = await world.vote(replica, held.approval ?? '', { token, decision: 'override', more })
+  expect(overridden.status).toBe(200)
 }
 
 /** The login of the page, with another name and password: roles belong to the whole cluster. */
@@ -164,7 +183,10 @@ describe('the commands', () => {
     await admin.connect()
     await admin.query(fitted(erase))
     await admin.end()
-    const { rows } = await auditor.query(`SELECT reviewer FROM countersign.audit_log WHERE kind = 'vote'`)
+    const { rows } = await auditor.query(
+      `SELECT reviewer FROM countersign.audit_log WHERE kind = 'vote' AND approval_id = $1`,
+      [story.approval],
+    )
     expect(rows).toEqual([{ reviewer: null }])
     expect(await eventually(() => countersign('audit', 'verify', ...config()))).toMatchObject({ code: 0 })
   })

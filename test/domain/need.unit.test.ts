@@ -23,4 +23,13 @@ describe('what a requirement asks for, in words', () => {
       'from 2026-03-02 09:10 UTC also group:managers',
     ])
   })
+
+  it.each([
+    [{ kind: 'passkey' }, 'with a passkey'],
+    [{ kind: 'fresh', maxAgeMs: 300_000 }, 'with a sign-in of the last 5 minutes'],
+    [{ kind: 'fresh', maxAgeMs: 60_000 }, 'with a sign-in of the last 1 minute'],
+    [{ kind: 'fresh', maxAgeMs: 90_000 }, 'with a sign-in of the last 90 seconds'],
+  ] as const)('says how sure one has to be: %o', (assurance, words) => {
+    expect(describeTerms({ isReasonRequired: false, assurance })).toEqual([words])
+  })
 })

@@ -82,8 +82,8 @@ export async function startWorld(store: { adminUrl: string; url: string }) {
     return sign(key, { ...claims(subject, 3600), aud: GATEWAY_URL, owner: { iss: issuer.url, sub: 'olivia' } })
   }
 
-  function personToken(subject: string, groups: readonly string[] = ['finance']): Promise<string> {
-    return sign(key, { ...claims(subject, 3600), aud: CONSOLE, azp: CONSOLE, groups })
+  function personToken(subject: string, groups: readonly string[] = ['finance'], more: object = {}): Promise<string> {
+    return sign(key, { ...claims(subject, 3600), aud: CONSOLE, azp: CONSOLE, groups, ...more })
   }
 
   function configOf(name: string, { storeUrl, config = {} }: ReplicaOptions) {
@@ -189,7 +189,18 @@ export async function startWorld(store: { adminUrl: string; url: string }) {
   async function vote(
     replica: Replica,
     id: string,
-    { as = 'finn', token, decision = 'approve' }: { as?: string; token?: string; decision?: 'approve' | 'deny' } = {},
+    {
+      as = 'finn',
+      token,
+      decision = 'approve',
+      more = {},
+    }: {
+      as?: string
+      token?: string
+      decision?: 'approve' | 'deny' | 'override'
+      /** What else is sent with it. */
+      more?: object
+    } = {},
   ): Promise<Response> {
     const authorization = `Bearer ${token ?? (await personToken(as))}`
     const shown = await fetch(`${replica.control}/v1/approvals/${id}`, { headers: { authorization } })
@@ -198,7 +209,7 @@ export async function startWorld(store: { adminUrl: string; url: string }) {
     return fetch(`${replica.control}/v1/approvals/${id}/${decision}`, {
       method: 'POST',
       headers: { authorization, 'content-type': 'application/json' },
-      body: JSON.stringify({ card_hash: approval.card_hash }),
+      body: JSON.stringify({ card_hash: approval.card_hash, ...more }),
     })
   }
 

@@ -61,6 +61,7 @@ describe('a rule that permits grants', () => {
 
   it.each([
     { for: '25h', uses: 1 },
+    { for: '90s', uses: 1 },
     { for: '30m', uses: 0 },
     { for: '30m', uses: 1001 },
     { for: '30m' },

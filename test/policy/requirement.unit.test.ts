@@ -52,6 +52,20 @@ describe('what a hold asks for', () => {
   })
 
   it.each([
+    ['assurance: passkey', { kind: 'passkey' }],
+    ['assurance: fresh', { kind: 'fresh', maxAgeMs: 300_000 }],
+    ['assurance: fresh, max_age: 2m', { kind: 'fresh', maxAgeMs: 120_000 }],
+  ])('is sure of people as it says: %s', (terms, assurance) => {
+    expect(requirementOf(`reviewers: ["*"], ${terms}`)).toMatchObject({ assurance })
+  })
+
+  it.each([
+    ['reviewers: ["*"], assurance: strong', 'assurance'],
+    ['reviewers: ["*"], assurance: passkey, max_age: 5m', 'belongs to "assurance: fresh"'],
+    ['reviewers: ["*"], max_age: 5m', 'belongs to "assurance: fresh"'],
+    ['reviewers: ["*"], assurance: fresh, max_age: 59s', 'must be 1m to 24h'],
+    ['reviewers: ["*"], assurance: fresh, max_age: 25h', 'must be 1m to 24h'],
+    ['reviewers: ["*"], assurance: fresh, grant: { for: 30m, uses: 10 }', 'would let calls go'],
     ['reviewers: [boss]', 'must be "*", "manager", "group:<name>"'],
     ['reviewers: ["*"], exclude: [manager]', 'must be "*", "group:<name>"'],
     ['reviewers: ["*"], exclude: []', 'must not be empty'],

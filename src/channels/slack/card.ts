@@ -1,4 +1,5 @@
 import type { types } from '@slack/bolt'
+import type { Card } from '../../domain/card.ts'
 import { counted } from '../../domain/counted.ts'
 import { describeTerms } from '../../domain/need.ts'
 import { formatButton } from './button.ts'
@@ -73,13 +74,21 @@ function render(view: CardView, maxClaim: number, maxPayload: number): Rendered 
 /** Puts head, terms and buttons around the content. `missing`: what of the call is not shown. */
 function assemble(view: CardView, content: readonly types.KnownBlock[], missing: readonly string[]): Rendered {
   const value = formatButton(view.approval)
-  const isApprovable = missing.length === 0
+  const isInConsole = isForConsole(view.card)
+  const isApprovable = missing.length === 0 && !isInConsole
   const approve: types.Button = {
     type: 'button',
     action_id: 'countersign.approve',
     style: 'primary',
     text: label('Approve'),
     value,
+  }
+  const open: types.Button = {
+    type: 'button',
+    action_id: 'countersign.open',
+    style: 'primary',
+    text: label('Approve in the console'),
+    url: consoleUrl(view),
   }
   const deny: types.Button = {
     type: 'button',
@@ -92,9 +101,19 @@ function assemble(view: CardView, content: readonly types.KnownBlock[], missing:
     ...head(view),
     ...content,
     richText(lines(terms(view, missing))),
-    { type: 'actions', elements: isApprovable ? [approve, deny] : [deny] },
+    { type: 'actions', elements: [...(isInConsole ? [open] : isApprovable ? [approve] : []), deny] },
   ]
   return { blocks, text: fallback(view), isApprovable }
+}
+
+/** What asks for a fresh sign-in or a passkey is approved where people can give one. */
+export function isForConsole({ needed }: Card): boolean {
+  return needed.some(({ assurance }) => assurance !== undefined)
+}
+
+function consoleUrl({ approval, publicUrl }: CardView): string {
+  return new URL(`approvals/${encodeURIComponent(approval.id)}`, publicUrl.endsWith('/') ? publicUrl : `${publicUrl}/`)
+    .href
 }
 
 function terms(view: CardView, missing: readonly string[]): Inline[][] {

@@ -109,7 +109,8 @@ async function start(parts: SlackParts): Promise<RunningChannel> {
     clientOptions: { slackApiUrl: apiUrl, retryConfig: { retries: 0 }, timeout: timing.timeoutMs },
   })
   app.error(async (error) => log.error({ err: error }, 'a callback of Slack could not be handled'))
-  app.action(/^countersign\./, async ({ body, ack }) => {
+  app.action('countersign.open', async ({ ack }) => ack())
+  app.action(/^countersign\.(?!open$)/, async ({ body, ack }) => {
     await inTime.run(() => presses.press(body, stopping))
     await ack()
   })

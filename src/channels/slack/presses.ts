@@ -7,7 +7,7 @@ import type { Clock } from '../../platform/clock.ts'
 import type { Logger } from '../../platform/logger.ts'
 import type { Place, Tell } from './answer.ts'
 import { type Pressed, parseButton } from './button.ts'
-import { renderCard } from './card.ts'
+import { isForConsole, renderCard } from './card.ts'
 import { renderAnswer, renderQuestion } from './modal.ts'
 import { type Asked, askedSchema, type Press, pressSchema, type Submission, submissionSchema } from './payload.ts'
 import type { Recognise } from './recognise.ts'
@@ -87,6 +87,7 @@ export function createPresses(parts: {
     if (found.approval.cardHash !== pressed.cardHash) return 'superseded'
     const isOpen = found.approval.state === 'pending' || (found.approval.state === 'approved' && decision === 'deny')
     if (!isOpen) return 'already_decided'
+    if (decision === 'approve' && isForConsole(found.card)) return 'assurance_required'
     if (decision === 'approve' && !renderCard({ ...found, detail, publicUrl }).isApprovable) return 'not_all_shown'
     return null
   }

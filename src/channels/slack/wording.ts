@@ -81,6 +81,8 @@ export function describeFault(fault: Fault, approval: string, { key, invitation 
       return `${nothing} You are on the requesting side of ${approval}: the agent is yours or acts for you. Somebody else has to approve it.`
     case 'outside_hours':
       return `${nothing} The policy takes your approval of ${approval} at other hours only. You may deny it at any time.`
+    case 'assurance_required':
+      return `${nothing} The policy asks for a fresh sign-in, or a passkey. Approve ${approval} in the console; you may deny it here.`
     case 'superseded':
       return `${nothing} That was an older card of ${approval}. Please decide on the newest one.`
     case 'already_decided':

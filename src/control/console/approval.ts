@@ -1,13 +1,18 @@
+import { isOverride } from '../../approvals/override.ts'
 import type { Approval, Vote } from '../../domain/approval.ts'
 import type { Stored } from '../../domain/call.ts'
 import type { Card, Claimed, Payload } from '../../domain/card.ts'
-import { isEntitled, isOpenAt } from '../../domain/entitlement.ts'
-import { describeTerms } from '../../domain/need.ts'
-import type { Person } from '../../domain/principal.ts'
-import { formatRule } from '../../domain/verdict.ts'
+import { findAssuranceNeed, isEntitled, isOpenAt } from '../../domain/entitlement.ts'
+import type { Grant } from '../../domain/grant.ts'
+import { describeAssurance, describeTerms } from '../../domain/need.ts'
+import { isSameParty, type Person } from '../../domain/principal.ts'
+import { type AssuranceNeed, formatRule } from '../../domain/verdict.ts'
 import { writeCall } from '../write.ts'
+import { grantBlock, grantForm } from './grants.ts'
 import { type Html, html, shown, shownLines } from './html.ts'
-import { barOf, deadline, moment, requesterLine, stateBadge } from './words.ts'
+import { overrideSection } from './override.ts'
+import { type PasskeyState, passkeyButton } from './passkeys.ts'
+import { barOf, deadline, moment, requesterLine, stateBadge, throughWords } from './words.ts'
 
 export interface ApprovalView {
   readonly approval: Approval
@@ -22,13 +27,17 @@ export interface ApprovalView {
   readonly fault: string | null
   /** What this person had written as a reason. */
   readonly reason: string
+  /** Where an approval takes a passkey. */
+  readonly passkey?: PasskeyState | null
   /** The same agent's last calls that were held, newest first. */
   readonly recent: readonly Approval[]
+  /** In force, given on this approval. */
+  readonly grants?: readonly Grant[]
 }
 
 /** One approval: who asks is verified, what it would do is derived, why is claimed; never mixed. */
 export function approvalBody(view: ApprovalView): Html {
-  const { approval, card, fault, recent } = view
+  const { approval, card, fault, recent, grants = [] } = view
   return html`<p class="crumbs"><a href="/">Inbox</a></p>
 <h1>${shown(approval.verb)} <code>${shown(approval.resource)}</code> <small>on ${shown(approval.upstream)}</small></h1>
 ${fault !== null && html`<p class="fault" role="alert">${fault}</p>`}
@@ -36,6 +45,7 @@ ${fault !== null && html`<p class="fault" role="alert">${fault}</p>`}
 ${card ? blocks(card, view) : html`<p class="empty">What was shown of this call has been erased.</p>`}
 <section data-live="decision" id="decision" data-key="${approval.state}">${decision(view)}</section>
 <section data-live="votes" id="votes"><h2>Votes</h2>${votes(approval)}</section>
+${grants.length > 0 && html`<section><h2>Granted with it</h2>${grants.map((grant) => grantBlock(grant, view))}</section>`}
 ${recent.length > 0 && html`<section><h2>The agent's last held calls</h2><ul class="plain">${recent.map(recentCall)}</ul></section>`}`
 }
 
@@ -130,25 +140,45 @@ function decision(view: ApprovalView): Html | null {
   const { approval, person, csrf, reason, nowMs } = view
   if (approval.state !== 'pending' && approval.state !== 'approved') return null
   const moment = { openedAt: approval.createdAt, at: nowMs }
+  const need = findAssuranceNeed(approval.requirements, person, moment)
   const entitling = approval.requirements.filter((requirement) => isEntitled(requirement, person, moment))
   const isNamed = entitling.length > 0
   const isOpen = entitling.some((requirement) => isOpenAt(requirement, nowMs))
   const bar = barOf(approval, person, { isNamed, isOpen })
   const isReasonNeeded = approval.requirements.some(({ isReasonRequired }) => isReasonRequired)
-  if (!isNamed)
-    return html`<h2>Decide</h2><p class="note">${bar ?? 'No rule of this call names you as a reviewer.'}</p>`
+  const override = overrideSection(approval, view)
+  const hasOverridden = approval.votes.some((one) => isOverride(one) && isSameParty(one.reviewer, person))
+  const mayApprove = approval.state === 'pending' && bar === null
+  if (!isNamed && !hasOverridden)
+    return html`<h2>Decide</h2><p class="note">${bar ?? 'No rule of this call names you as a reviewer.'}</p>${override}`
   return html`<h2>Decide</h2>
 ${bar !== null && html`<p class="note">${bar}</p>`}
+${mayApprove && need && html`<p class="note">An approval takes somebody ${describeAssurance(need)}. A denial does not.</p>`}
 <form method="post" class="decide">
 <input type="hidden" name="csrf" value="${csrf}">
 <input type="hidden" name="card_hash" value="${approval.cardHash}">
 <label for="reason">Reason <small>${isReasonNeeded ? 'required' : 'for the agent to learn from'}</small></label>
 <textarea id="reason" name="reason" rows="3" maxlength="2000"${isReasonNeeded && html` required`}>${reason}</textarea>
 <div class="buttons">
-${approval.state === 'pending' && bar === null && html`<button class="approve" formaction="/approvals/${approval.id}/approve">Approve</button>`}
+${mayApprove && approveButton(view, need)}
 <button class="deny" formaction="/approvals/${approval.id}/deny">${approval.state === 'approved' ? 'Take it back' : 'Deny'}</button>
 </div>
-</form>`
+</form>
+${mayApprove && grantForm(approval, view)}
+${override}`
+}
+
+/** A button, or the way to what it takes to press one. */
+function approveButton({ approval: { id }, passkey = null }: ApprovalView, need: AssuranceNeed | null): Html | null {
+  if (need === null) return html`<button class="approve" formaction="/approvals/${id}/approve">Approve</button>`
+  if (need.kind === 'passkey') {
+    if (passkey === 'nowhere')
+      return html`<p class="note">Browsers make no passkeys for the address of this console.</p>`
+    if (passkey === null || passkey === 'none') return html`<a class="button" href="/me">Add a passkey to approve</a>`
+    return passkeyButton(passkey, { kind: 'get', label: 'Approve with a passkey', action: `/approvals/${id}/approve` })
+  }
+  const query = new URLSearchParams({ fresh: '1', return: `/approvals/${id}` })
+  return html`<a class="button" href="/sign-in?${query.toString()}">Sign in again to approve</a>`
 }
 
 function votes({ votes: cast }: Approval): Html {
@@ -158,7 +188,7 @@ function votes({ votes: cast }: Approval): Html {
 
 function vote({ reviewer, decision: cast, reason, via, at }: Vote): Html {
   return html`<li><b title="${shown(`${reviewer.issuer}|${reviewer.subject}`)}">${shown(reviewer.name ?? reviewer.subject)}</b>
-${cast === 'approve' ? 'approved' : 'denied'} ${moment(at)} through ${via}${reason !== null && html`: <q>${shownLines(reason)}</q>`}</li>`
+${cast === 'approve' ? 'approved' : 'denied'} ${moment(at)} ${throughWords(via)}${reason !== null && html`: <q>${shownLines(reason)}</q>`}</li>`
 }
 
 function recentCall(approval: Approval): Html {

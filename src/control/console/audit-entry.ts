@@ -4,8 +4,8 @@ import { writeQuery } from './audit-query.ts'
 import { type Html, html, shown, shownLines } from './html.ts'
 import { columnsOf } from './log-columns.ts'
 
-/** One entry whole, between its neighbours. */
-export function auditEntryBody(found: EntryInPlace): Html {
+/** One entry whole, between its neighbours; with the name that its reviewer had then. */
+export function auditEntryBody(found: EntryInPlace, reviewerName: string | null): Html {
   const { entry, before, after, isChained, meanings } = found
   return html`<p class="crumbs"><a href="/audit">Audit log</a></p>
 <h1>Entry ${entry.seq} <small>${shown(entry.kind)}, ${exactTime(entry.at)}</small></h1>
@@ -15,6 +15,7 @@ ${!isChained && html`<p class="fault" role="alert">Its hash does not follow from
     ([name, value]) =>
       html`<dt>${name}</dt><dd>${value === null ? html`<span class="empty">–</span>` : shown(String(value))}</dd>`,
   )}</dl>
+${reviewerName !== null && html`<p>The reviewer was called <b>${shown(reviewerName)}</b> then.</p>`}
 ${isChained && html`<p>Its hash follows from its body and the entry before.</p>`}
 <p>${entry.callId !== null && html`<a href="/audit?${writeQuery({ call: entry.callId })}">All of this call</a> `}
 ${entry.approvalId !== null && html`<a href="/audit?${writeQuery({ approval: entry.approvalId })}">All of this approval</a>`}</p></section>

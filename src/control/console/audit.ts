@@ -5,11 +5,13 @@ import { KINDS, OUTCOMES } from '../../domain/entry.ts'
 import { type AuditQuery, writeQuery } from './audit-query.ts'
 import { type Html, html, shown } from './html.ts'
 
-export interface AuditView {
+interface AuditView {
   readonly query: AuditQuery
   /** Why it was not looked for. */
   readonly fault: string | null
   readonly found: Found | null
+  /** What reviewers were called when they voted, by the numbers of the entries. */
+  readonly names: ReadonlyMap<number, string>
   readonly chain: ChainState
   readonly isFirstPage: boolean
 }
@@ -66,7 +68,9 @@ ${textField('call', 'Call', query.call)}${textField('approval', 'Approval', quer
 }
 
 export function timeField(name: string, label: string, value: string): Html {
-  return html`<label>${label} <small>UTC</small> <input type="datetime-local" step="1" name="${name}" value="${value.replace(/Z$/, '')}"></label>`
+  // The one form that browsers take: local, and with a time.
+  const local = /^\d{4}-\d\d-\d\d$/.test(value) ? `${value}T00:00` : value.replace(/Z$/, '')
+  return html`<label>${label} <small>UTC</small> <input type="datetime-local" step="1" name="${name}" value="${local}"></label>`
 }
 
 export function textField(name: string, label: string, value: string): Html {
@@ -79,9 +83,9 @@ export function choice(name: string, label: string, value: string, options: read
   )}</select></label>`
 }
 
-function results({ entries, next, isCut }: Found, { query, isFirstPage }: AuditView): Html {
+function results({ entries, next, isCut }: Found, { query, isFirstPage, names }: AuditView): Html {
   return html`<section id="entries"><h2>Entries</h2>
-${entries.length === 0 ? html`<p class="empty">${isCut ? 'None as far as was looked.' : 'None.'}</p>` : table(entries)}
+${entries.length === 0 ? html`<p class="empty">${isCut ? 'None as far as was looked.' : 'None.'}</p>` : table(entries, names)}
 ${isCut && html`<p class="note">Looked back as far as entry ${next}, and no further at once. A time leads there faster.</p>`}
 <p class="pages">${!isFirstPage && html`<a href="/audit?${writeQuery(query)}">Newest</a> `}${
     next !== null &&
@@ -91,19 +95,19 @@ ${isCut && html`<p class="note">Looked back as far as entry ${next}, and no furt
 <a href="/audit/export?${writeQuery(query, { format: 'jsonl' })}">JSON lines</a></p></section>`
 }
 
-function table(entries: readonly LogEntry[]): Html {
+function table(entries: readonly LogEntry[], names: AuditView['names']): Html {
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Entries"><table class="log">
 <thead><tr><th scope="col">Entry</th><th scope="col">Time</th><th scope="col">Kind</th><th scope="col">Agent</th><th scope="col">Call</th><th scope="col">Effect, outcome</th><th scope="col">Reviewer</th></tr></thead>
-<tbody>${entries.map(row)}</tbody></table></div>`
+<tbody>${entries.map((entry) => row(entry, names.get(entry.seq) ?? null))}</tbody></table></div>`
 }
 
-function row(entry: LogEntry): Html {
+function row(entry: LogEntry, name: string | null): Html {
   const { seq, at, kind, subject, issuer, upstream, verb, resource, effect, outcome, rule, reviewer } = entry
   return html`<tr><th scope="row"><a href="/audit/${seq}">${seq}</a></th><td>${exactTime(at)}</td><td>${shown(kind)}</td>
 <td>${subject !== null && html`<span title="${shown(issuer ?? '')}">${shown(subject)}</span>`}</td>
 <td>${[upstream, verb, resource].map((text) => text !== null && html`${shown(text)} `)}</td>
 <td>${[effect, outcome, rule].map((text) => text !== null && html`${shown(text)} `)}</td>
-<td>${reviewer !== null && shown(reviewer)}</td></tr>`
+<td>${name !== null && html`${shown(name)} `}${reviewer !== null && html`<small>${shown(reviewer)}</small>`}</td></tr>`
 }
 
 /** To the millisecond and in UTC, wherever it is read: as it was written. */

@@ -29,7 +29,7 @@ const PERIOD_DAYS = 30
 const auditSchema = auditQuery.extend({ before: seqSchema.optional() })
 const exportSchema = auditQuery.extend({ after: seqSchema.default(0), format: z.enum(['csv', 'jsonl']).default('csv') })
 const populationSchema = auditQuery.pick({ from: true, until: true }).extend({ after: seqSchema.default(0) })
-const reportSchema = z.object({ from: auditQuery.shape.from.optional(), until: auditQuery.shape.until.optional() })
+const reportSchema = z.object({ from: z.string().max(100).optional(), until: z.string().max(100).default('') })
 const policySchema = z.object({ policy: z.string().max(200).optional() })
 const NO_QUERY = auditQuery.parse({})
 
@@ -73,21 +73,24 @@ export function createBookPages(parts: {
         const search = toSearch(query)
         const chain = await audit.chain()
         if (typeof search === 'string') {
-          const view = { query, fault: search, found: null, chain, isFirstPage: true }
+          const view = { query, fault: search, found: null, names: new Map(), chain, isFirstPage: true }
           return page('Audit log', auditBody(view), 422)
         }
         const found = await audit.find(search, { before, limit: PER_PAGE })
-        return page('Audit log', auditBody({ query, fault: null, found, chain, isFirstPage: before === null }))
+        const names = await audit.namesOf(found.entries)
+        return page('Audit log', auditBody({ query, fault: null, found, names, chain, isFirstPage: before === null }))
       },
 
       'GET /audit/:seq': async ({ request }: Visit) => {
         const { seq } = z.object({ seq: seqSchema.catch(0) }).parse(request.params)
         const found = await audit.show(seq)
-        return found ? page(`Entry ${seq}`, auditEntryBody(found)) : NO_ENTRY
+        if (!found) return NO_ENTRY
+        const names = await audit.namesOf([found.entry])
+        return page(`Entry ${seq}`, auditEntryBody(found, names.get(seq) ?? null))
       },
 
       'GET /audit/report': async ({ request }: Visit) => {
-        const { from = midnight(clock.now() - PERIOD_DAYS * DAY_MS), until = '' } = reportSchema.parse(request.query)
+        const { from = midnight(clock.now() - PERIOD_DAYS * DAY_MS), until } = reportSchema.parse(request.query)
         const search = toSearch({ ...NO_QUERY, from, until })
         const fault = typeof search === 'string' ? search : null
         return page('For auditors', reportBody({ from, until, fault }), fault === null ? 200 : 422)

@@ -81,3 +81,51 @@ export interface Linking {
   ): Promise<{ readonly proof: string; readonly account: ChatAccount; readonly name: string | null } | Refused>
   confirm(proof: string, who: Linker): Promise<{ readonly link: ChatLink } | Refused>
 }
+
+export interface Passkey {
+  readonly id: string
+  readonly person: Party
+  readonly name: string
+  /** Milliseconds since the epoch. */
+  readonly addedAt: number
+  readonly usedAt: number | null
+}
+
+/** What a browser is asked, and what has to come back with its answer. */
+export interface PasskeyAsk {
+  readonly options: object
+  readonly sealed: string
+}
+
+export type PasskeyFault = 'sign_in_too_old' | 'expired' | 'used' | 'unknown' | 'not_verified' | 'too_many'
+
+/** The very vote that a passkey is used for. */
+export interface VoteAbout {
+  readonly approval: string
+  readonly digest: string
+  readonly cardHash: string
+  readonly decision: 'approve'
+}
+
+interface PasskeyAnswer {
+  readonly sealed: string
+  /** As JSON. */
+  readonly response: string
+  readonly who: Linker
+}
+
+export interface PasskeyDesk {
+  /** Of one person, or everybody's; oldest first. */
+  list(person: Party | null): Promise<readonly Passkey[]>
+  offer(who: Linker): Promise<PasskeyAsk | { readonly fault: PasskeyFault }>
+  add(
+    given: PasskeyAnswer & { readonly name: string },
+  ): Promise<{ readonly passkey: Passkey } | { readonly fault: PasskeyFault }>
+  /** Null if this person has no passkey. */
+  challenge(about: VoteAbout, who: Linker): Promise<PasskeyAsk | null>
+  prove(
+    given: PasskeyAnswer & { readonly about: VoteAbout },
+  ): Promise<{ readonly person: Person } | { readonly fault: PasskeyFault }>
+  /** False if there is none, or none that this person may remove. */
+  remove(how: { readonly id: string; readonly by: Person; readonly via: string }): Promise<boolean>
+}

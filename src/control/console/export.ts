@@ -14,6 +14,9 @@ const MOST_ROWS = 100_000
 /** Files that are written at once. */
 const MOST_AT_ONCE = 3
 
+/** Where nothing is found for long, nothing is sent for as long; the listener lets go of other connections earlier. */
+const IDLE_MS = 5 * 60_000
+
 /** What is written, batch by batch. */
 interface Source {
   readonly fileName: string
@@ -24,7 +27,7 @@ interface Source {
   cut(after: number): string
 }
 
-export interface Exporter {
+interface Exporter {
   /** Null if too many are under way. */
   entries(reply: FastifyReply, caller: Caller, what: Asked & { format: 'csv' | 'jsonl' }): FastifyReply | null
   population(reply: FastifyReply, caller: Caller, what: Asked & { name: PopulationName }): FastifyReply | null
@@ -50,6 +53,7 @@ export function createExporter({ audit, log }: { audit: AuditDesk; log: Logger }
     const stream = Readable.from(write(source, caller), { objectMode: false })
     stream.once('close', () => under.delete(who))
     stream.once('error', (error) => log.warn({ event: 'export_ended', err: error }, 'an export was broken off'))
+    reply.raw.setTimeout(IDLE_MS)
     reply.header('content-disposition', `attachment; filename="${source.fileName}"`)
     return reply.type(source.type).send(stream)
   }

@@ -6,6 +6,19 @@ import { writeCursor } from '../cursor.ts'
 import { type Html, html, shown } from './html.ts'
 import { deadline, moment, requesterLine, stateBadge } from './words.ts'
 
+/** Some of a list, and where it goes on. */
+export interface Listed {
+  readonly approvals: readonly Approval[]
+  /** The last one, if there are more after it. */
+  readonly next: Approval | null
+}
+
+interface InboxView {
+  readonly mine: Listed
+  readonly others: Listed
+  readonly nowMs: number
+}
+
 /** Whether a person may vote on it, and has not. */
 export function waitsFor(approval: Approval, person: Person, nowMs: number): boolean {
   const moment = { openedAt: approval.createdAt, at: nowMs }
@@ -16,46 +29,38 @@ export function waitsFor(approval: Approval, person: Person, nowMs: number): boo
   )
 }
 
-/** What waits for this person, and below it what waits for others. */
-export function inboxBody(how: {
-  readonly approvals: readonly Approval[]
-  readonly person: Person
-  readonly nowMs: number
-  readonly next: Approval | null
-}): Html {
-  const { approvals, person, nowMs, next } = how
-  const [mine, others] = [true, false].map((isMine) =>
-    approvals.filter((one) => waitsFor(one, person, nowMs) === isMine),
-  )
+/** What waits for this person, and below it what waits for others: however much that is, it hides nothing of theirs. */
+export function inboxBody({ mine, others, nowMs }: InboxView): Html {
   return html`<h1>Inbox</h1>
 <section data-live="inbox" id="inbox" aria-live="polite" aria-relevant="additions">
-<h2>Waiting for you <span class="count">${mine?.length ?? 0}</span></h2>
-${mine && mine.length > 0 ? rows(mine, nowMs) : html`<p class="empty">Nothing waits for you.</p>`}
+<h2>Waiting for you ${count(mine)}</h2>
+${mine.approvals.length > 0 ? rows(mine.approvals, nowMs) : html`<p class="empty">Nothing waits for you.</p>`}
+${older('after', mine)}
 ${
-  others &&
-  others.length > 0 &&
-  html`<h2>Waiting for others, or to be carried out <span class="count">${others.length}</span></h2>${rows(others, nowMs)}`
+  others.approvals.length > 0 &&
+  html`<h2>Waiting for others, or to be carried out ${count(others)}</h2>${rows(others.approvals, nowMs)}${older('others', others)}`
 }
-${next && html`<p><a href="/?after=${encodeURIComponent(writeCursor(next))}">Older ones</a></p>`}
 </section>`
 }
 
-export function historyBody(approvals: readonly Approval[], next: Approval | null): Html {
-  return html`<h1>History</h1>
-${approvals.length > 0 ? rows(approvals, null) : html`<p class="empty">Nothing was decided yet that you may see.</p>`}
-${next && html`<p><a href="/history?after=${encodeURIComponent(writeCursor(next))}">Older ones</a></p>`}`
+function count({ approvals, next }: Listed): Html {
+  return html`<span class="count">${approvals.length}${next && ' and more'}</span>`
 }
 
-function rows(approvals: readonly Approval[], nowMs: number | null): Html {
+function older(name: 'after' | 'others', { next }: Listed): Html | null {
+  return next && html`<p><a href="/?${name}=${encodeURIComponent(writeCursor(next))}">Older ones</a></p>`
+}
+
+function rows(approvals: readonly Approval[], nowMs: number): Html {
   return html`<ul class="rows">${approvals.map((approval) => row(approval, nowMs))}</ul>`
 }
 
-function row(approval: Approval, nowMs: number | null): Html {
+function row(approval: Approval, nowMs: number): Html {
   const { id, verb, resource, upstream, rules, expiresAt, createdAt, state, requester } = approval
   return html`<li id="row-${id}"><a href="/approvals/${id}">
 <span class="what"><b>${shown(verb)}</b> <code>${shown(resource)}</code> on ${shown(upstream)}</span>
 <span class="whose">${requesterLine(requester)}</span>
 <span class="why">${rules.map((rule) => shown(formatRule(rule))).join(', ')}</span>
-<span class="when">${state === 'pending' && nowMs !== null ? deadline(expiresAt, nowMs) : html`${stateBadge(state)} ${moment(createdAt)}`}</span>
+<span class="when">${state === 'pending' ? deadline(expiresAt, nowMs) : html`${stateBadge(state)} ${moment(createdAt)}`}</span>
 </a></li>`
 }

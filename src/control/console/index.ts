@@ -2,12 +2,13 @@ import cookie from '@fastify/cookie'
 import formbody from '@fastify/formbody'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import type { Decision } from '../../domain/approval.ts'
+import type { Ballot, Decision } from '../../domain/approval.ts'
 import { GatewayError } from '../../domain/error.ts'
+import type { Person } from '../../domain/principal.ts'
 import { isRefusal } from '../../domain/refusal.ts'
 import type { Clock } from '../../platform/clock.ts'
 import type { Logger } from '../../platform/logger.ts'
-import { APPROVAL_ID, readCursor } from '../cursor.ts'
+import { APPROVAL_ID } from '../cursor.ts'
 import type { AgentDesk, ApprovalDesk, AuditDesk, PolicyDesk } from '../desk.ts'
 import { FAULT_DETAILS, SWITCH_FAULTS } from '../problem.ts'
 import { createBuckets } from '../rate.ts'
@@ -17,15 +18,17 @@ import { type AgentsView, agentsBody } from './agents.ts'
 import { approvalBody } from './approval.ts'
 import { readAssets } from './assets.ts'
 import { createBookPages } from './books.ts'
-import type { FrontDesk, LinkDesk, Linking } from './desk.ts'
+import type { FrontDesk, LinkDesk, Linking, PasskeyDesk } from './desk.ts'
+import { createGrantPages } from './grants.ts'
 import { type Caller, createGuard, isNavigation, mayOpen } from './guard.ts'
 import { type Html, html } from './html.ts'
-import { historyBody, inboxBody } from './inbox.ts'
 import { createJar } from './jar.ts'
 import { layout } from './layout.ts'
 import { createLinkPages } from './link.ts'
+import { createListPages } from './lists.ts'
 import { createLive } from './live.ts'
 import { meBody } from './me.ts'
+import { createPasskeyPages, passkeyFields } from './passkeys.ts'
 import { type Answer, page, redirect, sendPage } from './respond.ts'
 import { createSignInPages, forged } from './sign-in.ts'
 
@@ -37,6 +40,8 @@ export interface ConsoleParts {
   readonly desk: FrontDesk
   readonly links: LinkDesk
   readonly linking: Linking
+  /** Null where browsers make no passkeys. */
+  readonly passkeys: PasskeyDesk | null
   /** Tells of every change of an approval, perhaps more than once, until it is stopped. A hint: some may be lost. */
   watch(told: () => void): () => void
   /** What everybody who looks has to know, at this moment. */
@@ -46,16 +51,9 @@ export interface ConsoleParts {
   readonly clock: Clock
 }
 
-const PER_PAGE = 100
 const RECENT = 5
 
 const paramsSchema = z.object({ id: z.string().regex(APPROVAL_ID) })
-const listSchema = z.object({
-  after: z
-    .string()
-    .optional()
-    .transform((text) => (text === undefined ? null : readCursor(text))),
-})
 // Browsers send line ends as CRLF, and an empty field as nothing.
 const reasonField = z
   .string()
@@ -65,6 +63,7 @@ const ballotForm = z.object({
   csrf: z.string(),
   card_hash: ballotSchema.shape.card_hash,
   reason: reasonField,
+  ...passkeyFields,
 })
 const removeForm = z.object({ csrf: z.string(), id: z.uuid() })
 const switchForm = z.object({
@@ -89,6 +88,7 @@ export async function mountConsole(app: FastifyInstance, parts: ConsoleParts): P
   const guard = createGuard({ desk, jar, publicUrl: parts.publicUrl })
   const signIn = createSignInPages({ desk, jar, guard })
   const link = createLinkPages({ ...parts, jar })
+  const passkeys = createPasskeyPages({ ...parts, refuse: showMe })
   const take = createBuckets({ perSecond: 10, burst: 60, maxKeys: 10_000 }, () => clock.monotonic())
 
   await app.register(cookie)
@@ -160,39 +160,40 @@ export async function mountConsole(app: FastifyInstance, parts: ConsoleParts): P
   }
   app.post('/sign-out', async (request, reply) => send(request, reply, await signIn.leave(request, reply), null))
 
-  mount('GET /', async ({ request, caller }) => {
-    const { after } = listSchema.parse(request.query)
-    const found = await queue.list(caller.person, { ...(after && { before: after }), limit: PER_PAGE + 1 })
-    const approvals = found.slice(0, PER_PAGE)
-    const next = found.length > PER_PAGE ? (approvals.at(-1) ?? null) : null
-    return page('Inbox', inboxBody({ approvals, person: caller.person, nowMs: clock.now(), next }))
-  })
-
-  mount('GET /history', async ({ request, caller }) => {
-    const { after } = listSchema.parse(request.query)
-    const found = await queue.list(caller.person, {
-      states: ['denied', 'expired', 'withdrawn', 'spent'],
-      ...(after && { before: after }),
-      limit: PER_PAGE + 1,
-    })
-    const approvals = found.slice(0, PER_PAGE)
-    return page('History', historyBody(approvals, found.length > PER_PAGE ? (approvals.at(-1) ?? null) : null))
-  })
+  const lists = createListPages(parts)
+  mount('GET /', lists['GET /'])
+  mount('GET /history', lists['GET /history'])
 
   mount('GET /approvals/:id', async ({ request, caller }) => {
     const id = idOf(request)
     return id === null ? NOT_THERE : showApproval(id, caller, { fault: null, reason: '', status: 200 })
   })
 
-  for (const decision of ['approve', 'deny'] as const) {
-    mount(`POST /approvals/:id/${decision}`, async ({ request, caller }) => {
+  for (const way of ['approve', 'deny', 'override'] as const) {
+    mount(`POST /approvals/:id/${way}`, async ({ request, caller }) => {
       const id = idOf(request)
       const form = ballotForm.safeParse(request.body)
-      if (id === null || !(await queue.findFor(caller.person, id))) return NOT_THERE
+      const found = id === null ? null : await queue.findFor(caller.person, id)
+      if (id === null || !found) return NOT_THERE
       if (!form.success) return page('Not done', forged(), 400)
-      return castVote(id, caller, { decision, cardHash: form.data.card_hash, reason: form.data.reason })
+      const { card_hash: cardHash, reason } = form.data
+      // What the digest is nobody sends: it is looked up, and what was signed has to be about it.
+      const reviewer =
+        way === 'approve' ? await passkeys.prove({ ...found.approval, cardHash }, caller, form.data) : caller.person
+      if (typeof reviewer === 'string') return showApproval(id, caller, { fault: reviewer, reason, status: 409 })
+      const sent = { cardHash, reason, reviewer }
+      const decision = way === 'deny' ? 'deny' : 'approve'
+      return castVote(id, caller, { ...sent, decision, ...(way === 'override' && { isOverride: true }) })
     })
   }
+
+  const grants = createGrantPages({
+    queue,
+    refuse: showApproval,
+    cast: (id, caller, sent) => castVote(id, caller, { ...sent, decision: 'approve' }),
+    nowMs: () => clock.now(),
+  })
+  for (const [name, show] of Object.entries(grants)) mount(name as keyof typeof grants, show)
 
   mount('GET /agents', ({ caller }) => showAgents(caller, { fault: null, given: NOTHING_GIVEN, status: 200 }))
   for (const way of ['suspend', 'resume'] as const) {
@@ -205,6 +206,8 @@ export async function mountConsole(app: FastifyInstance, parts: ConsoleParts): P
     const isDone = await parts.links.unlink({ id, by: caller.person, via: 'console' })
     return isDone ? redirect('/me') : showMe(caller, 'Not done. There is no such link, or it is not yours.')
   })
+  mount('POST /me/passkeys', passkeys['POST /me/passkeys'])
+  mount('POST /me/passkeys/remove', passkeys['POST /me/passkeys/remove'])
   mount('GET /link/:service', ({ request, caller }) => link.look(request, caller))
   mount('GET /link/:service/start', ({ request, reply, caller }) => link.begin(request, reply, caller))
   mount('GET /link/:service/callback', ({ request, reply, caller }) => link.complete(request, reply, caller))
@@ -244,28 +247,35 @@ export async function mountConsole(app: FastifyInstance, parts: ConsoleParts): P
     return page('Agents', agentsBody({ agents, person, csrf, fault, given }), status)
   }
 
-  async function showMe({ person, csrf }: Caller, fault: string | null): Promise<Answer> {
-    const links = await parts.links.list(person.roles.includes('admin') ? null : person)
-    return page('You', meBody({ person, csrf, links, fault }), fault === null ? 200 : 404)
+  async function showMe(caller: Caller, fault: string | null): Promise<Answer> {
+    const { person, csrf } = caller
+    const [links, own] = await Promise.all([
+      parts.links.list(person.roles.includes('admin') ? null : person),
+      passkeys.section(caller),
+    ])
+    return page('You', meBody({ person, csrf, links, passkeys: own, fault }), fault === null ? 200 : 403)
   }
 
   async function castVote(
     id: string,
     caller: Caller,
-    { decision, cardHash, reason }: { decision: Decision; cardHash: string; reason: string },
+    given: { decision: Decision; cardHash: string; reason: string; reviewer?: Person } & Pick<
+      Ballot,
+      'grant' | 'isOverride'
+    >,
   ): Promise<Answer> {
+    const { reason, ...ballot } = given
     const checked = ballotSchema.shape.reason.safeParse(reason === '' ? undefined : reason)
     if (!checked.success) {
       const fault = `Not counted. The reason ${checked.error.issues[0]?.message ?? 'cannot be kept'}.`
       return showApproval(id, caller, { fault, reason, status: 422 })
     }
     const result = await queue.vote({
-      approval: id,
       reviewer: caller.person,
-      decision,
+      ...ballot,
+      approval: id,
       reason: checked.data ?? null,
       via: 'console',
-      cardHash,
     })
     if (result.counted) return redirect(`/approvals/${id}`)
     return showApproval(id, caller, { fault: FAULT_DETAILS[result.fault], reason, status: 409 })
@@ -273,19 +283,36 @@ export async function mountConsole(app: FastifyInstance, parts: ConsoleParts): P
 
   async function showApproval(
     id: string,
-    { person, csrf }: Caller,
+    caller: Caller,
     { fault, reason, status }: { fault: string | null; reason: string; status: number },
   ): Promise<Answer> {
+    const { person, csrf } = caller
     const found = await queue.findFor(person, id)
     if (!found) return NOT_THERE
     const { approval, card } = found
-    const [call, held] = await Promise.all([
+    const isGrantable = approval.requirements.some(({ grant }) => grant !== undefined)
+    const [call, passkey, given, held] = await Promise.all([
       queue.recall(approval),
+      passkeys.askFor(approval, caller, clock.now()),
+      isGrantable ? queue.grants.list(person) : [],
       queue.list(person, { states: STATES_ALL, requester: approval.requester, limit: RECENT + 1 }),
     ])
     const recent = held.filter((one) => one.id !== id).slice(0, RECENT)
     const exact = isRefusal(call) ? null : call
-    const view = { approval, card, call: exact, person, csrf, nowMs: clock.now(), fault, reason, recent }
+    const grants = given.filter((one) => one.approval === id)
+    const view = {
+      approval,
+      card,
+      call: exact,
+      person,
+      csrf,
+      nowMs: clock.now(),
+      fault,
+      reason,
+      passkey,
+      recent,
+      grants,
+    }
     return page(`${approval.verb} ${approval.resource}`, approvalBody(view), status)
   }
 }

@@ -19,6 +19,7 @@ export interface Frame {
 const LINKS = [
   ['/', 'Inbox'],
   ['/history', 'History'],
+  ['/grants', 'Grants'],
   ['/agents', 'Agents'],
   ['/policy', 'Policy'],
   ['/audit', 'Audit log'],

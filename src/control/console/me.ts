@@ -8,12 +8,14 @@ export interface MeView {
   readonly csrf: string
   /** Everybody's for an admin, else one's own. */
   readonly links: readonly ChatLink[]
+  /** Null where browsers make no passkeys. */
+  readonly passkeys: Html | null
   /** Why what was just sent was not done. */
   readonly fault: string | null
 }
 
 /** Who one is here, and which chat accounts vote for one. */
-export function meBody({ person, csrf, links, fault }: MeView): Html {
+export function meBody({ person, csrf, links, passkeys, fault }: MeView): Html {
   const [own, others] = [links.filter((link) => isOwn(link, person)), links.filter((link) => !isOwn(link, person))]
   return html`<h1>You</h1>
 ${fault !== null && html`<p class="fault" role="alert">${fault}</p>`}
@@ -26,6 +28,7 @@ ${fault !== null && html`<p class="fault" role="alert">${fault}</p>`}
 </dl>
 <section><h2>Your chat accounts</h2>
 ${own.length === 0 ? html`<p class="empty">None. Press a button on a card: whoever is not linked yet is sent a link.</p>` : own.map((link) => account(link, csrf))}</section>
+${passkeys}
 ${person.roles.includes('admin') && everybody(others, csrf)}`
 }
 

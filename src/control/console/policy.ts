@@ -5,7 +5,7 @@ import type { DescribedCall } from './described-call.ts'
 import { type Html, html, shown, shownLines } from './html.ts'
 import { moment } from './words.ts'
 
-export interface PolicyView {
+interface PolicyView {
   readonly inForce: PoliciesInForce | null
   /** Why there is none. */
   readonly whyNone: string | null
@@ -115,7 +115,7 @@ ${
       html`<li><a href="/policy?${new URLSearchParams({ policy: name }).toString()}">${shown(name)}</a> ${own.length} rules</li>`,
   )}</ul>`
 }
-${opened.map(({ name, rules: own }) => html`<h3>${shown(name)}</h3>${own.slice(0, MOST_RULES * 4).map((rule) => written(name, rule))}`)}</section>`
+${opened.map(({ name, rules: own }) => html`<h3>${shown(name)}</h3>${own.map((rule) => written(name, rule))}`)}</section>`
 }
 
 function written(policy: string, { name, effect, text }: WrittenRule): Html {

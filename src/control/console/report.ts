@@ -4,7 +4,7 @@ import { timeField } from './audit.ts'
 import { writeQuery } from './audit-query.ts'
 import { type Html, html, shown } from './html.ts'
 
-export interface ReportView {
+interface ReportView {
   readonly from: string
   readonly until: string
   readonly fault: string | null

@@ -6,20 +6,28 @@ import { type Html, html, shown } from './html.ts'
 import type { Jar } from './jar.ts'
 import { type Answer, ownPath, page, redirect } from './respond.ts'
 
-const querySchema = z.object({ return: z.string().optional(), issuer: z.string().max(200).optional() })
+const querySchema = z.object({
+  return: z.string().optional(),
+  issuer: z.string().max(200).optional(),
+  /** Whoever is signed in at the identity provider has to sign in there again. */
+  fresh: z.literal('1').optional(),
+})
+
+/** What counts as again; it leaves the way back most of the time for which a sign-in is fresh. */
+const FRESH_S = 60
 
 /** Signing in and out. Everything else is for those who are signed in. */
 export function createSignInPages({ desk, jar, guard }: { desk: FrontDesk; jar: Jar; guard: Guard }) {
   return {
     /** Straight to the identity provider where there is only one; else a choice. */
     async choose(request: FastifyRequest, reply: FastifyReply): Promise<Answer> {
-      const { return: given, issuer } = querySchema.parse(request.query)
+      const { return: given, issuer, fresh } = querySchema.parse(request.query)
       const returnTo = ownPath(given)
       const [only] = desk.issuers
       const chosen = issuer ?? (desk.issuers.length === 1 ? only?.name : undefined)
-      if (chosen === undefined) return page('Sign in', choice(desk.issuers, returnTo))
-      const begun = await desk.begin({ issuerName: chosen, returnTo, maxAgeS: null })
-      if (!begun) return page('Sign in', choice(desk.issuers, returnTo), 404)
+      if (chosen === undefined) return page('Sign in', choice(desk.issuers, { returnTo, fresh }))
+      const begun = await desk.begin({ issuerName: chosen, returnTo, maxAgeS: fresh ? FRESH_S : null })
+      if (!begun) return page('Sign in', choice(desk.issuers, { returnTo, fresh }), 404)
       jar.keepPending(reply, begun.sealed)
       return redirect(begun.url.href)
     },
@@ -49,14 +57,17 @@ export function createSignInPages({ desk, jar, guard }: { desk: FrontDesk; jar: 
   }
 }
 
-function choice(issuers: FrontDesk['issuers'], returnTo: string): Html {
+function choice(
+  issuers: FrontDesk['issuers'],
+  { returnTo, fresh }: { returnTo: string; fresh: '1' | undefined },
+): Html {
   return html`<h1>Sign in</h1>
 <p>Countersign asks people before agents do what is sensitive.</p>
 <ul class="choices">${issuers.map(
     ({
       name,
       issuer,
-    }) => html`<li><a class="button" href="/sign-in?${query({ issuer: name, return: returnTo })}">Sign in with ${shown(name)}</a>
+    }) => html`<li><a class="button" href="/sign-in?${query({ issuer: name, return: returnTo, ...(fresh && { fresh }) })}">Sign in with ${shown(name)}</a>
 <small>${shown(issuer)}</small></li>`,
   )}</ul>`
 }

@@ -35,6 +35,13 @@ function left(ms: number): string {
   return s < 3600 ? `${Math.ceil(s / 60)} min left` : `${Math.ceil(s / 3600)} h left`
 }
 
+/** How a vote came about, after "approved". */
+export function throughWords(via: string): string {
+  if (via.startsWith('grant:')) return `by grant ${via.slice('grant:'.length)}`
+  if (via.startsWith('override:')) return `in place of the reviewers, through ${via.slice('override:'.length)}`
+  return `through ${via}`
+}
+
 /** Who asks, in one line: the agent, and whom it acts for. */
 export function requesterLine({ subject, onBehalfOf }: Principal): Html {
   return html`<b>${shown(subject)}</b>${onBehalfOf && html` for <b>${shown(onBehalfOf.subject)}</b>`}`

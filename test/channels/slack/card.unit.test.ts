@@ -63,6 +63,20 @@ describe('a card', () => {
     expect(text).toContain('fine')
   })
 
+  it('leads to the console where an approval takes more than a chat account', () => {
+    const [need] = makeCard().needed
+    if (!need) throw new Error('nothing is needed')
+    for (const assurance of [{ kind: 'fresh', maxAgeMs: 300_000 }, { kind: 'passkey' }] as const) {
+      const card = makeCard({ needed: [need, { ...need, assurance }] })
+      const { blocks, isApprovable } = render(card)
+      expect(buttonsOf(blocks)).toEqual(['countersign.open', 'countersign.deny'])
+      expect(isApprovable).toBe(false)
+      checkMessageBlocks(blocks)
+      const links = textsOf(blocks).filter(({ kind, key }) => kind === 'button' && key === 'url')
+      expect(links.map(({ text }) => text)).toEqual([`${publicUrl}/approvals/7Q3FX2K9AB`])
+    }
+  })
+
   it('puts nothing of the call into the notification', () => {
     expect(render().text).toBe('Decision needed: approval 7Q3FX2K9AB')
   })

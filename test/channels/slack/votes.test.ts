@@ -237,6 +237,23 @@ describe('refused, told to that person alone', () => {
     expect(desk.ballots).toEqual([])
   })
 
+  it('an Approve where the rule asks for more than a chat account; its button opens the console, and is no vote', async () => {
+    const needed = [
+      { reviewers: ['group:finance'], quorum: 1, isReasonRequired: false, assurance: { kind: 'passkey' } as const },
+    ]
+    const { slack, desk, card } = await start({ desk: createFakeDesk(makeApproval(), makeCard({ needed })) })
+    const message = await card()
+    expect(await slack.press('U0ALICE', message, 'countersign.open')).toMatchObject({ status: 200, body: null })
+    expect(slack.state.ephemerals).toEqual([])
+    const alter = (payload: Record<string, unknown>) => {
+      const [action] = payload['actions'] as Record<string, unknown>[]
+      return { ...payload, actions: [{ ...action, action_id: APPROVE }] }
+    }
+    await slack.press('U0ALICE', message, DENY, { alter })
+    expect(slack.state.ephemerals).toMatchObject([{ text: expect.stringContaining('in the console') }])
+    expect(desk.ballots).toEqual([])
+  })
+
   const strangers: [string, Parameters<Rig['slack']['addUser']>[0], RegExp][] = [
     ['somebody who is not linked', { id: 'U0ERIN' }, /not linked.*T024FAKE\/U0ERIN/],
     ['a bot', { id: 'U0ALICE', is_bot: true }, /Bots/],

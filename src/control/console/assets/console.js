@@ -2,6 +2,8 @@
 // still.
 
 const ASK_EVERY_MS = 15_000
+/** However much changes: what a person asks for besides must not be too much. */
+const REST_MS = 1_000
 const policy = globalThis.trustedTypes?.createPolicy('countersign', { createHTML: (text) => text })
 
 /** Asks for this page again, and takes over what has changed in its live parts. */
@@ -11,7 +13,11 @@ async function refresh() {
     location.reload()
     return
   }
-  if (!response.ok) return
+  if (!response.ok) {
+    // Not now: asked too often, or something is away.
+    isStale = response.status === 429 || response.status === 503
+    return
+  }
   const text = await response.text()
   // Parsed by DOMParser nothing runs; it comes from this console, which escapes what it shows.
   const fresh = new DOMParser().parseFromString(policy ? policy.createHTML(text) : text, 'text/html')
@@ -30,6 +36,25 @@ async function refresh() {
     }
   }
   write()
+}
+
+let resting = false
+let isStale = false
+
+/** Refreshes now, or once it has rested from the time before. */
+function refreshSoon() {
+  isStale = true
+  if (resting) return
+  resting = true
+  isStale = false
+  refresh()
+    .catch(() => undefined)
+    .finally(() => {
+      setTimeout(() => {
+        resting = false
+        if (isStale) refreshSoon()
+      }, REST_MS)
+    })
 }
 
 /** What a part says, but for its times, which run by themselves: nothing is read out again because time has passed. */
@@ -61,14 +86,60 @@ write()
 setInterval(write, 1000)
 if (document.querySelector('[data-live]')) {
   const live = new EventSource('/live')
-  live.addEventListener('change', () => void refresh().catch(() => undefined))
+  live.addEventListener('change', refreshSoon)
   // Something may have been missed: since the page was made, or after a break.
-  live.addEventListener('open', () => void refresh().catch(() => undefined))
+  live.addEventListener('open', refreshSoon)
   // Closed for good: nobody is signed in any more, or there are too many pages. Then this one asks by itself.
   live.addEventListener('error', () => {
     if (live.readyState !== EventSource.CLOSED) return
-    const ask = () => void refresh().catch(() => undefined)
-    ask()
-    setInterval(ask, ASK_EVERY_MS)
+    refreshSoon()
+    setInterval(refreshSoon, ASK_EVERY_MS)
   })
+}
+
+/** A form whose button asks for a passkey is sent once the browser has one. */
+document.addEventListener('submit', (event) => {
+  const { target: form, submitter: button } = event
+  const answer = form.elements.namedItem('response')
+  if (!button?.dataset.passkey || !answer || answer.value !== '') return
+  event.preventDefault()
+  button.disabled = true
+  askPasskey(button.dataset.passkey, JSON.parse(button.dataset.options)).then(
+    (credential) => {
+      button.disabled = false
+      answer.value = JSON.stringify(credential)
+      form.requestSubmit(button)
+    },
+    (error) => {
+      button.disabled = false
+      const said = form.querySelector('[data-said]') ?? form.appendChild(document.createElement('p'))
+      said.dataset.said = ''
+      said.setAttribute('role', 'alert')
+      said.textContent = `Nothing was sent: the browser gave no passkey (${error.name}).`
+    },
+  )
+})
+
+/** By `navigator.credentials`, whose bytes travel in base64url. */
+async function askPasskey(kind, options) {
+  const listed = (list = []) => list.map((one) => ({ ...one, id: toBytes(one.id) }))
+  const publicKey = { ...options, challenge: toBytes(options.challenge) }
+  if (kind === 'create') {
+    publicKey.user = { ...options.user, id: toBytes(options.user.id) }
+    publicKey.excludeCredentials = listed(options.excludeCredentials)
+  } else publicKey.allowCredentials = listed(options.allowCredentials)
+  const { id, rawId, type, response } = await navigator.credentials[kind]({ publicKey })
+  const names = kind === 'create' ? ['attestationObject'] : ['authenticatorData', 'signature']
+  const answer = {}
+  for (const name of ['clientDataJSON', ...names]) answer[name] = toText(response[name])
+  return { id, rawId: toText(rawId), type, clientExtensionResults: {}, response: answer }
+}
+
+function toBytes(text) {
+  return Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (letter) => letter.charCodeAt(0))
+}
+
+function toText(buffer) {
+  const letters = Array.from(new Uint8Array(buffer), (byte) => String.fromCharCode(byte))
+  return btoa(letters.join('')).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
 }

@@ -1,0 +1,59 @@
+import type { FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import type { Approval } from '../../domain/approval.ts'
+import type { Person } from '../../domain/principal.ts'
+import type { Clock } from '../../platform/clock.ts'
+import { readCursor } from '../cursor.ts'
+import type { ApprovalDesk, ListFilter } from '../desk.ts'
+import type { Caller } from './guard.ts'
+import { historyBody, historyQuery, toFilter } from './history.ts'
+import { inboxBody, type Listed, waitsFor } from './inbox.ts'
+import { type Answer, page } from './respond.ts'
+
+interface Visit {
+  readonly request: FastifyRequest
+  readonly caller: Caller
+}
+
+const PER_PAGE = 100
+
+const cursor = z
+  .string()
+  .optional()
+  .transform((text) => (text === undefined ? null : readCursor(text)))
+const inboxSchema = z.object({ after: cursor, others: cursor })
+const historySchema = historyQuery.extend({ after: cursor })
+
+/** What waits, and what is over. */
+export function createListPages({ queue, clock }: { readonly queue: ApprovalDesk; readonly clock: Clock }) {
+  async function list(person: Person, filter: ListFilter, before: ListFilter['before'] | null): Promise<Listed> {
+    const found = await queue.list(person, { ...filter, ...(before && { before }), limit: PER_PAGE + 1 })
+    const approvals = found.slice(0, PER_PAGE)
+    return { approvals, next: found.length > PER_PAGE ? (approvals.at(-1) ?? null) : null }
+  }
+
+  return {
+    'GET /': async ({ request, caller: { person } }: Visit): Promise<Answer> => {
+      const { after, others } = inboxSchema.parse(request.query)
+      const [asked, rest] = await Promise.all([
+        list(person, { ballot: 'open' }, after),
+        list(person, { ballot: 'closed' }, others),
+      ])
+      const nowMs = clock.now()
+      // Auditors and owners see more than they may vote on.
+      const isMine = (approval: Approval) => waitsFor(approval, person, nowMs)
+      const mine = { ...asked, approvals: asked.approvals.filter(isMine) }
+      const theirs = [...asked.approvals.filter((approval) => !isMine(approval)), ...rest.approvals]
+      return page('Inbox', inboxBody({ mine, others: { ...rest, approvals: theirs }, nowMs }))
+    },
+
+    'GET /history': async ({ request, caller: { person } }: Visit): Promise<Answer> => {
+      const { after, ...query } = historySchema.parse(request.query)
+      const filter = toFilter(query)
+      if (typeof filter === 'string') {
+        return page('History', historyBody({ approvals: [], next: null, query, fault: filter }), 422)
+      }
+      return page('History', historyBody({ ...(await list(person, filter, after)), query, fault: null }))
+    },
+  }
+}
