@@ -93,7 +93,7 @@ function compileRule(parts: RuleParts): CompiledRule {
     resources: rule.resources ?? null,
     principals: rule.principals ? toSelectors(rule.principals) : null,
     condition: compileCondition(parts, protocols),
-    ...(rule.message !== undefined && { message: rule.message }),
+    message: rule.message ?? null,
     requirement: rule.effect === 'hold' ? requirement : null,
     limits: (rule.limits ?? []).flatMap((text) => toLimit(ref, text, requirement)),
     maxDurationMs: rule.max_duration === undefined ? null : parseDuration(rule.max_duration),
