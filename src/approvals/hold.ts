@@ -269,9 +269,9 @@ async function insert(
   const { rowCount } = await tx.query(
     `INSERT INTO approval (id, call_id, principal_key, requester, upstream, verb, resource, rules, requirements,
        match_key, digest, card_hash, use_within_ms, created_at, expires_at, kid, mac, audience, owner, is_detached,
-       sealed_call, sealed_card, wrapped_key, stored_bytes, remind_at)
+       sealed_call, sealed_card, wrapped_key, stored_bytes)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-       $24, $25)
+       $24)
      ON CONFLICT DO NOTHING`,
     [
       row.id,
@@ -298,9 +298,11 @@ async function insert(
       sealed.card,
       sealed.wrapped,
       sealed.call.length,
-      nextReminder(row.requirements, row.created_at, row.created_at),
     ],
   )
+  const remindAt = nextReminder(row.requirements, row.created_at, row.created_at)
+  // Apart, so that a store that knows no reminders yet serves whoever asks for none.
+  if (rowCount === 1 && remindAt) await tx.query('UPDATE approval SET remind_at = $2 WHERE id = $1', [row.id, remindAt])
   return rowCount === 1
 }
 

@@ -5,6 +5,9 @@ import type { Ground } from './ground.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow, isGenuine } from './row.ts'
 import { announce } from './store.ts'
 
+/** The first schema that knows of reminders; the release before runs without. */
+const SCHEMA = 7
+
 interface Due extends ApprovalRow {
   readonly remind_at: Date
   readonly now: Date
@@ -26,6 +29,8 @@ export function nextReminder(requirements: readonly Requirement[], openedAt: Dat
  */
 export async function remindDue(ground: Ground, most: number): Promise<number> {
   return ground.database.transaction(async (tx) => {
+    const known = await tx.query('SELECT FROM migration WHERE version = $1', [SCHEMA])
+    if (known.rowCount === 0) return 0
     const { rows } = await tx.query<Due>(
       `SELECT ${APPROVAL_COLUMNS}, remind_at, date_trunc('milliseconds', clock_timestamp()) AS now FROM approval
        WHERE state = 'pending' AND remind_at <= clock_timestamp() AND expires_at > clock_timestamp()
