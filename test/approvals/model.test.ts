@@ -58,7 +58,7 @@ describe('an approval, whatever happens to it', () => {
   })
   afterAll(() => world.close())
 
-  it('does what the simplest model does', async () => {
+  it('does what the simplest model does', { timeout: 120_000 }, async () => {
     let run = 0
     await fc.assert(
       fc.asyncProperty(fc.array(steps, { maxLength: 14 }), async (sequence) => {

@@ -132,7 +132,7 @@ describe('an approval of several requirements, whatever happens to it', () => {
   })
   afterAll(() => world.close())
 
-  it('does what the simplest model does', async () => {
+  it('does what the simplest model does', { timeout: 120_000 }, async () => {
     let run = 0
     const reached = new Map<State, number>()
     await fc.assert(
