@@ -28,8 +28,8 @@ export interface Replica {
   /** SIGTERM; resolves when it is gone. */
   stop(): Promise<Ended>
   readonly ended: Promise<Ended>
-  /** Resolves with the first line, past or to come, that says so. */
-  logged(message: string): Promise<LogLine>
+  /** Resolves with the first line, past or to come, that says so, with these fields. */
+  logged(message: string, fields?: LogLine): Promise<LogLine>
 }
 
 export type LogLine = Readonly<Record<string, unknown>>
@@ -61,9 +61,10 @@ export async function startReplica(
     for (const hear of hearers) hear(line)
   })
 
-  async function logged(message: string): Promise<LogLine> {
+  async function logged(message: string, fields: LogLine = {}): Promise<LogLine> {
     const { promise, resolve, reject } = Promise.withResolvers<LogLine>()
-    const hear = (line: LogLine) => line['msg'] === message && resolve(line)
+    const sought = Object.entries({ ...fields, msg: message })
+    const hear = (line: LogLine) => sought.every(([name, value]) => line[name] === value) && resolve(line)
     hearers.add(hear)
     for (const line of log) hear(line)
     void ended.then(({ code, signal }) => {
