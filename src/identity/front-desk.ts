@@ -6,11 +6,18 @@ import { type KeyPair, openValue, type SecretKey, sealValue } from '../platform/
 import type { Session, Sessions } from './sessions.ts'
 import type { PendingSignIn, SignIns } from './sign-in.ts'
 
-/** Somebody who is signed in with a browser, and how they stand with their identity provider. */
-export interface Visitor {
+/** Somebody in front of a browser, by their session. */
+export interface Guest {
+  /** Hex; names the session in forms and streams, and opens nothing. */
   readonly id: string
   readonly person: Person
+}
+
+/** Somebody who is signed in with a browser, and how they stand with their identity provider. */
+export interface Visitor extends Guest {
+  /** When the identity provider last said so; milliseconds since the epoch. */
   readonly checkedAt: number
+  /** Milliseconds since the epoch. */
   readonly endsAt: number
   /** Whether the identity provider can be asked again without the person. */
   readonly isRenewable: boolean
@@ -18,15 +25,22 @@ export interface Visitor {
 
 export interface FrontDesk {
   readonly issuers: SignIns['issuers']
+  /** Where to send a browser to sign in, and what it has to bring back, sealed. Null if there is no such issuer. */
   begin(how: Parameters<SignIns['begin']>[0]): Promise<{ readonly url: URL; readonly sealed: string } | null>
   complete(
     sealed: string,
     query: URLSearchParams,
   ): Promise<{ readonly secret: string; readonly returnTo: string } | { readonly fault: string }>
-  /** @throws GatewayError `upstream` if the identity provider has to be asked, and cannot be. */
+  /**
+   * Null if nobody is signed in, or the identity provider does not say any more how they stand. `isUse`: a person did
+   * something, rather than a page that was left open.
+   *
+   * @throws GatewayError `upstream` if the identity provider has to be asked, and cannot be.
+   */
   find(secret: string, how?: { readonly isUse: boolean }): Promise<Visitor | null>
   /** Whether the session has not ended; asks nobody but the store, and is no use of it. */
   isOpen(secret: string): Promise<boolean>
+  /** Ends the session; where to end the one at the identity provider, if there is such a place. */
   leave(secret: string): Promise<URL | null>
 }
 

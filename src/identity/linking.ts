@@ -1,16 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { ChatAccount, ChatSignIn } from '../domain/channel.ts'
 import type { JsonObject } from '../domain/json.ts'
-import { isSameParty, type Party, type Person } from '../domain/principal.ts'
+import { isSameParty, type Party } from '../domain/principal.ts'
 import type { Clock } from '../platform/clock.ts'
 import { type KeyPair, openValue, type SecretKey, sealValue } from '../platform/keys.ts'
 import type { BindFault, ChatLink, ChatLinks } from './chat-links.ts'
-
-/** Somebody in front of a browser, by their session. */
-export interface Linker {
-  readonly id: string
-  readonly person: Person
-}
+import type { Guest } from './front-desk.ts'
 
 /** Why an account was not linked. */
 export type LinkFault =
@@ -34,14 +29,14 @@ export interface Linking {
   /** Whose account it is about. */
   look(ticket: string, service: string): { readonly account: ChatAccount } | Refused
   /** Sends the browser to sign in at the chat service. `sealed` has to come back with it. */
-  begin(ticket: string, service: string, who: Linker): Promise<{ readonly url: URL; readonly sealed: string } | Refused>
+  begin(ticket: string, service: string, who: Guest): Promise<{ readonly url: URL; readonly sealed: string } | Refused>
   /** The browser is back: what has to be confirmed, and what proves that it may be. */
   complete(
     sealed: string,
     query: URLSearchParams,
-    who: Linker,
+    who: Guest,
   ): Promise<{ readonly proof: string; readonly account: ChatAccount; readonly name: string | null } | Refused>
-  confirm(proof: string, who: Linker): Promise<{ readonly link: ChatLink } | Refused>
+  confirm(proof: string, who: Guest): Promise<{ readonly link: ChatLink } | Refused>
 }
 
 interface Ticket {
@@ -95,7 +90,7 @@ export function createLinking(parts: {
     return ticket?.account.service === service ? ticket : null
   }
 
-  function openOwn(kind: 'pending' | 'proof', sealed: string, who: Linker): Pending | Refused {
+  function openOwn(kind: 'pending' | 'proof', sealed: string, who: Guest): Pending | Refused {
     const pending = open<Pending>(kind, sealed)
     if (!pending) return { fault: 'expired' }
     const isOwn = pending.session === who.id && isSameParty(pending.person, who.person)

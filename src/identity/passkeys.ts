@@ -16,6 +16,7 @@ import type { Clock } from '../platform/clock.ts'
 import type { Database, Tx } from '../platform/database.ts'
 import { computeMac, isValidMac, type Keys, openValue, sealValue } from '../platform/keys.ts'
 import type { Logger } from '../platform/logger.ts'
+import type { Guest } from './front-desk.ts'
 
 /** A passkey, as its person sees it. Times are milliseconds since the epoch. */
 export interface Passkey {
@@ -24,12 +25,6 @@ export interface Passkey {
   readonly name: string
   readonly addedAt: number
   readonly usedAt: number | null
-}
-
-/** Somebody in front of a browser, by their session. */
-export interface Keeper {
-  readonly id: string
-  readonly person: Person
 }
 
 /** The very vote that a passkey is used for: all of it is in what the authenticator signs. */
@@ -65,22 +60,22 @@ type Refused = { readonly fault: PasskeyFault }
 export interface Passkeys {
   /** Of one person, or everybody's; oldest first. */
   list(person: Party | null): Promise<readonly Passkey[]>
-  offer(who: Keeper): Promise<PasskeyAsk | Refused>
+  offer(who: Guest): Promise<PasskeyAsk | Refused>
   add(given: {
     readonly sealed: string
     /** As JSON. */
     readonly response: string
     readonly name: string
-    readonly who: Keeper
+    readonly who: Guest
   }): Promise<{ readonly passkey: Passkey } | Refused>
   /** Null if this person has no passkey. */
-  challenge(about: VoteAbout, who: Keeper): Promise<PasskeyAsk | null>
+  challenge(about: VoteAbout, who: Guest): Promise<PasskeyAsk | null>
   /** The person, known by their passkey for this very vote. */
   prove(given: {
     readonly sealed: string
     readonly response: string
     readonly about: VoteAbout
-    readonly who: Keeper
+    readonly who: Guest
   }): Promise<{ readonly person: Person } | Refused>
   /** False if there is none, or none that this person may remove: their own, or anybody's as an admin. */
   remove(how: { readonly id: string; readonly by: Person; readonly via: string }): Promise<boolean>
@@ -177,7 +172,7 @@ export function createPasskeys(parts: {
   const readOf = ({ issuer, subject }: Party, tx: Tx = database) =>
     read(tx, 'issuer = $1 AND subject = $2', [issuer, subject])
 
-  function begin(who: Keeper, about: VoteAbout | null): { pending: Pending; sealed: string } {
+  function begin(who: Guest, about: VoteAbout | null): { pending: Pending; sealed: string } {
     const { issuer, subject } = who.person
     const nonce = randomBytes(32).toString('base64url')
     const pending = { nonce, session: who.id, person: { issuer, subject }, about, endsAt: clock.now() + PENDING_MS }
@@ -186,7 +181,7 @@ export function createPasskeys(parts: {
   }
 
   /** Null unless it was asked of this session, for this. */
-  function open(sealed: string, who: Keeper, about: VoteAbout | null): Pending | null {
+  function open(sealed: string, who: Guest, about: VoteAbout | null): Pending | null {
     const opened = openValue(keys.cookie, Buffer.from(sealed, 'base64url'), [PENDING_LABEL])
     if (!opened) return null
     // Nobody but `begin` wrote it: it was authenticated.

@@ -1,6 +1,6 @@
 import { encodeCard } from '../../src/approvals/card.ts'
 import { isFresh } from '../../src/approvals/override.ts'
-import type { ChatLink, LinkDesk, Linking } from '../../src/control/console/desk.ts'
+import type { LinkDesk, Linking } from '../../src/control/console/desk.ts'
 import type { AgentDesk, ApprovalDesk, PeopleDesk } from '../../src/control/desk.ts'
 import type { SeenAgent, SwitchRequest, SwitchResult } from '../../src/domain/agent.ts'
 import type { Approval, Ballot, BallotResult } from '../../src/domain/approval.ts'
@@ -14,6 +14,7 @@ import { type GrantAsk, isWithinPermit } from '../../src/domain/permit.ts'
 import { formatParty, isSameParty, type Person, type Principal, type Role } from '../../src/domain/principal.ts'
 import { type Refusal, refuse } from '../../src/domain/refusal.ts'
 import { matchesSelector, parseSelector } from '../../src/domain/selector.ts'
+import type { ChatLink } from '../../src/identity/chat-links.ts'
 
 export const ISSUER = 'https://idp.example.com'
 

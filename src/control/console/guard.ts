@@ -1,7 +1,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Person } from '../../domain/principal.ts'
-import type { FrontDesk, Visitor } from './desk.ts'
+import type { Visitor } from '../../identity/front-desk.ts'
+import type { FrontDesk } from './desk.ts'
 import type { Jar } from './jar.ts'
 
 /** Who asks for a page, and what their forms have to carry. */

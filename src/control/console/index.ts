@@ -6,6 +6,7 @@ import type { Ballot, Decision } from '../../domain/approval.ts'
 import { GatewayError } from '../../domain/error.ts'
 import type { Person } from '../../domain/principal.ts'
 import { isRefusal } from '../../domain/refusal.ts'
+import type { Passkeys } from '../../identity/passkeys.ts'
 import type { Clock } from '../../platform/clock.ts'
 import type { Logger } from '../../platform/logger.ts'
 import { APPROVAL_ID } from '../cursor.ts'
@@ -18,7 +19,7 @@ import { type AgentsView, agentsBody } from './agents.ts'
 import { approvalBody } from './approval.ts'
 import { readAssets } from './assets.ts'
 import { createBookPages } from './books.ts'
-import type { FrontDesk, LinkDesk, Linking, PasskeyDesk } from './desk.ts'
+import type { FrontDesk, LinkDesk, Linking } from './desk.ts'
 import { createGrantPages } from './grants.ts'
 import { type Caller, createGuard, isNavigation, mayOpen } from './guard.ts'
 import { type Html, html } from './html.ts'
@@ -41,7 +42,7 @@ export interface ConsoleParts {
   readonly links: LinkDesk
   readonly linking: Linking
   /** Null where browsers make no passkeys. */
-  readonly passkeys: PasskeyDesk | null
+  readonly passkeys: Passkeys | null
   /** Tells of every change of an approval, perhaps more than once, until it is stopped. A hint: some may be lost. */
   watch(told: () => void): () => void
   /** What everybody who looks has to know, at this moment. */

@@ -1,5 +1,5 @@
 import { formatParty, isSameParty, type Person } from '../../domain/principal.ts'
-import type { ChatLink } from './desk.ts'
+import type { ChatLink } from '../../identity/chat-links.ts'
 import { type Html, html, shown } from './html.ts'
 import { moment } from './words.ts'
 

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import type { Approval } from '../../domain/approval.ts'
 import { findAssuranceNeed } from '../../domain/entitlement.ts'
 import { isSameParty, type Person } from '../../domain/principal.ts'
-import type { Passkey, PasskeyAsk, PasskeyDesk, PasskeyFault } from './desk.ts'
+import type { Passkey, PasskeyAsk, PasskeyFault, Passkeys } from '../../identity/passkeys.ts'
 import type { Caller } from './guard.ts'
 import { type Html, html, shown } from './html.ts'
 import { type Answer, redirect } from './respond.ts'
@@ -32,7 +32,7 @@ export function createPasskeyPages({
   passkeys,
   refuse,
 }: {
-  readonly passkeys: PasskeyDesk | null
+  readonly passkeys: Passkeys | null
   refuse(caller: Caller, fault: string): Promise<Answer>
 }) {
   return {
