@@ -1,11 +1,58 @@
+import { z } from 'zod'
 import type { SeenAgent } from '../../domain/agent.ts'
 import { formatParty, type Person } from '../../domain/principal.ts'
+import type { AgentDesk } from '../desk.ts'
+import { SWITCH_FAULTS } from '../problem.ts'
+import { switchSchema } from '../wire.ts'
 import { PAGES } from './access.ts'
-import { mayOpen } from './guard.ts'
+import { reasonField } from './forms.ts'
+import { type Caller, mayOpen } from './guard.ts'
 import { type Html, html, shown, shownLines } from './html.ts'
+import { type Answer, page, redirect, type Visit } from './respond.ts'
 import { moment } from './words.ts'
 
-export interface AgentsView {
+const switchForm = z.object({
+  csrf: z.string(),
+  issuer: z.string().default(''),
+  subject: z.string().default(''),
+  reason: reasonField,
+})
+
+const NOTHING_GIVEN = { issuer: '', subject: '', reason: '' }
+
+/** Who calls, and the switch that stops them. */
+export function createAgentPages({ agents }: { readonly agents: AgentDesk }) {
+  async function show(
+    { person, csrf }: Caller,
+    { fault, given = NOTHING_GIVEN, status }: { fault: string | null; given?: AgentsView['given']; status: number },
+  ): Promise<Answer> {
+    return page('Agents', agentsBody({ agents: await agents.list(person), person, csrf, fault, given }), status)
+  }
+
+  function turn(way: 'suspend' | 'resume') {
+    return async ({ request, caller }: Visit): Promise<Answer> => {
+      const { csrf: _checked, ...given } = switchForm.parse(request.body)
+      const asked = switchSchema.safeParse(given)
+      if (!asked.success) {
+        const [issue] = asked.error.issues
+        const fault = `Not done. The ${issue?.path.join('.') ?? 'form'} ${issue?.message ?? 'cannot be kept'}.`
+        return show(caller, { fault, given, status: 422 })
+      }
+      const { reason, ...agent } = asked.data
+      const result = await agents[way]({ agent, by: caller.person, reason, via: 'console' })
+      if (result.done) return redirect('/agents')
+      return show(caller, { fault: SWITCH_FAULTS[result.fault][1], status: 403 })
+    }
+  }
+
+  return {
+    'GET /agents': ({ caller }: Visit) => show(caller, { fault: null, status: 200 }),
+    'POST /agents/suspend': turn('suspend'),
+    'POST /agents/resume': turn('resume'),
+  }
+}
+
+interface AgentsView {
   readonly agents: readonly SeenAgent[]
   readonly person: Person
   readonly csrf: string
@@ -14,8 +61,7 @@ export interface AgentsView {
   readonly given: { readonly issuer: string; readonly subject: string; readonly reason: string }
 }
 
-/** Who calls, who is stopped, and the forms that stop and resume. */
-export function agentsBody(view: AgentsView): Html {
+function agentsBody(view: AgentsView): Html {
   const { agents, fault } = view
   const stopped = agents.filter(({ suspension }) => suspension !== null)
   return html`<h1>Agents</h1>

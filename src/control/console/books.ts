@@ -1,4 +1,3 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { POPULATIONS, type PopulationName } from '../../audit/populations.ts'
 import type { Clock } from '../../platform/clock.ts'
@@ -13,13 +12,7 @@ import type { Caller } from './guard.ts'
 import { html } from './html.ts'
 import { policyBody } from './policy.ts'
 import { reportBody } from './report.ts'
-import { type Answer, page } from './respond.ts'
-
-interface Visit {
-  readonly request: FastifyRequest
-  readonly reply: FastifyReply
-  readonly caller: Caller
-}
+import { type Answer, page, type Visit } from './respond.ts'
 
 const PER_PAGE = 50
 const DAY_MS = 86_400_000

@@ -1,23 +1,17 @@
-import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Approval, Ballot } from '../../domain/approval.ts'
 import { mayApprove } from '../../domain/entitlement.ts'
 import { describeGranted, type Grant } from '../../domain/grant.ts'
 import { type Covers, coversUpTo, type GrantAsk, type GrantPermit, isWithinPermit } from '../../domain/permit.ts'
 import { formatParty, isSameParty, type Person } from '../../domain/principal.ts'
-import { APPROVAL_ID } from '../cursor.ts'
 import type { ApprovalDesk } from '../desk.ts'
 import { FAULT_DETAILS, GRANT_FAULTS } from '../problem.ts'
 import { ballotSchema, grantAskSchema } from '../wire.ts'
+import { idOf, reasonField } from './forms.ts'
 import type { Caller } from './guard.ts'
 import { type Html, html, shown, shownLines } from './html.ts'
-import { type Answer, page, redirect } from './respond.ts'
+import { type Answer, NOT_THERE, page, redirect, type Visit } from './respond.ts'
 import { deadline, moment } from './words.ts'
-
-interface Visit {
-  readonly request: FastifyRequest
-  readonly caller: Caller
-}
 
 /** What somebody sends along with a yes. */
 interface Sent {
@@ -25,14 +19,10 @@ interface Sent {
   readonly reason: string
 }
 
-const paramsSchema = z.object({ id: z.string().regex(APPROVAL_ID) })
 const askForm = z.object({
   csrf: z.string(),
   card_hash: ballotSchema.shape.card_hash,
-  reason: z
-    .string()
-    .default('')
-    .transform((text) => text.replaceAll('\r\n', '\n').trim()),
+  reason: reasonField,
   minutes: z.coerce.number(),
   uses: z.coerce.number(),
   covers: z.string(),
@@ -63,14 +53,16 @@ export function createGrantPages({
     'GET /grants': ({ caller }: Visit) => showGrants(caller, null),
 
     'POST /grants/:id/revoke': async ({ request, caller }: Visit): Promise<Answer> => {
-      const { id } = paramsSchema.parse(request.params)
+      const id = idOf(request)
+      if (id === null) return NOT_THERE
       const result = await queue.grants.revoke({ grant: id, by: caller.person, reason: null, via: 'console' })
       if (result.done) return redirect('/grants')
       return showGrants(caller, GRANT_FAULTS[result.fault][1], result.fault === 'not_found' ? 404 : 403)
     },
 
     'POST /approvals/:id/grant': async ({ request, caller }: Visit): Promise<Answer> => {
-      const { id } = paramsSchema.parse(request.params)
+      const id = idOf(request)
+      if (id === null) return NOT_THERE
       const form = askForm.parse(request.body)
       const sent = { cardHash: form.card_hash, reason: form.reason }
       const asked = grantAskSchema.safeParse({ minutes: form.minutes, uses: form.uses, covers: form.covers })

@@ -1,4 +1,3 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { LinkFault } from '../../identity/linking.ts'
 import type { Clock } from '../../platform/clock.ts'
@@ -6,7 +5,7 @@ import type { FrontDesk, Linking } from './desk.ts'
 import type { Caller } from './guard.ts'
 import { type Html, html, shown } from './html.ts'
 import type { Jar } from './jar.ts'
-import { type Answer, page, redirect } from './respond.ts'
+import { type Answer, page, redirect, type Visit } from './respond.ts'
 
 const paramsSchema = z.object({ service: z.enum(['slack']) })
 const querySchema = z.object({ ticket: z.string().max(600).default('') })
@@ -28,7 +27,7 @@ export function createLinkPages(parts: {
   const { desk, linking, jar, clock } = parts
 
   return {
-    async look(request: FastifyRequest, caller: Caller): Promise<Answer> {
+    'GET /link/:service': async ({ request, caller }: Visit): Promise<Answer> => {
       const { service } = paramsSchema.parse(request.params)
       const { ticket } = querySchema.parse(request.query)
       const found = linking.look(ticket, service)
@@ -39,7 +38,7 @@ export function createLinkPages(parts: {
       return page(`Link your ${NAMES[service]} account`, offer(service, ticket, caller))
     },
 
-    async begin(request: FastifyRequest, reply: FastifyReply, caller: Caller): Promise<Answer> {
+    'GET /link/:service/start': async ({ request, reply, caller }: Visit): Promise<Answer> => {
       const { service } = paramsSchema.parse(request.params)
       const { ticket } = querySchema.parse(request.query)
       const begun = await linking.begin(ticket, service, caller)
@@ -48,7 +47,7 @@ export function createLinkPages(parts: {
       return redirect(begun.url.href)
     },
 
-    async complete(request: FastifyRequest, reply: FastifyReply, caller: Caller): Promise<Answer> {
+    'GET /link/:service/callback': async ({ request, reply, caller }: Visit): Promise<Answer> => {
       const { service } = paramsSchema.parse(request.params)
       const sealed = jar.linking(request)
       const query = new URL(request.url, 'http://localhost').searchParams
@@ -59,7 +58,7 @@ export function createLinkPages(parts: {
       return page(`Link your ${NAMES[service]} account`, confirmation(service, done, caller))
     },
 
-    async confirm(request: FastifyRequest, caller: Caller): Promise<Answer> {
+    'POST /link/:service': async ({ request, caller }: Visit): Promise<Answer> => {
       const { service } = paramsSchema.parse(request.params)
       const form = confirmForm.safeParse(request.body)
       const done = form.success ? await linking.confirm(form.data.proof, caller) : ({ fault: 'expired' } as const)

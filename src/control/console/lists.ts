@@ -1,19 +1,12 @@
-import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Approval } from '../../domain/approval.ts'
 import type { Person } from '../../domain/principal.ts'
 import type { Clock } from '../../platform/clock.ts'
 import { readCursor } from '../cursor.ts'
 import type { ApprovalDesk, ListFilter } from '../desk.ts'
-import type { Caller } from './guard.ts'
 import { historyBody, historyQuery, toFilter } from './history.ts'
 import { inboxBody, type Listed, waitsFor } from './inbox.ts'
-import { type Answer, page } from './respond.ts'
-
-interface Visit {
-  readonly request: FastifyRequest
-  readonly caller: Caller
-}
+import { type Answer, page, type Visit } from './respond.ts'
 
 const PER_PAGE = 100
 

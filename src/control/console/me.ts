@@ -1,9 +1,41 @@
 import { formatParty, isSameParty, type Person } from '../../domain/principal.ts'
 import type { ChatLink } from '../../identity/chat-links.ts'
+import type { Passkeys } from '../../identity/passkeys.ts'
+import type { LinkDesk } from './desk.ts'
+import { removeForm } from './forms.ts'
+import type { Caller } from './guard.ts'
 import { type Html, html, shown } from './html.ts'
+import { createPasskeyPages } from './passkeys.ts'
+import { type Answer, page, redirect, type Visit } from './respond.ts'
 import { moment } from './words.ts'
 
-export interface MeView {
+/** The page of whoever is signed in. */
+export function createMePages({ links, passkeys }: { readonly links: LinkDesk; readonly passkeys: Passkeys | null }) {
+  const ofPasskeys = createPasskeyPages({ passkeys, refuse: show })
+
+  async function show(caller: Caller, fault: string | null): Promise<Answer> {
+    const { person, csrf } = caller
+    const [linked, section] = await Promise.all([
+      links.list(person.roles.includes('admin') ? null : person),
+      ofPasskeys.section(caller),
+    ])
+    return page('You', meBody({ person, csrf, links: linked, passkeys: section, fault }), fault === null ? 200 : 403)
+  }
+
+  return {
+    'GET /me': ({ caller }: Visit) => show(caller, null),
+
+    'POST /me/links/remove': async ({ request, caller }: Visit): Promise<Answer> => {
+      const { id } = removeForm.parse(request.body)
+      const isDone = await links.unlink({ id, by: caller.person, via: 'console' })
+      return isDone ? redirect('/me') : show(caller, 'Not done. There is no such link, or it is not yours.')
+    },
+
+    ...ofPasskeys.pages,
+  }
+}
+
+interface MeView {
   readonly person: Person
   readonly csrf: string
   /** Everybody's for an admin, else one's own. */
@@ -15,7 +47,7 @@ export interface MeView {
 }
 
 /** Who one is here, and which chat accounts vote for one. */
-export function meBody({ person, csrf, links, passkeys, fault }: MeView): Html {
+function meBody({ person, csrf, links, passkeys, fault }: MeView): Html {
   const [own, others] = [links.filter((link) => isOwn(link, person)), links.filter((link) => !isOwn(link, person))]
   return html`<h1>You</h1>
 ${fault !== null && html`<p class="fault" role="alert">${fault}</p>`}

@@ -1,12 +1,12 @@
-import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Approval } from '../../domain/approval.ts'
 import { findAssuranceNeed } from '../../domain/entitlement.ts'
 import { isSameParty, type Person } from '../../domain/principal.ts'
 import type { Passkey, PasskeyAsk, PasskeyFault, Passkeys } from '../../identity/passkeys.ts'
+import { removeForm } from './forms.ts'
 import type { Caller } from './guard.ts'
 import { type Html, html, shown } from './html.ts'
-import { type Answer, redirect } from './respond.ts'
+import { type Answer, redirect, type Visit } from './respond.ts'
 import { moment } from './words.ts'
 
 /** What a form brings along that a passkey was used for; empty where none was. */
@@ -22,19 +22,12 @@ const addForm = z.object({
     .pipe(z.string().min(1).max(100)),
   ...passkeyFields,
 })
-const removeForm = z.object({ csrf: z.string(), id: z.uuid() })
 
 /** How somebody can approve by a passkey. `none`: they have none yet; `nowhere`: this console can have none. */
 export type PasskeyState = PasskeyAsk | 'none' | 'nowhere'
 
-/** Passkeys on the console's pages. `refuse` shows the page of the person again, with a sentence that says why. */
-export function createPasskeyPages({
-  passkeys,
-  refuse,
-}: {
-  readonly passkeys: Passkeys | null
-  refuse(caller: Caller, fault: string): Promise<Answer>
-}) {
+/** A passkey in place of a button. */
+export function createPasskeyVotes(passkeys: Passkeys | null) {
   return {
     /** Null where a passkey changes nothing. */
     async askFor(approval: Approval, caller: Caller, nowMs: number): Promise<PasskeyState | null> {
@@ -56,7 +49,19 @@ export function createPasskeyPages({
       if (!proved) return WHY.unknown
       return 'fault' in proved ? WHY[proved.fault] : proved.person
     },
+  }
+}
+export type PasskeyVotes = ReturnType<typeof createPasskeyVotes>
 
+/** Adding and removing one's own. `refuse` shows the page of the person again, with a sentence that says why. */
+export function createPasskeyPages({
+  passkeys,
+  refuse,
+}: {
+  readonly passkeys: Passkeys | null
+  refuse(caller: Caller, fault: string): Promise<Answer>
+}) {
+  return {
     /** For the page of a person; null where browsers make no passkeys. */
     async section({ person, id, csrf }: Caller): Promise<Html | null> {
       if (!passkeys) return null
@@ -67,25 +72,22 @@ export function createPasskeyPages({
       return sectionOf({ known, asked: 'fault' in asked ? null : asked, person, csrf })
     },
 
-    'POST /me/passkeys': async ({ request, caller }: Visit): Promise<Answer> => {
-      const form = addForm.safeParse(request.body)
-      if (!form.success) return refuse(caller, 'Not done. Give the passkey a name of at most 100 characters.')
-      const added = await passkeys?.add({ ...form.data, who: caller })
-      if (!added) return refuse(caller, WHY.unknown)
-      return 'fault' in added ? refuse(caller, WHY[added.fault]) : redirect('/me')
-    },
+    pages: {
+      'POST /me/passkeys': async ({ request, caller }: Visit): Promise<Answer> => {
+        const form = addForm.safeParse(request.body)
+        if (!form.success) return refuse(caller, 'Not done. Give the passkey a name of at most 100 characters.')
+        const added = await passkeys?.add({ ...form.data, who: caller })
+        if (!added) return refuse(caller, WHY.unknown)
+        return 'fault' in added ? refuse(caller, WHY[added.fault]) : redirect('/me')
+      },
 
-    'POST /me/passkeys/remove': async ({ request, caller }: Visit): Promise<Answer> => {
-      const { id } = removeForm.parse(request.body)
-      const isDone = await passkeys?.remove({ id, by: caller.person, via: 'console' })
-      return isDone ? redirect('/me') : refuse(caller, 'Not done. There is no such passkey, or it is not yours.')
+      'POST /me/passkeys/remove': async ({ request, caller }: Visit): Promise<Answer> => {
+        const { id } = removeForm.parse(request.body)
+        const isDone = await passkeys?.remove({ id, by: caller.person, via: 'console' })
+        return isDone ? redirect('/me') : refuse(caller, 'Not done. There is no such passkey, or it is not yours.')
+      },
     },
   }
-}
-
-interface Visit {
-  readonly request: FastifyRequest
-  readonly caller: Caller
 }
 
 function aboutOf({ id, digest, cardHash }: Pick<Approval, 'id' | 'digest' | 'cardHash'>) {

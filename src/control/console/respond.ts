@@ -1,5 +1,13 @@
-import type { FastifyReply } from 'fastify'
-import type { Html } from './html.ts'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Caller } from './guard.ts'
+import { type Html, html } from './html.ts'
+
+/** Somebody who is signed in asks for a page that their roles open. */
+export interface Visit {
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+  readonly caller: Caller
+}
 
 /** What a page answers with. */
 export type Answer =
@@ -14,6 +22,12 @@ export function page(title: string, body: Html, status = 200): Answer {
 export function redirect(path: string): Answer {
   return { redirect: path }
 }
+
+export const NOT_THERE = page(
+  'Not found',
+  html`<h1>There is nothing here</h1><p>Or nothing that is shown to you.</p><p><a class="button" href="/">To the inbox</a></p>`,
+  404,
+)
 
 /** Everything comes from this listener; nothing runs, frames or posts elsewhere (CSP level 3). */
 const PAGE_HEADERS = {
