@@ -11,6 +11,7 @@ import type { Logger } from '../platform/logger.ts'
 import type { People } from './people.ts'
 import type { Sessions } from './sessions.ts'
 import type { SignedIn, SignIns } from './sign-in.ts'
+import { forgetUsed, useUp } from './tickets.ts'
 
 /** A chat account, and the person who proved that it is theirs. */
 export interface ChatLink {
@@ -192,11 +193,7 @@ export function createChatLinks(parts: {
     const { issuer, subject } = session.person
     const obstacles = await readObstacles(tx, account, session.person)
     if (typeof obstacles === 'string') return { fault: obstacles }
-    const { rowCount } = await tx.query(
-      'INSERT INTO used_ticket (id_hash, ends_at) VALUES ($1, $2) ON CONFLICT DO NOTHING',
-      [ticket.hash, new Date(ticket.endsAt)],
-    )
-    if (rowCount !== 1) return { fault: 'used' }
+    if (!(await useUp(tx, ticket))) return { fault: 'used' }
     const signedIn = await sessions.handOver(tx, session)
     if (!signedIn || !isSameParty(signedIn.person, session.person)) throw new SignedOut()
     // By their ids: what somebody else has bound meanwhile stays, and lets the next statement fail.
@@ -283,9 +280,7 @@ export function createChatLinks(parts: {
       })
     },
 
-    async sweep() {
-      await database.query('DELETE FROM used_ticket WHERE ends_at < clock_timestamp()')
-    },
+    sweep: () => forgetUsed(database),
   }
 }
 
