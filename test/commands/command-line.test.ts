@@ -14,7 +14,11 @@ afterAll(() => world.close())
 /** The real command line, in a process of its own; whoever it invites signs in as finn. */
 async function countersign(...argv: string[]) {
   const child = spawn(process.execPath, ['src/main.ts', ...argv], {
-    env: { XDG_CONFIG_HOME: dirname(world.configDir), COUNTERSIGN_URL: world.url },
+    env: {
+      NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
+      XDG_CONFIG_HOME: dirname(world.configDir),
+      COUNTERSIGN_URL: world.url,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const out: string[] = []
@@ -30,7 +34,7 @@ async function countersign(...argv: string[]) {
 }
 
 describe('a reviewer at the real command line', () => {
-  it('signs in, looks, votes and signs out', async () => {
+  it('signs in, looks, votes and signs out', { timeout: 120_000 }, async () => {
     expect(await countersign('login')).toMatchObject({
       code: 0,
       out: expect.stringMatching(/^Signed in to .* as finn/),

@@ -32,6 +32,9 @@ export interface Replica {
   logged(message: string, fields?: LogLine): Promise<LogLine>
 }
 
+/** Nothing of the environment that a gateway reads. */
+const KEPT = { NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] }
+
 export type LogLine = Readonly<Record<string, unknown>>
 
 /**
@@ -46,7 +49,7 @@ export async function startReplica(
   const child = spawn(command, [...argv, 'serve', '--config', at.configFile], {
     stdio: ['ignore', 'pipe', 'pipe'],
     cwd: ROOT,
-    env: isByNpm ? { PATH: process.env['PATH'], HOME: process.env['HOME'] } : {},
+    env: isByNpm ? { ...KEPT, PATH: process.env['PATH'], HOME: process.env['HOME'] } : KEPT,
     // A group of its own: what npm started may outlive npm.
     detached: isByNpm,
   })
@@ -99,7 +102,7 @@ export async function startReplica(
 export async function countersign(
   ...argv: readonly string[]
 ): Promise<{ code: number | null; out: string; err: string }> {
-  const child = spawn(process.execPath, [MAIN, ...argv], { stdio: ['ignore', 'pipe', 'pipe'], env: {} })
+  const child = spawn(process.execPath, [MAIN, ...argv], { stdio: ['ignore', 'pipe', 'pipe'], env: KEPT })
   let out = ''
   let err = ''
   child.stdout.setEncoding('utf8').on('data', (text) => (out += text))
