@@ -6,8 +6,18 @@ import type { Requirement, RuleRef } from '../domain/verdict.ts'
 import type { Tx } from '../platform/database.ts'
 import { computeMac, isValidMac, type KeyPair, type SecretKey } from '../platform/keys.ts'
 
+/** What a call has to be for a grant to be about it. */
+export interface Sought {
+  readonly principal_key: Buffer
+  readonly requester: Principal
+  readonly upstream: string
+  readonly verb: string
+  readonly resource: string
+  readonly match_key: Buffer
+}
+
 /** What a grant says: never changes after it was given. */
-interface GrantFacts {
+interface GrantFacts extends Sought {
   readonly id: string
   readonly approval: string
   readonly issuer: string
@@ -18,12 +28,6 @@ interface GrantFacts {
   readonly assurance: Assurance
   readonly authenticated_at: number | null
   readonly reason: string | null
-  readonly principal_key: Buffer
-  readonly requester: Principal
-  readonly upstream: string
-  readonly verb: string
-  readonly resource: string
-  readonly match_key: Buffer
   readonly covers: Covers
   /** Each with the hash of its words at that moment. */
   readonly rules: readonly (RuleRef & { readonly hash: string })[]
@@ -57,16 +61,6 @@ export function signGrant(keys: KeyPair<SecretKey>, facts: GrantFacts): { kid: s
 
 export function isGenuineGrant(keys: KeyPair<SecretKey>, row: GrantRow): boolean {
   return isValidMac(keys, MAC_LABEL, macParts(row), row)
-}
-
-/** What a call has to be for a grant to be about it. */
-export interface Sought {
-  readonly principal_key: Buffer
-  readonly requester: Principal
-  readonly upstream: string
-  readonly verb: string
-  readonly resource: string
-  readonly match_key: Buffer
 }
 
 /** Whether it is about this call, and its reviewer not on the requesting side. Says nothing of its rules or its end. */

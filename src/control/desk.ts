@@ -1,11 +1,10 @@
+import type { ListFilter, Shown } from '../approvals/read.ts'
 import type { AuditReader } from '../audit/reader.ts'
 import type { SeenAgent, SwitchRequest, SwitchResult } from '../domain/agent.ts'
-import type { Approval, Ballot, BallotResult, State } from '../domain/approval.ts'
+import type { Approval, Ballot, BallotResult } from '../domain/approval.ts'
 import type { Stored } from '../domain/call.ts'
-import type { Card } from '../domain/card.ts'
-import type { OutcomeName } from '../domain/entry.ts'
 import type { Grant, RevokeRequest, RevokeResult } from '../domain/grant.ts'
-import type { Person, Principal } from '../domain/principal.ts'
+import type { Person } from '../domain/principal.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Explanation } from '../policy/explain.ts'
 import type { PoliciesInForce } from '../policy/in-force.ts'
@@ -15,7 +14,7 @@ export interface ApprovalDesk {
   /** Newest first. */
   list(person: Person, filter: ListFilter): Promise<readonly Approval[]>
   /** Null if there is none, or none that this person may see. */
-  findFor(person: Person, id: string): Promise<Found | null>
+  findFor(person: Person, id: string): Promise<Shown | null>
   /** The call exactly as it would be forwarded; a refusal once it can no longer be. */
   recall(approval: Approval): Promise<Stored | Refusal>
   vote(ballot: Ballot): Promise<BallotResult>
@@ -27,34 +26,6 @@ export interface GrantDesk {
   /** Newest first. */
   list(person: Person): Promise<readonly Grant[]>
   revoke(request: RevokeRequest): Promise<RevokeResult>
-}
-
-export interface Found {
-  readonly approval: Approval
-  /** Null once it was erased. */
-  readonly card: Card | null
-  /** How the call that used it ended; null if none has. */
-  readonly outcome: OutcomeName | null
-}
-
-export interface ListFilter {
-  /** Those still open, if left out. */
-  readonly states?: readonly State[]
-  readonly upstream?: string
-  /** Only calls of this one. */
-  readonly requester?: Principal
-  /** Only calls of an agent of this subject, or `issuer|subject`. */
-  readonly agent?: string
-  /** Only what somebody of this subject, `issuer|subject` or name voted on. */
-  readonly voter?: string
-  /** Only what was opened from then on, or before then; milliseconds since the epoch. */
-  readonly from?: number
-  readonly until?: number
-  /** `open`: only what waits for votes, is put to this person and has none of theirs. `closed`: only the rest. */
-  readonly ballot?: 'open' | 'closed'
-  /** Only what was opened before this one. */
-  readonly before?: { readonly createdAt: number; readonly id: string }
-  readonly limit?: number
 }
 
 /** What a token may be used for. One that only reads is refused for votes, whoever presents it. */

@@ -1,7 +1,7 @@
 import { z } from 'zod'
+import type { ListFilter } from '../../approvals/read.ts'
 import type { Approval } from '../../domain/approval.ts'
 import { writeCursor } from '../cursor.ts'
-import type { ListFilter } from '../desk.ts'
 import { choice, textField, timeField } from './audit.ts'
 import { auditQuery, toSearch, writeQuery } from './audit-query.ts'
 import { type Html, html, shown } from './html.ts'
