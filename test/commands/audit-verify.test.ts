@@ -8,7 +8,7 @@ import { writeExport } from '../../src/audit/export.ts'
 import { parseHeadFile, signHead } from '../../src/audit/head.ts'
 import type { LogRow } from '../../src/audit/rows.ts'
 import { auditVerifyCommand } from '../../src/commands/audit-verify.ts'
-import { dispatch } from '../../src/commands/cli.ts'
+import { dispatch } from '../../src/commands/dispatch.ts'
 import type { Context } from '../../src/commands/parts.ts'
 import { exportPublicKeys, type KeyPair, type SigningKey } from '../../src/platform/keys.ts'
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { defineCommand, dispatch, type Group, type Printer } from '../../src/commands/cli.ts'
+import { defineCommand, type Group, type Printer } from '../../src/commands/cli.ts'
+import { dispatch } from '../../src/commands/dispatch.ts'
 import { GatewayError } from '../../src/domain/error.ts'
 
 interface Context extends Printer {
