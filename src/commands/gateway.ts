@@ -290,7 +290,8 @@ function signInOf({ people }: Config): SignInWire {
       issuer: issuer.issuer,
       client_id: issuer.client_id,
       read_client_id: issuer.read_client_id ?? null,
-      ...issuer.sign_in,
+      scope: issuer.sign_in.scope,
+      parameters: issuer.sign_in.parameters,
     })),
   }
 }

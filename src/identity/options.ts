@@ -43,6 +43,15 @@ const issuerUrl = endpoint.refine(
   'must have no query, fragment, credentials, bar or space',
 )
 
+function isJsonObject(value: string): boolean {
+  try {
+    const parsed: unknown = JSON.parse(value)
+    return typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)
+  } catch {
+    return false
+  }
+}
+
 const party = z.string().refine((value) => isCleanText(value, 1024) && parseParty(value) !== null, {
   message: 'must be "issuer|subject"',
 })
@@ -138,6 +147,32 @@ const roleSelectors = z
 
 const narrowSelectors = roleSelectors.refine((list) => !list.includes('*'), 'must not be everybody')
 
+/**
+ * What a browser's sign-in may ask an identity provider for beyond OpenID Connect's own (Core, section 3.1.2.1). A list,
+ * so that nothing here replaces what the sign-in is checked by: state, nonce, code challenge, redirect URI, max_age.
+ */
+const browserParameters = z.strictObject({
+  access_type: z.enum(['offline', 'online']).optional().describe('Google: `offline` asks for a refresh token'),
+  prompt: z
+    .string()
+    .regex(/^(login|consent|select_account)( (login|consent|select_account))*$/, {
+      message: 'must be login, consent or select_account, or several of them',
+    })
+    .optional()
+    .describe('What is asked at each sign-in; `consent` where a second refresh token takes one more consent'),
+  claims: text
+    .refine(isJsonObject, 'must be a JSON object')
+    .optional()
+    .describe('Claims that are told only if they are asked for, as JSON (OpenID Connect Core, section 5.5)'),
+  acr_values: text
+    .optional()
+    .describe('How to authenticate, in the provider’s words; demand it with `require: {acr: …}`'),
+  hd: text.optional().describe('Google: the domain whose accounts are offered; demand it with `require: {hd: …}`'),
+  domain_hint: text.optional().describe('Entra ID: the domain whose sign-in is gone to straight away'),
+  idp: text.optional().describe('Okta: the identity provider behind it that is gone to straight away'),
+  kc_idp_hint: text.optional().describe('Keycloak: the identity provider behind it that is gone to straight away'),
+})
+
 /** One entry of `people`: whose tokens are reviewers; also the console's sign-in. */
 export const peopleIssuerOptions = z.strictObject({
   ...common,
@@ -163,7 +198,12 @@ export const peopleIssuerOptions = z.strictObject({
       parameters: z
         .record(z.string(), z.string())
         .default({})
-        .describe('What else it sends, for example `resource` or `audience`, so that the token has the audience above'),
+        .describe(
+          'What else the command line sends, for example `resource` or `audience`, so that the token has the audience above',
+        ),
+      browser_parameters: browserParameters
+        .prefault({})
+        .describe('What else the console sends: these parameters and no others'),
     })
     .prefault({})
     .describe('How people sign in: with the command line (device flow, RFC 8628) and with a browser'),

@@ -120,9 +120,11 @@ export function createSignIns(parts: {
       const client = clients.get(name)
       if (!client) return null
       const [state, nonce, verifier] = [randomState(), randomNonce(), randomPKCECodeVerifier()]
+      const { browser_scope: scope, browser_parameters: more } = client.options.sign_in
       const url = buildAuthorizationUrl(await client.configuration(), {
+        ...onlyGiven(more),
         redirect_uri: callbackUrl,
-        scope: client.options.sign_in.browser_scope,
+        scope,
         code_challenge: await calculatePKCECodeChallenge(verifier),
         code_challenge_method: 'S256',
         state,
@@ -171,6 +173,12 @@ export function createSignIns(parts: {
       await Promise.all([...clients.values()].map((client) => client.close()))
     },
   }
+}
+
+function onlyGiven(parameters: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(parameters).flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const])),
+  )
 }
 
 /** What the provider says of the groups now: in a new ID token, or else to whoever asks. */

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
 import { exportJWK, generateKeyPair } from 'jose'
-import Provider from 'oidc-provider'
+import Provider, { type Configuration, interactionPolicy } from 'oidc-provider'
 import { providerSettings } from '../../src/demo/provider-settings.ts'
 
 export interface TestProvider {
@@ -24,8 +24,16 @@ const START = {
   aud: { name: 'Aud, the auditor', groups: ['audit'] },
 } as const
 
-/** The demo's OpenID provider, but with people who come, go and change their groups, and one that can be down. */
-export async function startTestProvider(where: { port: number; controlUrl: string }): Promise<TestProvider> {
+/**
+ * The demo's OpenID provider, but with people who come, go and change their groups, and one that can be down. Where it is
+ * like Google, it takes no scope `offline_access`, and gives a refresh token only for `access_type=offline`, once until
+ * its person consents anew (https://developers.google.com/identity/protocols/oauth2/web-server#offline).
+ */
+export async function startTestProvider(where: {
+  port: number
+  controlUrl: string
+  isLikeGoogle?: boolean
+}): Promise<TestProvider> {
   const server = createServer()
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject).listen(where.port, '127.0.0.1', resolve)
@@ -40,8 +48,11 @@ export async function startTestProvider(where: { port: number; controlUrl: strin
     agentSecret: randomBytes(24).toString('base64url'),
     signingKey: { ...(await exportJWK(privateKey)), alg: 'ES256', use: 'sig' },
   })
+  const offline = new Set<string>()
+  const consented = new Set<string>()
   const provider = new Provider(issuer, {
     ...settings,
+    ...(where.isLikeGoogle && googleSettings(settings, offline)),
     ttl: { ...settings.ttl, RefreshToken: 3600 },
     findAccount(_context, id) {
       const person = people.get(id)
@@ -50,6 +61,13 @@ export async function startTestProvider(where: { port: number; controlUrl: strin
     },
     // Nothing of a person is in a token that a browser's sign-in gets: groups are asked for.
     extraTokenClaims: () => undefined,
+  })
+  provider.on('authorization.success', ({ oidc }, sent) => {
+    const { accountId = '' } = oidc.session ?? {}
+    const isConsent = oidc.prompts.has('consent') || !consented.has(accountId)
+    if (oidc.params?.['access_type'] !== 'offline' || !isConsent) return
+    consented.add(accountId)
+    offline.add(String(sent?.['code']))
   })
   const hits = { token: 0, userinfo: 0 }
   const state: TestProvider = { issuer, people, hits, isDown: false, isUserinfoDown: false, close }
@@ -61,10 +79,12 @@ export async function startTestProvider(where: { port: number; controlUrl: strin
     if (pathname === '/token') hits.token += 1
     if (pathname === '/me') hits.userinfo += 1
     if (pathname === '/me' && state.isUserinfoDown) return void response.writeHead(503).end()
+    const isOffline = searchParams.get('scope')?.split(' ').includes('offline_access') ?? false
+    if (where.isLikeGoogle && isOffline) return void response.writeHead(400).end('Error 400: invalid_scope')
     if (!pathname.startsWith('/sign-in/')) return void answer(request, response)
     const accountId = searchParams.get('as')
     if (accountId === null) return void response.end(signInPage([...people.keys()]))
-    const result = accountId === 'nobody' ? { error: 'access_denied' } : { login: { accountId } }
+    const result = accountId === 'nobody' ? { error: 'access_denied' } : { login: { accountId }, consent: {} }
     provider
       .interactionFinished(request, response, result, { mergeWithLastSubmission: false })
       .catch(() => response.destroy())
@@ -77,6 +97,16 @@ export async function startTestProvider(where: { port: number; controlUrl: strin
     })
   }
   return state
+}
+
+/** @param offline the codes that a refresh token is given for */
+function googleSettings({ interactions }: Configuration, offline: ReadonlySet<string>): Configuration {
+  const consent = new interactionPolicy.Prompt({ name: 'consent', requestable: true })
+  return {
+    interactions: { ...interactions, policy: [...(interactions?.policy ?? []), consent] },
+    extraParams: ['access_type', 'hd'],
+    issueRefreshToken: async (_context, _client, code) => offline.has(code.jti),
+  }
 }
 
 function signInPage(names: readonly string[]): string {

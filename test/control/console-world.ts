@@ -26,6 +26,9 @@ export interface ConsoleOptions {
   readonly publicUrl?: string
   /** The names of the identity providers. */
   readonly providers?: readonly string[]
+  /** `sign_in` of each entry of `people`. */
+  readonly signIn?: unknown
+  readonly isLikeGoogle?: boolean
 }
 
 /**
@@ -40,6 +43,8 @@ export async function startConsole(
     idleMs = 3_600_000,
     publicUrl,
     providers: names = ['idp'],
+    signIn: signInOptions = {},
+    isLikeGoogle = false,
   }: ConsoleOptions = {},
 ) {
   await using undo = new AsyncDisposableStack()
@@ -53,7 +58,9 @@ export async function startConsole(
   const base = `http://127.0.0.1:${ports['control']}`
   const second = `http://127.0.0.1:${ports['second']}`
   const publicBase = publicUrl ?? base
-  const started = names.map((name) => startTestProvider({ port: ports[`idp ${name}`] ?? 0, controlUrl: publicBase }))
+  const started = names.map((name) =>
+    startTestProvider({ port: ports[`idp ${name}`] ?? 0, controlUrl: publicBase, isLikeGoogle }),
+  )
   const providers = await Promise.all(started)
   for (const provider of providers) undo.defer(() => provider.close())
   const [provider] = providers
@@ -71,6 +78,7 @@ export async function startConsole(
       authorized_parties: ['countersign-console'],
       groups: { claim: 'groups' },
       roles: { auditor: ['group:audit'] },
+      sign_in: signInOptions,
     })),
   )
   const keys = readKeys(generateKeys())

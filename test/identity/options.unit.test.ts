@@ -73,8 +73,31 @@ describe('peopleIssuerOptions', () => {
     ['a role that is not given by configuration', { roles: { owner: ['group:x'] } }],
     ['everybody as admin', { roles: { admin: ['*'] } }],
     ['a role for a bare name', { roles: { auditor: ['alice'] } }],
+    ['a sign-in that asks nobody', { sign_in: { browser_parameters: { prompt: 'none' } } }],
+    ['claims that are no JSON', { sign_in: { browser_parameters: { claims: 'auth_time' } } }],
+    ['claims that are a list', { sign_in: { browser_parameters: { claims: '["auth_time"]' } } }],
+    ['an access type that there is not', { sign_in: { browser_parameters: { access_type: 'always' } } }],
   ])('refuses %s', (_, change) => {
     expect(peopleIssuerOptions.safeParse({ ...person, ...change }).success).toBe(false)
+  })
+
+  it.each([
+    'state',
+    'nonce',
+    'code_challenge',
+    'code_challenge_method',
+    'redirect_uri',
+    'client_id',
+    'scope',
+    'response_type',
+    'response_mode',
+    'max_age',
+    'request',
+    'request_uri',
+    'id_token_hint',
+  ])('refuses a %s of a sign-in that somebody chose', (name) => {
+    const sign_in = { browser_parameters: { [name]: 'x' } }
+    expect(peopleIssuerOptions.safeParse({ ...person, sign_in }).success).toBe(false)
   })
 })
 
