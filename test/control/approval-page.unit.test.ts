@@ -39,6 +39,19 @@ describe('the page of an approval', () => {
     expect(page).toContain('from 2026-03-02 09:10 UTC also group:managers')
   })
 
+  it('leads from its agent to the form that stops it', () => {
+    const requester = { ...agent(), subject: 'support agent&subject=other' }
+    const page = pageOf(approvalOf(requirement(), { requester }), { ...rita, roles: ['reviewer'] })
+    const [, href = ''] = /href="([^"]*)">Stop this agent</.exec(page) ?? []
+    const url = new URL(href.replaceAll('&amp;', '&'), 'http://localhost')
+    expect([url.pathname, url.hash]).toEqual(['/agents', '#stop'])
+    expect([...url.searchParams]).toEqual([
+      ['issuer', requester.issuer],
+      ['subject', requester.subject],
+    ])
+    expect(pageOf(approvalOf(requirement()), { ...rita, roles: ['auditor'] })).not.toContain('Stop this agent')
+  })
+
   it('offers Approve only at the hours of its rule, and Deny at any', () => {
     const approval = approvalOf(requirement({ hours: OFFICE }))
     expect(pageOf(approval, rita)).toContain('class="approve"')

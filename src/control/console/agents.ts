@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { SeenAgent } from '../../domain/agent.ts'
-import { formatParty, type Person } from '../../domain/principal.ts'
+import { formatParty, type Party, type Person } from '../../domain/principal.ts'
 import type { AgentDesk } from '../desk.ts'
 import { SWITCH_FAULTS } from '../problem.ts'
 import { switchSchema } from '../wire.ts'
@@ -17,6 +17,8 @@ const switchForm = z.object({
   subject: z.string().default(''),
   reason: reasonField,
 })
+
+const linkQuery = z.object({ issuer: z.string().max(1000), subject: z.string().max(1000) })
 
 const NOTHING_GIVEN = { issuer: '', subject: '', reason: '' }
 
@@ -46,7 +48,12 @@ export function createAgentPages({ agents }: { readonly agents: AgentDesk }) {
   }
 
   return {
-    'GET /agents': ({ caller }: Visit) => show(caller, { fault: null, status: 200 }),
+    async 'GET /agents'({ request, caller }: Visit): Promise<Answer> {
+      // A link may fill the form in; nobody is stopped before it is sent.
+      const link = linkQuery.safeParse(request.query)
+      const given = link.success ? { ...NOTHING_GIVEN, ...link.data } : NOTHING_GIVEN
+      return show(caller, { fault: null, given, status: 200 })
+    },
     'POST /agents/suspend': turn('suspend'),
     'POST /agents/resume': turn('resume'),
   }
@@ -59,6 +66,12 @@ interface AgentsView {
   /** Why what was just sent was not done, and what it said. */
   readonly fault: string | null
   readonly given: { readonly issuer: string; readonly subject: string; readonly reason: string }
+}
+
+/** From wherever an agent is shown to the form that stops it; null for whom it is not. */
+export function stopLink({ issuer, subject }: Party, person: Person): Html | null {
+  if (!mayOpen(PAGES['POST /agents/suspend'], person)) return null
+  return html`<p><a href="/agents?${new URLSearchParams({ issuer, subject }).toString()}#stop">Stop this agent</a></p>`
 }
 
 function agentsBody(view: AgentsView): Html {
@@ -111,7 +124,7 @@ function row({ issuer, subject, seenAt, calls, holds, denials, suspension }: See
 
 function suspendForm({ csrf, given, agents }: AgentsView): Html {
   const issuers = [...new Set(agents.map(({ issuer }) => issuer))]
-  return html`<section><h2>Stop an agent</h2>
+  return html`<section id="stop"><h2>Stop an agent</h2>
 <p>At once, everywhere: new calls are refused, held ones withdrawn, streams cut. The subject of a person stops every agent that acts for them. The audit log says who did it, and why.</p>
 <form method="post" action="/agents/suspend" class="decide">
 <input type="hidden" name="csrf" value="${csrf}">
@@ -119,6 +132,7 @@ function suspendForm({ csrf, given, agents }: AgentsView): Html {
 <datalist id="issuers">${issuers.map((issuer) => html`<option value="${issuer}"></option>`)}</datalist>
 <label>Subject <input name="subject" list="subjects" maxlength="1000" required value="${given.subject}"></label>
 <datalist id="subjects">${agents.map(({ subject }) => html`<option value="${subject}"></option>`)}</datalist>
+${shown(given.subject) !== given.subject && html`<p class="note">The subject has characters that a field does not show: <code>${shown(given.subject)}</code></p>`}
 <label>Reason <textarea name="reason" rows="3" maxlength="2000" required>${given.reason}</textarea></label>
 <div class="buttons"><button class="deny">Stop it</button></div>
 </form></section>`

@@ -8,6 +8,7 @@ import { describeAssurance, describeTerms } from '../../domain/need.ts'
 import { isSameParty, type Person } from '../../domain/principal.ts'
 import { type AssuranceNeed, formatRule } from '../../domain/verdict.ts'
 import { writeCall } from '../write.ts'
+import { stopLink } from './agents.ts'
 import { grantBlock, grantForm } from './grants.ts'
 import { type Html, html, shown, shownLines } from './html.ts'
 import { overrideSection } from './override.ts'
@@ -61,12 +62,12 @@ ${reason !== null && html`<dt>Reason</dt><dd>${shownLines(reason)}</dd>`}
 }
 
 function blocks(card: Card, view: ApprovalView): Html {
-  return html`<section class="block verified"><h2>Who asks <small>verified by the identity provider</small></h2>${verified(card, view.approval)}</section>
+  return html`<section class="block verified"><h2>Who asks <small>verified by the identity provider</small></h2>${verified(card, view)}</section>
 <section class="block derived"><h2>What it would do <small>read from the call itself</small></h2>${derived(card, view)}</section>
 <section class="block claimed"><h2>What the agent says <small>its claim; nobody checked it</small></h2>${claimed(card.claimed)}</section>`
 }
 
-function verified({ verified: who }: Card, { requester }: Approval): Html {
+function verified({ verified: who }: Card, { approval: { requester }, person }: ApprovalView): Html {
   return html`<p>${requesterLine(requester)}</p>
 <dl class="facts">
 <dt>Agent</dt><dd>${shown(who.agent)}</dd>
@@ -74,7 +75,8 @@ function verified({ verified: who }: Card, { requester }: Approval): Html {
 <dt>On behalf of</dt><dd>${who.onBehalfOf === null ? 'nobody' : shown(who.onBehalfOf)}</dd>
 <dt>Owner</dt><dd>${who.owner === null ? 'none' : shown(who.owner)}</dd>
 <dt>Groups</dt><dd>${who.groups.length === 0 ? 'none' : who.groups.map(shown).join(', ')}</dd>
-</dl>`
+</dl>
+${stopLink(requester, person)}`
 }
 
 function derived({ derived: what, needed }: Card, view: ApprovalView): Html {
