@@ -3,6 +3,7 @@ export const PEOPLE = {
   finn: { name: 'Finn from finance', groups: ['finance'] },
   olivia: { name: 'Olivia, who owns the support agent', groups: ['finance', 'support'] },
   aud: { name: 'Aud, the auditor', groups: ['audit'] },
+  otto: { name: 'Otto, who operates the gateway', groups: ['operations'] },
 } as const
 export type PersonName = keyof typeof PEOPLE
 

@@ -1,6 +1,8 @@
+import type { Decision } from '../domain/approval.ts'
+import { PEOPLE, type PersonName } from './company.ts'
 import type { Narrator } from './narrator.ts'
 import { startReviewer } from './reviewer.ts'
-import { type Decider, prove, type World } from './story.ts'
+import { type Decider, prove, type Wish, type World } from './story.ts'
 
 /** Finn from finance, played by a script: he signs in through the device flow and decides through the approver API. */
 export function scriptReviewer(world: World, { tell, signal }: { tell: Narrator; signal: AbortSignal }): Decider {
@@ -15,26 +17,53 @@ export function scriptReviewer(world: World, { tell, signal }: { tell: Narrator;
   }
 }
 
-/** Whoever sits at the terminal. `countersign` is what to type there to run the command line. */
+/**
+ * Whoever sits in front of the browser.
+ *
+ * @param options `typed`: what to type where there is none, line by line
+ */
 export function inviteReviewer(
   { controlUrl }: World,
-  { tell, countersign }: { tell: Narrator; countersign: readonly string[] },
+  { tell, typed }: { tell: Narrator; typed(wish: Wish): readonly string[] },
 ): Decider {
   let isFirst = true
   return {
     isScripted: false,
-    async decide({ approval, decision, reason }) {
+    async decide(wish) {
+      const { approval, decision, reason } = wish
       tell.chapter(decision === 'approve' ? 'Now you: approve it' : 'Now you: deny it, and say why')
-      tell.note(isFirst ? 'Open a second terminal, and type:' : 'In the second terminal, type:')
-      const [command = '', ...before] = countersign.toReversed()
-      const typed = `${command} approvals ${decision} ${approval} --url ${controlUrl} --reason "${reason}"`
-      tell.literal(isFirst ? [...before.toReversed(), typed] : [typed])
-      tell.note(isFirst ? FIRST_HINT : 'Sign in as before. The agent waits for ten minutes.')
+      if (isFirst) {
+        tell.note('Open the console in a browser, and sign in as Finn from finance: one click, no password.')
+        tell.literal([`${controlUrl}/`])
+      }
+      tell.note(decision === 'approve' ? APPROVE_HINT : `${DENY_HINT} For example: “${reason}”`)
+      tell.note(isFirst ? OTHER_WAYS : 'Without a browser:')
+      tell.literal(typed(wish))
+      tell.note(`It is approval ${approval}. The agent waits for ten minutes; Ctrl-C ends everything.`)
       isFirst = false
     },
   }
 }
 
-const FIRST_HINT =
-  'It names a page: open it, and sign in as Finn from finance. Then it shows the call, and asks for its id. (Sign in as ' +
-  'Olivia, and you are refused, as she was.) The agent waits for ten minutes; Ctrl-C ends everything.'
+const APPROVE_HINT =
+  'The refund waits in the inbox. Open it: who asks is verified, what it would do is read from the call itself. Press ' +
+  'Approve, and come back here. (Sign in as Olivia, and you are told why you cannot.)'
+const DENY_HINT =
+  'The next one is in the inbox already. Open it, write why not, and press Deny: the agent gets your words.'
+const OTHER_WAYS =
+  'No browser on this machine? Let one of yours reach it, by ssh -L with the ports of the console and of the identity ' +
+  'provider. Or stay in the terminal; in a second one type:'
+
+/** Somebody of the company, who decides once, from a terminal. Throws why it does not count. */
+export async function decideOnce(
+  { as, ...wish }: Wish & { readonly as: PersonName },
+  { tell, ...where }: { issuer: string; controlUrl: string; signal: AbortSignal; tell: Narrator },
+): Promise<void> {
+  const { approval, decision, reason } = wish
+  const reviewer = await startReviewer(as, where)
+  const refusal = await reviewer.vote(decision, approval, reason)
+  if (refusal) throw new Error(`${refusal.code}: ${refusal.detail}`)
+  tell.note(`${PEOPLE[as].name}: ${DONE[decision]} ${approval}.`)
+}
+
+const DONE: Readonly<Record<Decision, string>> = { approve: 'approved', deny: 'denied' }

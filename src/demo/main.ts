@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
-import { AGENT } from './company.ts'
-import { inviteReviewer } from './deciders.ts'
+import { AGENT, isPersonName, PEOPLE } from './company.ts'
+import { decideOnce, inviteReviewer } from './deciders.ts'
 import { startIdentityProvider } from './identity-provider.ts'
 import { createNarrator, type Narrator } from './narrator.ts'
 import { playDemo } from './play.ts'
 import { writeSecrets } from './secrets.ts'
-import { playStory } from './story.ts'
+import { playStory, type Wish } from './story.ts'
 import { startUpstream } from './upstream.ts'
 
 const USAGE = `The demo: an agent, its owner, a reviewer and an auditor, on one machine.
@@ -14,6 +14,9 @@ const USAGE = `The demo: an agent, its owner, a reviewer and an auditor, on one 
   npm run demo                   you decide
   npm run demo -- --auto         a scripted reviewer decides; exits with 0 only if every step did what it should
       --data <directory>         keeps its files there
+  npm run -s demo -- approve <approval> [--as finn] [--reason text] [--control url] [--issuer url]
+  npm run -s demo -- deny <approval> …
+                                 decides in a terminal, where there is no browser
 
 The parts of it, by themselves (docker-compose.yml and countersign.dev.yaml use them):
 
@@ -43,6 +46,8 @@ const OPTIONS = {
   'agent-secret-file': { type: 'string' },
   'token-file': { type: 'string' },
   countersign: { type: 'string', default: 'npm run -s countersign --' },
+  as: { type: 'string', default: 'finn' },
+  reason: { type: 'string', default: 'Decided in a terminal.' },
   help: { type: 'boolean', short: 'h', default: false },
 } as const
 
@@ -91,16 +96,21 @@ async function run(
   options: Options,
   { tell, signal }: { tell: Narrator; signal: AbortSignal },
 ): Promise<void> {
-  const [directory] = more
+  const [what] = more
   if (part === undefined) {
     return await playDemo({ isAuto: options.auto, dataDir: options.data ?? null, tell, signal })
   }
   if (part === 'identity-provider') return await serve(await startProvider(options), signal)
   if (part === 'upstream') return await serve(await startBilling(options), signal)
   if (part === 'agent') return await playAgent(options, { tell, signal })
-  if (part === 'secrets' && directory !== undefined) {
-    const isDone = await writeSecrets(directory)
-    return tell.note(isDone ? `Made the secrets in ${directory}.` : `${directory} has its secrets already.`)
+  if ((part === 'approve' || part === 'deny') && what !== undefined) {
+    const { as, reason, control: controlUrl, issuer } = options
+    if (!isPersonName(as)) throw new Misuse(`there is no ${as}: ${Object.keys(PEOPLE).join(', ')}`)
+    return await decideOnce({ as, approval: what, decision: part, reason }, { issuer, controlUrl, tell, signal })
+  }
+  if (part === 'secrets' && what !== undefined) {
+    const isDone = await writeSecrets(what)
+    return tell.note(isDone ? `Made the secrets in ${what}.` : `${what} has its secrets already.`)
   }
   throw new Misuse(`not understood: ${[part, ...more].join(' ')}; --help says what there is`)
 }
@@ -131,7 +141,10 @@ async function playAgent(options: Options, how: { tell: Narrator; signal: AbortS
   if (file === undefined) throw new Misuse('--agent-secret-file is missing')
   const agentSecret = await readSecret(file)
   const world = { gatewayUrl: gateway, controlUrl: control, issuer, upstreamUrl: upstream, agentSecret }
-  const decider = inviteReviewer(world, { tell: how.tell, countersign: [countersign] })
+  const typed = ({ approval, decision, reason }: Wish) => [
+    `${countersign} approvals ${decision} ${approval} --url ${control} --reason "${reason}"`,
+  ]
+  const decider = inviteReviewer(world, { tell: how.tell, typed })
   await playStory(world, { ...how, decider })
 }
 

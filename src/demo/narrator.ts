@@ -3,7 +3,7 @@ import { styleText } from 'node:util'
 type Format = Parameters<typeof styleText>[0]
 
 /** Who a line is about. */
-export type Actor = 'agent' | 'gateway' | 'upstream' | 'owner' | 'reviewer' | 'auditor'
+export type Actor = 'agent' | 'gateway' | 'upstream' | 'owner' | 'reviewer' | 'auditor' | 'operator'
 
 const FORMATS: Readonly<Record<Actor, Format>> = {
   agent: 'magenta',
@@ -12,6 +12,7 @@ const FORMATS: Readonly<Record<Actor, Format>> = {
   owner: 'yellow',
   reviewer: 'yellow',
   auditor: 'yellow',
+  operator: 'yellow',
 }
 const LABEL_WIDTH = 11
 const MAX_WIDTH = 100

@@ -1,11 +1,14 @@
 import { dirname, relative } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { inviteReviewer, scriptReviewer } from './deciders.ts'
 import { showEvidence } from './evidence.ts'
 import type { Narrator } from './narrator.ts'
 import { findPlace, usePlace } from './place.ts'
-import { playStory } from './story.ts'
+import { playStory, type Wish, type World } from './story.ts'
 import { startWorld } from './world.ts'
+
+const LOOK_AROUND_MS = 3_600_000
 
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
@@ -34,16 +37,39 @@ export async function playDemo({
     tell.note(`Agents call ${world.gatewayUrl}, people decide at ${world.controlUrl}, both sign in at ${world.issuer}.`)
     const shown = relative(process.cwd(), place.directory)
     tell.note(`The policy, the logs and the data are in ${shown.startsWith('..') ? place.directory : shown}.`)
-    const countersign = [`cd ${ROOT}`, 'npm run -s countersign --']
-    const decider = isAuto ? scriptReviewer(world, { tell, signal }) : inviteReviewer(world, { tell, countersign })
+    const typed = (wish: Wish) => [`cd ${ROOT}`, commandFor(wish, world)]
+    const decider = isAuto ? scriptReviewer(world, { tell, signal }) : inviteReviewer(world, { tell, typed })
     const ending = await playStory(world, { tell, decider, signal })
     if (ending === 'unattended') {
       tell.note('Nobody decided, so the demo ends here. Nothing that was held has been forwarded. Come back any time.')
       return
     }
     await showEvidence({ configFile: world.configFile, directory: place.directory, tell, signal })
-    tell.chapter(isAuto ? 'Every step did what it should.' : 'That was it.')
+    if (isAuto) tell.chapter('Every step did what it should.')
+    else await lookAround(world, { tell, signal })
   } finally {
     await place.leave()
   }
+}
+
+function commandFor({ approval, decision, reason }: Wish, { controlUrl, issuer }: World): string {
+  return `npm run -s demo -- ${decision} ${approval} --control ${controlUrl} --issuer ${issuer} --reason "${reason}"`
+}
+
+/** Everything goes on running until somebody has seen enough. */
+async function lookAround(
+  { controlUrl }: World,
+  { tell, signal }: { tell: Narrator; signal: AbortSignal },
+): Promise<void> {
+  tell.chapter('That was it. Look around in the console as long as you like')
+  tell.note('Sign out there, and in again as Aud, the auditor: every step that you just saw is an entry of the log.')
+  tell.literal([`${controlUrl}/audit`])
+  tell.note('As Finn, stop the agent; only Otto, who operates the gateway, lets it go on.')
+  tell.literal([`${controlUrl}/agents`])
+  tell.note('Ask what the policy would say to a call that you describe.')
+  tell.literal([`${controlUrl}/policy`])
+  tell.note('Ctrl-C ends everything; by itself it ends in an hour.')
+  // Rejected by Ctrl-C alone, which is how one leaves here.
+  await sleep(LOOK_AROUND_MS, undefined, { signal }).catch(() => undefined)
+  tell.note('Everything that was started is being ended.')
 }

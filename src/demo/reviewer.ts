@@ -1,6 +1,14 @@
 import type { z } from 'zod'
-import { type ApprovalWire, listedSchema, problemSchema, shownSchema, votedSchema } from '../control/wire.ts'
+import {
+  type ApprovalWire,
+  listedSchema,
+  problemSchema,
+  shownSchema,
+  switchedSchema,
+  votedSchema,
+} from '../control/wire.ts'
 import type { Decision } from '../domain/approval.ts'
+import type { Party } from '../domain/principal.ts'
 import type { PersonName } from './company.ts'
 import { untilAvailable } from './patience.ts'
 import { signIn } from './sign-in.ts'
@@ -13,6 +21,8 @@ export interface Reviewer {
   list(): Promise<readonly ApprovalWire[]>
   /** Looks at the card and votes on it. Null if the vote counts, or else why it does not. */
   vote(decision: Decision, id: string, reason: string): Promise<{ code: string; detail: string } | null>
+  /** Lets an agent that was stopped go on. Throws if this person may not. */
+  resume(agent: Party, reason: string): Promise<void>
 }
 
 export async function startReviewer(
@@ -47,6 +57,10 @@ export async function startReviewer(
       const ballot = { card_hash: approval.card_hash, reason }
       const answer = await ask(`/v1/approvals/${id}/${decision}`, ballot, votedSchema)
       return 'value' in answer ? null : answer.refusal
+    },
+    async resume({ issuer, subject }, reason) {
+      const answer = await ask('/v1/agents/resume', { issuer, subject, reason }, switchedSchema)
+      if ('refusal' in answer) throw new Error(`${person} cannot resume the agent: ${answer.refusal.detail}`)
     },
   }
 }

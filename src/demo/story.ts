@@ -4,6 +4,7 @@ import { z } from 'zod'
 import type { ApprovalWire } from '../control/wire.ts'
 import type { Decision } from '../domain/approval.ts'
 import { type Agent, type Answer, startAgent } from './agent.ts'
+import { AGENT } from './company.ts'
 import type { Narrator } from './narrator.ts'
 import { type Reviewer, startReviewer } from './reviewer.ts'
 import { ARRIVALS_PATH, type Arrival, arrivalsSchema } from './upstream.ts'
@@ -55,6 +56,8 @@ export async function playStory(
   const owner = await startReviewer('olivia', { ...world, signal })
   const stage: Stage = { world, agent, owner, tell, decider, signal }
 
+  await endLeftovers(stage)
+  await letAgentRun(stage)
   await passRoutineCall(stage)
   await refuseForbiddenCall(stage)
   const first = await holdRefund(stage, {
@@ -65,6 +68,7 @@ export async function playStory(
     reason: 'I have seen the photos.',
   })
   if (first === 'unattended') return first
+  await letAgentRun(stage)
   return await holdRefund(stage, {
     title: 'Another one, which a person should not let through',
     amount: 900,
@@ -81,6 +85,27 @@ interface Stage {
   readonly tell: Narrator
   readonly decider: Decider
   readonly signal: AbortSignal
+}
+
+/** What an earlier run left waiting is nobody's business any more, and would only stand in the inbox. */
+async function endLeftovers({ owner, tell, world, signal }: Stage): Promise<void> {
+  const left = await owner.list()
+  if (left.length === 0) return
+  const finn = await startReviewer('finn', { ...world, signal })
+  // Some may end by themselves meanwhile.
+  for (const { id } of left) await finn.vote('deny', id, 'An earlier run of the demo left it.')
+  tell.note('Calls that an earlier run had left waiting were denied.')
+}
+
+/** Whoever has found the button that stops the agent sees that it works, and the story goes on. */
+async function letAgentRun({ agent, tell, world, signal }: Stage): Promise<void> {
+  const answer = await agent.get(CUSTOMER)
+  if (answer.refusal?.code !== 'suspended') return
+  tell.chapter('Somebody has stopped the agent: none of its calls passes')
+  tellRefusal(tell, answer)
+  const otto = await startReviewer('otto', { ...world, signal })
+  await otto.resume({ issuer: world.issuer, subject: AGENT.id }, 'The demo goes on.')
+  tell.line('operator', 'Otto, who operates the gateway, lets it go on: only people like him can.')
 }
 
 async function passRoutineCall({ agent, tell, world, signal }: Stage): Promise<void> {

@@ -115,7 +115,7 @@ function configOf({ gatewayUrl, controlUrl, issuer, upstreamUrl, tokenFile }: Pl
         authorized_parties: [CONSOLE],
         read_client_id: READER,
         groups: { claim: 'groups' },
-        roles: { auditor: ['group:audit'] },
+        roles: { auditor: ['group:audit'], operator: ['group:operations'] },
         sign_in: { parameters: { resource: controlUrl } },
       },
     ],

@@ -1,12 +1,9 @@
-import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { shownSchema } from '../../src/control/wire.ts'
-import { startBrowser } from '../../src/demo/browser.ts'
 import { signIn } from '../../src/demo/sign-in.ts'
-import { isAlive } from '../../src/platform/lock.ts'
-import { type Running, start } from './process.ts'
+import { type Running, start, startedProcesses } from './process.ts'
 
 // Some ten seconds on a machine that is not busy.
 const SLOW = { timeout: 60_000 }
@@ -41,7 +38,7 @@ it('plays every step by itself through the real command, and ends everything it 
     expect(told).toContain(step)
   }
   for (const noise of ['\u001b', 'WARNING', 'NOTICE']) expect(output).not.toContain(noise)
-  expect(await startedProcesses()).toEqual([])
+  expect(await startedProcesses(data)).toEqual([])
 })
 
 it('keeps what it writes to its owner', async () => {
@@ -53,24 +50,50 @@ it('keeps what it writes to its owner', async () => {
 
 it('waits for a person who does what it says, and ends its children when it is interrupted', SLOW, async () => {
   const demo = run(process.execPath, ['src/demo/main.ts', '--data', data])
-  const [, approval = '', controlUrl = '', reason = ''] = await demo.says(
-    /npm run -s countersign -- approvals approve (\w+) --url (\S+) --reason "(.*)"/,
-  )
-  const [, issuer = ''] = await demo.says(/sign in at\s+(http:\S+)\./)
-  await approveAsTold({ approval, controlUrl, reason, issuer })
+  const [, directory = '', typed = ''] = await demo.says(/^ +cd (.*)\n +(npm run -s demo -- approve .*)$/m)
+  expect(directory).toBe(ROOT.replace(/\/$/, ''))
+  const olivia = run('sh', ['-c', `${typed} --as olivia`])
+  expect([await olivia.exit(), olivia.output()]).toEqual([1, expect.stringContaining('self_approval')])
+  const finn = run('sh', ['-c', typed])
+  expect([await finn.exit(), finn.output()]).toEqual([0, expect.stringContaining('Finn from finance: approved')])
   await demo.says(/It arrived once, after the approval/)
-  await demo.says(/approvals deny/)
+  await demo.says(/demo -- deny/)
 
-  expect((await startedProcesses()).length).toBeGreaterThan(0)
+  expect((await startedProcesses(data)).length).toBeGreaterThan(0)
   demo.child.kill('SIGINT')
   expect(await demo.exit()).toBe(130)
-  expect(await startedProcesses()).toEqual([])
+  expect(await startedProcesses(data)).toEqual([])
+})
+
+it('clears away what an earlier run left: a call that waits, and an agent that somebody stopped', SLOW, async () => {
+  const demo = run(process.execPath, ['src/demo/main.ts', '--data', data])
+  const [, controlUrl = ''] = await demo.says(/people decide at (\S+),/)
+  const [, issuer = ''] = await demo.says(/sign in at\s+(http:\S+)\./)
+  const [, first] = await demo.says(/-- approve (\w+) /)
+  expect(demo.output()).toContain('Calls that an earlier run had left waiting were denied.')
+  const signal = AbortSignal.timeout(20_000)
+  const token = await signIn('finn', { issuer, controlUrl, signal })
+  const listed = await fetch(`${controlUrl}/v1/approvals`, { headers: { authorization: `Bearer ${token}` }, signal })
+  expect(await listed.json()).toMatchObject({ approvals: [{ id: first }] })
+  const stopped = await fetch(`${controlUrl}/v1/agents/suspend`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ issuer, subject: 'support-agent', reason: 'It is only a test.' }),
+    signal,
+  })
+  expect(stopped.status).toBe(200)
+  await demo.says(/Otto, who operates the gateway, lets it go on/)
+  await demo.says(/demo -- deny/)
+  demo.child.kill('SIGINT')
+  expect(await demo.exit()).toBe(130)
 })
 
 it.each([
   [['--atuo'], /Unknown option '--atuo'/],
   [['identity-provder'], /not understood: identity-provder/],
   [['upstream', '--listen', '8083'], /--listen 8083 is not host:port/],
+  [['approve', '7Q3F000000', '--as', 'mallory'], /there is no mallory: finn, olivia/],
+  [['approve'], /not understood: approve/],
 ])('refuses %j with one line', async (args, message) => {
   const demo = run(process.execPath, ['src/demo/main.ts', ...args])
   expect(await demo.exit()).toBe(2)
@@ -81,38 +104,4 @@ function run(program: string, args: readonly string[]): Running {
   const started = start(program, args, ROOT)
   running.push(started)
   return started
-}
-
-/** Types what the demo says, and finishes the sign-in in a browser. Without a terminal the card seen is named instead. */
-async function approveAsTold(what: {
-  approval: string
-  controlUrl: string
-  reason: string
-  issuer: string
-}): Promise<void> {
-  const { approval, controlUrl, reason, issuer } = what
-  const signal = AbortSignal.timeout(20_000)
-  const token = await signIn('finn', { issuer, controlUrl, signal })
-  const headers = { authorization: `Bearer ${token}` }
-  const shown = await (await fetch(`${controlUrl}/v1/approvals/${approval}`, { headers, signal })).json()
-  const hash = shownSchema.parse(shown).approval.card_hash
-  const args = ['approvals', 'approve', approval, '--url', controlUrl, '--reason', reason, '--card-hash', hash]
-  const command = run('npm', ['run', '-s', 'countersign', '--', ...args])
-  const [, page = ''] = await command.says(/^or open (\S+)$/m)
-  const browser = startBrowser(signal)
-  const confirmation = await browser.submit(await browser.open(page))
-  await browser.submit(await browser.submit(confirmation), 'as=finn"')
-  expect(await command.exit(), command.output()).toBe(0)
-}
-
-/** Those of the demo's children that still run: the gateway, and its Postgres. */
-async function startedProcesses(): Promise<readonly number[]> {
-  const store = join(data, 'store')
-  const gateway = Number(await readFile(join(data, 'gateway.pid'), 'utf8'))
-  const pids = [gateway]
-  for (const name of await readdir(store)) {
-    const pid = await readFile(join(store, name, 'postmaster.pid'), 'utf8').catch(() => null)
-    if (pid !== null) pids.push(Number(pid.split('\n')[0]))
-  }
-  return pids.filter(isAlive)
 }

@@ -1,5 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { isAlive } from '../../src/platform/lock.ts'
 
 /** A process under test, and what it wrote so far to either stream. */
 export interface Running {
@@ -39,4 +42,16 @@ export function start(program: string, args: readonly string[], cwd: string): Ru
       await closed
     },
   }
+}
+
+/** Those of a demo's children that still run: the gateway, and its Postgres. `data` is where the demo keeps its files. */
+export async function startedProcesses(data: string): Promise<readonly number[]> {
+  const store = join(data, 'store')
+  const gateway = Number(await readFile(join(data, 'gateway.pid'), 'utf8'))
+  const pids = [gateway]
+  for (const name of await readdir(store)) {
+    const pid = await readFile(join(store, name, 'postmaster.pid'), 'utf8').catch(() => null)
+    if (pid !== null) pids.push(Number(pid.split('\n')[0]))
+  }
+  return pids.filter(isAlive)
 }
