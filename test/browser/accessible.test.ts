@@ -1,15 +1,106 @@
-import axe from 'axe-core'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { PageName } from '../../src/control/console/access.ts'
+import type { Requirement } from '../../src/domain/verdict.ts'
 import { HOSTILE, hostileCall } from '../control/console-held.ts'
 import { type ConsoleWorld, startConsole } from '../control/console-world.ts'
-import { refund } from '../control/people.ts'
+import { grantOn, personOf, refund } from '../control/people.ts'
+import { faultsOf, overflowOf } from './axe.ts'
 import { BROWSING_MS, type Chromium, isSkipped, launch, signIn, visit } from './chromium.ts'
 
 const ID = '7Q3F000000'
 const EVIL = '7Q3F000001'
 const DONE = '7Q3F000002'
 const OWN = '7Q3F000003'
+const GRANTING = '7Q3F000004'
+
+const PEOPLE = ['finn', 'aud', 'otto'] as const
+
+interface Look {
+  readonly who: (typeof PEOPLE)[number]
+  readonly path: string
+  /** What is done there before it is looked at; nothing that changes what others see. */
+  readonly act?: (page: Page) => Promise<void>
+}
+
+/** Every page that there is, or why one is none: what is mounted and not here does not compile. */
+const LOOKS: Readonly<Record<PageName, readonly Look[] | string>> = {
+  'GET /': [{ who: 'finn', path: '/' }],
+  'GET /history': finnAt('/history', '/history?from=2026-01-01'),
+  'GET /live': 'a stream',
+  'GET /approvals/:id': finnAt(...[ID, EVIL, DONE, OWN, GRANTING, '0000000000'].map((id) => `/approvals/${id}`)),
+  'POST /approvals/:id/approve': [{ who: 'finn', path: `/approvals/${ID}`, act: approveAnotherCard }],
+  'POST /approvals/:id/deny': [{ who: 'finn', path: `/approvals/${ID}`, act: denyWithoutReason }],
+  'POST /approvals/:id/grant': [{ who: 'finn', path: `/approvals/${GRANTING}`, act: readGrant }],
+  'POST /approvals/:id/override': 'the page of the approval, as with a vote; its form is seen here',
+  'GET /grants': [{ who: 'finn', path: '/grants' }],
+  'POST /grants/:id/revoke': 'the list of grants again',
+  'GET /agents': [
+    { who: 'otto', path: '/agents' },
+    { who: 'finn', path: `/agents?${new URLSearchParams({ issuer: 'https://idp.example.com', subject: '\u202ebot' })}` },
+  ],
+  'POST /agents/suspend': [{ who: 'otto', path: '/agents', act: stopAgent }],
+  'POST /agents/resume': 'the page of agents again',
+  'GET /me': PEOPLE.map((who) => ({ who, path: '/me' })),
+  'POST /me/links/remove': 'the page of the person again',
+  'POST /me/passkeys': 'the page of the person again',
+  'POST /me/passkeys/remove': 'the page of the person again',
+  'GET /link/:service': finnAt('/link/slack?ticket=good', '/link/slack?ticket=bad'),
+  'GET /link/:service/start': finnAt('/link/slack/start?ticket=bad'),
+  'GET /link/:service/callback': finnAt('/link/slack/callback?code=1'),
+  'POST /link/:service': 'the page of the person, or what the pages above say',
+  'GET /policy': finnAt('/policy'),
+  'POST /policy/explain': [{ who: 'finn', path: '/policy', act: explain }],
+  'GET /audit': [
+    ...audAt('/audit', '/audit?call=7', '/audit?from=soon'),
+    // Who is told that it is not for them.
+    { who: 'finn', path: '/audit' },
+  ],
+  'GET /audit/:seq': audAt('/audit/2', '/audit/99'),
+  'GET /audit/export': 'a file',
+  'GET /audit/report': audAt('/audit/report', '/audit/report?from=soon'),
+  'GET /audit/report/:population': 'a file',
+}
+
+function finnAt(...paths: readonly string[]): readonly Look[] {
+  return paths.map((path) => ({ who: 'finn', path }))
+}
+
+function audAt(...paths: readonly string[]): readonly Look[] {
+  return paths.map((path) => ({ who: 'aud', path }))
+}
+
+async function approveAnotherCard(page: Page): Promise<void> {
+  await page.evaluate("document.querySelector('input[name=card_hash]').value = '00'.repeat(32)")
+  await page.getByRole('button', { name: 'Approve', exact: true }).click()
+  await page.getByRole('alert').waitFor()
+}
+
+async function denyWithoutReason(page: Page): Promise<void> {
+  await page.getByRole('button', { name: 'Deny', exact: true }).click()
+  await page.getByRole('alert').waitFor()
+}
+
+async function readGrant(page: Page): Promise<void> {
+  await page.getByRole('button', { name: 'Read what it would allow' }).click()
+  await page.getByRole('button', { name: 'Approve, and grant this' }).waitFor()
+}
+
+async function stopAgent(page: Page): Promise<void> {
+  await page.getByLabel('Issuer').fill('https://idp.example.com')
+  await page.getByLabel('Subject').fill('support-agent')
+  await page.getByLabel('Reason', { exact: true }).fill('It runs wild.')
+  await page.getByRole('button', { name: 'Stop it' }).click()
+  await page.getByRole('button', { name: 'Resume support-agent' }).waitFor()
+}
+
+async function explain(page: Page): Promise<void> {
+  await page.getByLabel('Who calls').fill('https://idp.example.com|support-bot')
+  await page.getByLabel('Verb').fill('POST')
+  await page.getByLabel('Resource').fill('/refunds')
+  await page.getByRole('button', { name: 'Explain' }).click()
+  await page.getByText('Cannot be told yet').first().waitFor()
+}
 
 let world: ConsoleWorld
 let browser: Chromium
@@ -19,14 +110,32 @@ describe.skipIf(isSkipped)('every page in a browser (needs chromium)', { timeout
       (issuer) => {
         const requester = { ...refund(ID).approval.requester, issuer }
         const owned = { ...requester, owner: { issuer, subject: 'finn' } }
+        const granting = refund(ID).approval.requirements.map(
+          (one): Requirement => ({
+            ...one,
+            grant: { mostMs: 1_800_000, mostUses: 20, covers: 'rule', ruleHash: 'ab'.repeat(32) },
+            override: [{ kind: 'group', issuerName: null, name: 'finance' }],
+          }),
+        )
         return [
           refund(ID, { requester }),
           hostileCall(EVIL, issuer),
           refund(DONE, { requester, state: 'denied', decidedAt: 1_700_000_100_000, reason: 'No.' }),
           refund(OWN, { requester: owned }),
+          refund(GRANTING, { requester, requirements: granting, createdAt: Date.now() }),
         ]
       },
-      { observed: ['crm'] },
+      {
+        observed: ['crm'],
+        grants(issuer) {
+          const by = { ...personOf('finn'), issuer }
+          const ask = { minutes: 30, uses: 5, covers: 'rule' } as const
+          return [EVIL, GRANTING].map((id) => {
+            const { approval } = id === EVIL ? hostileCall(id, issuer) : refund(id)
+            return { ...grantOn(approval, { ask, by, reason: HOSTILE }), until: Date.now() + 1_800_000 }
+          })
+        },
+      },
     )
     ;[world, browser] = await Promise.all([starting, launch()])
   })
@@ -35,69 +144,45 @@ describe.skipIf(isSkipped)('every page in a browser (needs chromium)', { timeout
     await world?.[Symbol.asyncDispose]()
   })
 
-  /** What axe finds of weight: the rule, and where. */
-  async function faultsOf(page: Page): Promise<readonly string[]> {
-    await page.evaluate(axe.source)
-    const result = (await page.evaluate('axe.run()')) as axe.AxeResults // What axe.run resolves to.
-    expect(result.passes.length).toBeGreaterThan(10)
-    return result.violations
-      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-      .flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}: ${failureSummary}`))
-  }
-
-  const approvalPages = [
-    '/',
-    '/history',
-    `/approvals/${ID}`,
-    `/approvals/${EVIL}`,
-    `/approvals/${DONE}`,
-    `/approvals/${OWN}`,
-    '/approvals/0000000000',
-  ]
-  const readers = [
-    { who: 'aud', paths: ['/audit', '/audit/2', '/audit/99', '/audit/report', '/audit?call=7'] },
-    { who: 'finn', paths: [...approvalPages, '/history?from=2026-01-01', '/agents', '/policy', '/me'] },
-  ]
   const looks = (['light', 'dark'] as const).flatMap((colorScheme) => {
     return [1200, 390].map((width) => ({ colorScheme, width }))
   })
+  const all = Object.values(LOOKS).flatMap((found) => (typeof found === 'string' ? [] : found))
 
-  it.each(looks)('can be used by everybody: $colorScheme, $width px wide', async ({ colorScheme, width }) => {
+  describe.each(looks)('$colorScheme, $width px wide,', ({ colorScheme, width }) => {
     const options = { colorScheme, viewport: { width, height: 800 }, bypassCSP: true }
-    const { context, page } = await visit(browser, options)
-    const faults: Record<string, readonly string[]> = {}
-    const wide: string[] = []
-    async function look(path: string): Promise<void> {
-      await page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
-      faults[path] = await faultsOf(page)
-      const overflow = await page.evaluate(
-        'document.documentElement.scrollWidth - document.documentElement.clientWidth',
-      )
-      if (Number(overflow) > 0) wide.push(path)
-    }
-    for (const { who, paths } of readers) {
-      await context.clearCookies()
-      await signIn(page, `${world.base}/`, who)
-      for (const path of paths) {
+
+    it.each(PEOPLE)('can be used by everybody, as %s sees it', async (person) => {
+      const { context, page } = await visit(browser, options)
+      const faults: Record<string, readonly string[]> = {}
+      const wide: string[] = []
+      await signIn(page, `${world.base}/`, person)
+      for (const { path, act } of all.filter(({ who }) => who === person)) {
         await page.goto(world.base + path)
-        await look(path)
+        await act?.(page)
+        const name = `${path}${act ? `, ${act.name}` : ''}`
+        faults[name] = await faultsOf(page)
+        if ((await overflowOf(page)) > 0) wide.push(name)
       }
-    }
-    await page.goto(`${world.base}/policy`)
-    await page.getByLabel('Who calls').fill('https://idp.example.com|support-bot')
-    await page.getByLabel('Verb').fill('POST')
-    await page.getByLabel('Resource').fill('/refunds')
-    await page.getByRole('button', { name: 'Explain' }).click()
-    await page.getByText('Cannot be told yet').first().waitFor()
-    await look('/policy/explain')
-    await page.getByRole('button', { name: 'Sign out' }).click()
-    await page.getByText('You are signed out').waitFor()
-    faults['/sign-out'] = await faultsOf(page)
-    await page.goto(`${world.base}/sign-in/callback?code=1`)
-    faults['/sign-in/callback'] = await faultsOf(page)
-    expect(Object.entries(faults).filter(([, found]) => found.length > 0)).toEqual([])
-    expect(wide).toEqual([])
-    await context.close()
+      expect(Object.entries(faults).filter(([, found]) => found.length > 0)).toEqual([])
+      expect(wide).toEqual([])
+      await context.close()
+    })
+
+    it('can be used by everybody who is signed out', async () => {
+      const { context, page } = await visit(browser, options)
+      const faults: Record<string, readonly string[]> = {}
+      await signIn(page, `${world.base}/`, 'finn')
+      await page.getByRole('button', { name: 'Sign out' }).click()
+      await page.getByText('You are signed out').waitFor()
+      faults['/sign-out'] = await faultsOf(page)
+      for (const path of ['/sign-in/callback?code=1', '/sign-in?issuer=another']) {
+        await page.goto(world.base + path)
+        faults[path] = await faultsOf(page)
+      }
+      expect(Object.entries(faults).filter(([, found]) => found.length > 0)).toEqual([])
+      await context.close()
+    })
   })
 
   it('shows what is hostile as text: nothing of it runs, loads, or becomes an element', async () => {

@@ -1,9 +1,8 @@
-import axe from 'axe-core'
-import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Requirement } from '../../src/domain/verdict.ts'
 import { type ConsoleWorld, startConsole } from '../control/console-world.ts'
 import { refund } from '../control/people.ts'
+import { faultsOf, overflowOf } from './axe.ts'
 import { BROWSING_MS, type Chromium, isSkipped, launch, signIn, visit } from './chromium.ts'
 
 const ID = '7Q3F000000'
@@ -33,16 +32,6 @@ describe.skipIf(isSkipped)('grants and overrides in a browser (needs chromium)',
     await world?.[Symbol.asyncDispose]()
   })
 
-  /** What axe finds of weight: the rule, and where. */
-  async function faultsOf(page: Page): Promise<readonly string[]> {
-    await page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
-    await page.evaluate(axe.source)
-    const { violations } = (await page.evaluate('axe.run()')) as axe.AxeResults // What axe.run resolves to.
-    return violations
-      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-      .flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}: ${failureSummary}`))
-  }
-
   it('a grant is read before it is given, and revoked where it is listed', async () => {
     const { context, page } = await visit(browser, { viewport: { width: 390, height: 800 }, bypassCSP: true })
     await signIn(page, `${world.base}/approvals/${ID}`, 'finn')
@@ -61,8 +50,7 @@ describe.skipIf(isSkipped)('grants and overrides in a browser (needs chromium)',
     await page.getByText('None is in force').waitFor()
     faults.push(await faultsOf(page))
     expect(faults.flat()).toEqual([])
-    const overflow = 'document.documentElement.scrollWidth - document.documentElement.clientWidth'
-    expect(await page.evaluate(overflow)).toBe(0)
+    expect(await overflowOf(page)).toBe(0)
     await context.close()
   })
 

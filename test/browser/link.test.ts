@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type FakeSlack, startFakeSlack } from '../fakes/slack/server.ts'
+import { faultsOf } from './axe.ts'
 import { BROWSING_MS, type Chromium, isSkipped, launch, signIn, visit } from './chromium.ts'
 import { startWhole, type WholeWorld } from './world.ts'
 
@@ -53,16 +54,18 @@ describe.skipIf(isSkipped)('linking a Slack account in a browser (needs chromium
   it('goes from the first press over two sign-ins in one session to a vote that counts', async () => {
     const card = await held('/refunds/linked')
     const link = linkIn(await press('U0FINN', card))
-    const { context, page, complaints } = await visit(browser)
+    const { context, page, complaints } = await visit(browser, { bypassCSP: true })
     slack.openid.signedInAs = 'U0FINN'
     await signIn(page, link, 'finn')
     await page.getByText('If somebody sent you here, close this page.').waitFor()
     await page.getByRole('link', { name: 'Sign in with Slack' }).click()
     await page.getByText('U0FINN of T024FAKE').waitFor()
     await page.getByText('Finn from finance').first().waitFor()
+    expect(await faultsOf(page)).toEqual([])
     await page.getByRole('button', { name: 'Link them' }).click()
     await page.waitForURL(`${world.base}/me`)
     await page.getByRole('button', { name: 'Unlink U0FINN' }).waitFor()
+    expect(await faultsOf(page)).toEqual([])
 
     await slack.press('U0FINN', card.message, APPROVE)
     await world.approvalOf('/refunds/linked', 'approved')

@@ -1,5 +1,6 @@
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { faultsOf } from './axe.ts'
 import { BROWSING_MS, type Chromium, isSkipped, launch, signIn, type Visit, visit } from './chromium.ts'
 import { startWhole, type WholeWorld } from './world.ts'
 
@@ -30,8 +31,8 @@ describe.skipIf(isSkipped)('a passkey in a browser (needs chromium)', { timeout:
   })
 
   /** A browser with a device that checks its person, who is there unless `isPersonThere` is false. */
-  async function open() {
-    const made = await visit(browser)
+  async function open(options: Parameters<typeof visit>[1] = {}) {
+    const made = await visit(browser, options)
     visits.push(made)
     const devtools = await made.context.newCDPSession(made.page)
     await devtools.send('WebAuthn.enable')
@@ -89,13 +90,16 @@ describe.skipIf(isSkipped)('a passkey in a browser (needs chromium)', { timeout:
     expect((await world.call(world.gateway, path)).status).toBe(200)
   })
 
-  it('is not needed to deny', async () => {
+  it('is not needed to deny, and is listed where everybody can use it', async () => {
     const id = await world.abandon(world.gateway, '/refunds/denied')
-    const { page } = await open()
+    const { page } = await open({ bypassCSP: true })
     await signIn(page, `${world.base}/approvals/${id}`, 'finn')
     await page.getByLabel('Reason').fill('not this one')
     await page.getByRole('button', { name: 'Deny', exact: true }).click()
     await page.getByText('Finn from finance denied').waitFor()
     expect(await stateOf(id)).toBe('denied')
+    await page.goto(`${world.base}/me`)
+    await page.getByRole('button', { name: 'Remove laptop' }).waitFor()
+    expect(await faultsOf(page)).toEqual([])
   })
 })

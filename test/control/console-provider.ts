@@ -22,6 +22,7 @@ const START = {
   fay: { name: 'Fay from finance', groups: ['finance'] },
   olivia: { name: 'Olivia, who owns the support agent', groups: ['finance', 'support'] },
   aud: { name: 'Aud, the auditor', groups: ['audit'] },
+  otto: { name: 'Otto, who operates the gateway', groups: ['operations'] },
 } as const
 
 /**

@@ -2,6 +2,7 @@ import pino from 'pino'
 import type { ConsoleParts } from '../../src/control/console/index.ts'
 import { createControlServer } from '../../src/control/server.ts'
 import { findFreePorts } from '../../src/demo/ports.ts'
+import type { Grant } from '../../src/domain/grant.ts'
 import { createFrontDesk } from '../../src/identity/front-desk.ts'
 import { peopleOptions } from '../../src/identity/options.ts'
 import { createPeople } from '../../src/identity/people.ts'
@@ -29,6 +30,8 @@ export interface ConsoleOptions {
   /** `sign_in` of each entry of `people`. */
   readonly signIn?: unknown
   readonly isLikeGoogle?: boolean
+  /** Those in force. */
+  readonly grants?: (issuer: string) => readonly Grant[]
 }
 
 /**
@@ -45,6 +48,7 @@ export async function startConsole(
     providers: names = ['idp'],
     signIn: signInOptions = {},
     isLikeGoogle = false,
+    grants = () => [],
   }: ConsoleOptions = {},
 ) {
   await using undo = new AsyncDisposableStack()
@@ -77,7 +81,7 @@ export async function startConsole(
       client_id: 'countersign-console',
       authorized_parties: ['countersign-console'],
       groups: { claim: 'groups' },
-      roles: { auditor: ['group:audit'] },
+      roles: { auditor: ['group:audit'], operator: ['group:operations'] },
       sign_in: signInOptions,
     })),
   )
@@ -85,7 +89,7 @@ export async function startConsole(
   const lifetimeMs = 8 * 3_600_000
   const limits = { lifetimeMs, idleMs }
   const sessions = createSessions({ database, keys: keys.cookie, limits })
-  const queue = fakeQueue(held(provider.issuer))
+  const queue = fakeQueue(held(provider.issuer), grants(provider.issuer))
   const watchers = new Set<() => void>()
 
   for (const port of [ports['control'], ports['second']]) {
