@@ -23,7 +23,7 @@ export function scriptReviewer(world: World, { tell, signal }: { tell: Narrator;
  * @param options `typed`: what to type where there is none, line by line
  */
 export function inviteReviewer(
-  { controlUrl }: World,
+  { controlUrl, issuer }: World,
   { tell, typed }: { tell: Narrator; typed(wish: Wish): readonly string[] },
 ): Decider {
   let isFirst = true
@@ -36,8 +36,13 @@ export function inviteReviewer(
         tell.note('Open the console in a browser, and sign in as Finn from finance: one click, no password.')
         tell.literal([`${controlUrl}/`])
       }
-      tell.note(decision === 'approve' ? APPROVE_HINT : `${DENY_HINT} For example: “${reason}”`)
-      tell.note(isFirst ? OTHER_WAYS : 'Without a browser:')
+      tell.note(`${HINTS[decision]} For example: “${reason}”`)
+      if (isFirst) {
+        tell.note('(Sign in as Olivia, and you are told why you cannot.)')
+        tell.note('No browser on this machine? Let one of yours reach it:')
+        tell.literal([`ssh ${[controlUrl, issuer].map(tunnelTo).join(' ')} <this machine>`])
+        tell.note('Or stay in the terminal, and type in a second one:')
+      } else tell.note('Without a browser:')
       tell.literal(typed(wish))
       tell.note(`It is approval ${approval}. The agent waits for ten minutes; Ctrl-C ends everything.`)
       isFirst = false
@@ -45,14 +50,18 @@ export function inviteReviewer(
   }
 }
 
-const APPROVE_HINT =
-  'The refund waits in the inbox. Open it: who asks is verified, what it would do is read from the call itself. Press ' +
-  'Approve, and come back here. (Sign in as Olivia, and you are told why you cannot.)'
-const DENY_HINT =
-  'The next one is in the inbox already. Open it, write why not, and press Deny: the agent gets your words.'
-const OTHER_WAYS =
-  'No browser on this machine? Let one of yours reach it, by ssh -L with the ports of the console and of the identity ' +
-  'provider. Or stay in the terminal; in a second one type:'
+const HINTS: Readonly<Record<Decision, string>> = {
+  approve:
+    'The refund waits in the inbox. Open it: who asks is verified, what it would do is read from the call itself. ' +
+    'Write why, press Approve, and come back here.',
+  deny: 'The next one is in the inbox already. Open it, write why not, and press Deny: the agent gets your words.',
+}
+
+/** People and the gateway have to know the identity provider by one name: its port stays the same. */
+function tunnelTo(url: string): string {
+  const { host, port } = new URL(url)
+  return `-L ${port}:${host}`
+}
 
 /** Somebody of the company, who decides once, from a terminal. Throws why it does not count. */
 export async function decideOnce(

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { AGENT, isPersonName, PEOPLE } from './company.ts'
 import { decideOnce, inviteReviewer } from './deciders.ts'
+import { DEFAULTS } from './defaults.ts'
 import { startIdentityProvider } from './identity-provider.ts'
 import { createNarrator, type Narrator } from './narrator.ts'
 import { playDemo } from './play.ts'
@@ -26,14 +27,6 @@ The parts of it, by themselves (docker-compose.yml and countersign.dev.yaml use 
                            [--countersign command]
   npm run -s demo -- secrets <directory>
 `
-
-/** What the parts find each other by unless they are told otherwise: the ports of countersign.dev.yaml. */
-const DEFAULTS = {
-  gateway: 'http://127.0.0.1:8080',
-  control: 'http://127.0.0.1:8081',
-  issuer: 'http://127.0.0.1:8082',
-  upstream: 'http://127.0.0.1:8083',
-} as const
 
 const OPTIONS = {
   auto: { type: 'boolean', default: false },

@@ -2,6 +2,7 @@ import { dirname, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { inviteReviewer, scriptReviewer } from './deciders.ts'
+import { DEFAULTS } from './defaults.ts'
 import { showEvidence } from './evidence.ts'
 import type { Narrator } from './narrator.ts'
 import { findPlace, usePlace } from './place.ts'
@@ -53,7 +54,9 @@ export async function playDemo({
 }
 
 function commandFor({ approval, decision, reason }: Wish, { controlUrl, issuer }: World): string {
-  return `npm run -s demo -- ${decision} ${approval} --control ${controlUrl} --issuer ${issuer} --reason "${reason}"`
+  const isUsual = controlUrl === DEFAULTS.control && issuer === DEFAULTS.issuer
+  const where = isUsual ? '' : ` --control ${controlUrl} --issuer ${issuer}`
+  return `npm run -s demo -- ${decision} ${approval}${where} --reason "${reason}"`
 }
 
 /** Everything goes on running until somebody has seen enough. */

@@ -37,7 +37,10 @@ const LOOKS: Readonly<Record<PageName, readonly Look[] | string>> = {
   'POST /grants/:id/revoke': 'the list of grants again',
   'GET /agents': [
     { who: 'otto', path: '/agents' },
-    { who: 'finn', path: `/agents?${new URLSearchParams({ issuer: 'https://idp.example.com', subject: '\u202ebot' })}` },
+    {
+      who: 'finn',
+      path: `/agents?${new URLSearchParams({ issuer: 'https://idp.example.com', subject: '\u202ebot' })}`,
+    },
   ],
   'POST /agents/suspend': [{ who: 'otto', path: '/agents', act: stopAgent }],
   'POST /agents/resume': 'the page of agents again',

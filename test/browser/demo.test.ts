@@ -11,7 +11,7 @@ const ROOT = new URL('../../', import.meta.url).pathname
 let data: string
 let browser: Chromium
 const running: Running[] = []
-describe.skipIf(isSkipped)('the demo in a browser (needs chromium)', { timeout: BROWSING_MS }, () => {
+describe.skipIf(isSkipped)('the demo in a browser (needs chromium)', { timeout: 2 * BROWSING_MS }, () => {
   beforeAll(async () => {
     ;[data, browser] = await Promise.all([mkdtemp(join(tmpdir(), 'countersign-demo-browser-')), launch()])
   })
@@ -40,16 +40,17 @@ describe.skipIf(isSkipped)('the demo in a browser (needs chromium)', { timeout: 
     await page.getByRole('link', { name: /POST.*\/refunds/ }).click()
     await page.waitForURL(`${address}approvals/${first}`)
     await page.getByText('Her parcel arrived broken').waitFor()
+    await page.getByLabel('Reason').fill('I have seen the photos.')
     await page.getByRole('button', { name: 'Approve' }).click()
     await demo.says(/upstream +201: .*"amount":450/)
     await demo.says(/It arrived once, after the approval: the balance is 1650 now\./)
 
     await demo.says(/Now you: deny it, and say why/)
-    await page.getByRole('link', { name: 'Inbox' }).click()
+    await page.getByRole('navigation').getByRole('link', { name: 'Inbox' }).click()
     await page.getByRole('link', { name: /POST.*\/refunds/ }).click()
     await page.getByLabel('Reason').fill('Only with a photo of the parcel.')
     await page.getByRole('button', { name: 'Deny' }).click()
-    await demo.says(/403 not_approved: .*Only with a photo\s+of the parcel\./s)
+    await demo.says(/403 not_approved: .*Only\s+with\s+a\s+photo\s+of\s+the\s+parcel\./s)
 
     const [, audit = ''] = await demo.says(/(http:\/\/127\.0\.0\.1:\d+\/audit)\n/)
     await page.getByRole('button', { name: 'Sign out' }).click()

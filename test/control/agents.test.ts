@@ -159,24 +159,25 @@ describe('the page of agents', () => {
     const { agents, browse } = await serve()
     const trick = 'good\u202etneg"><script>alert(1)</script>'
     const { status, text } = await browse('rita').get(`/agents?${new URLSearchParams({ ...AGENT, subject: trick })}`)
-    expect([status, fieldOf(text, 'issuer')]).toEqual([200, ISSUER])
+    expect([status, text]).toEqual([200, expect.stringContaining(`required value="${ISSUER}"`)])
     expect(text).toContain('value="good\u202etneg&quot;&gt;&lt;script&gt;')
     expect(text).toContain('<code>good⟨U+202E⟩tneg')
     expect(text).not.toContain('<script>alert')
     expect(agents.requests).toEqual([])
   })
 
-  it.each(['issuer=a', 'issuer=a&subject=b&subject=c', `issuer=a&subject=${'b'.repeat(1001)}`])(
-    'ignores what a link cannot mean: %s',
-    async (query) => {
-      const { browse } = await serve()
-      const { status, text } = await browse('rita').get(`/agents?${query}`)
-      expect([status, text.includes('name="subject" list="subjects" maxlength="1000" required value=""')]).toEqual([
-        200,
-        true,
-      ])
-    },
-  )
+  it.each([
+    ['one word of two', 'issuer=a'],
+    ['several of one', 'issuer=a&subject=b&subject=c'],
+    ['one that is too long', `issuer=a&subject=${'b'.repeat(1001)}`],
+  ])('ignores a link with %s', async (_what, query) => {
+    const { browse } = await serve()
+    const { status, text } = await browse('rita').get(`/agents?${query}`)
+    expect([status, text.includes('name="subject" list="subjects" maxlength="1000" required value=""')]).toEqual([
+      200,
+      true,
+    ])
+  })
 
   it('writes out what an agent’s name would hide', async () => {
     const { browse } = await serve()

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import { blocks, readPage } from '../docs/pages.ts'
@@ -60,7 +60,14 @@ describe('with a provider like Google, configured as the guide says', () => {
 })
 
 describe('with a provider like Google', () => {
-  afterAll(() => world[Symbol.asyncDispose]())
+  afterEach(() => world[Symbol.asyncDispose]())
+
+  it('only the first session of a person is renewed if consent is not asked for', async () => {
+    await start({ browser_scope: 'openid profile', browser_parameters: { access_type: 'offline' } })
+    const sessions = [await world.signIn('finn'), await world.signIn('finn')]
+    world.advance(16 * MINUTE)
+    expect(await Promise.all(sessions.map(isSignedIn))).toEqual([true, false])
+  })
 
   it('a session that got no refresh token ends when it is no longer fresh', async () => {
     await start({ browser_scope: 'openid profile' })

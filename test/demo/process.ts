@@ -4,11 +4,13 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isAlive } from '../../src/platform/lock.ts'
 
+const PATIENCE_MS = 100_000
+
 /** A process under test, and what it wrote so far to either stream. */
 export interface Running {
   readonly child: ChildProcess
   output(): string
-  /** Waits until its output matches; throws if it ends without. */
+  /** Waits until its output matches; throws if it ends without, or takes too long. */
   says(pattern: RegExp): Promise<RegExpExecArray>
   exit(): Promise<number | null>
   /** Ends it in order, if it still runs. */
@@ -29,11 +31,13 @@ export function start(program: string, args: readonly string[], cwd: string): Ru
     child,
     output: () => output,
     async says(pattern) {
+      const signal = AbortSignal.timeout(PATIENCE_MS)
+      const heard = () => once(child, 'said', { signal }).then(() => true)
       for (;;) {
         const found = pattern.exec(output)
         if (found) return found
-        const goesOn = await Promise.race([once(child, 'said').then(() => true), closed.then(() => false)])
-        if (!goesOn) throw new Error(`it ended without saying ${pattern}: ${output}`)
+        const goesOn = await Promise.race([heard(), closed.then(() => false)]).catch(() => false)
+        if (!goesOn) throw new Error(`it ended, or went on, without saying ${pattern}: ${output}`)
       }
     },
     exit: () => closed,
