@@ -85,6 +85,7 @@ async function denyWithoutReason(page: Page): Promise<void> {
 }
 
 async function readGrant(page: Page): Promise<void> {
+  await page.getByText('Approve, and the same again').click()
   await page.getByRole('button', { name: 'Read what it would allow' }).click()
   await page.getByRole('button', { name: 'Approve, and grant this' }).waitFor()
 }

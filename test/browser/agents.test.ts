@@ -30,8 +30,7 @@ describe.skipIf(isSkipped)('stopping an agent in a browser (needs chromium)', { 
     await page.getByLabel('Reason').fill('It asks for refunds that nobody ordered.')
     await page.getByRole('button', { name: 'Stop it' }).click()
 
-    await page.getByText('It asks for refunds that nobody ordered.').waitFor()
-    await page.getByRole('cell', { name: 'Stopped' }).waitFor()
+    await page.getByRole('status').getByText('support-agent is stopped').waitFor()
     expect(['withdrawn', 'suspended']).toContain((await problemOf(await calling)).code)
     await world.approvalOf(path, 'withdrawn')
     expect(world.arrivals(path)).toBe(0)
@@ -46,6 +45,8 @@ describe.skipIf(isSkipped)('stopping an agent in a browser (needs chromium)', { 
   it('is undone by an admin, with a reason', async () => {
     const { context, page, complaints } = await visit(browser)
     await signIn(page, `${world.base}/agents`, 'aud')
+    await page.getByText('It asks for refunds that nobody ordered.').waitFor()
+    await page.getByRole('cell', { name: 'Stopped' }).waitFor()
     await page.getByLabel('Why it may go on').fill('Its prompt was mended.')
     await page.getByRole('button', { name: 'Resume support-agent' }).click()
     await page.getByRole('cell', { name: 'Runs' }).waitFor()

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { SeenAgent } from '../../domain/agent.ts'
-import { formatParty, type Party, type Person } from '../../domain/principal.ts'
+import { formatParty, isSameParty, type Party, type Person } from '../../domain/principal.ts'
 import type { AgentDesk } from '../desk.ts'
 import { SWITCH_FAULTS } from '../problem.ts'
 import { switchSchema } from '../wire.ts'
@@ -31,6 +31,12 @@ export function createAgentPages({ agents }: { readonly agents: AgentDesk }) {
     return page('Agents', agentsBody({ agents: await agents.list(person), person, csrf, fault, given }), status)
   }
 
+  /** Everybody may stop an agent, and not everybody finds it on the page of agents afterwards. */
+  async function stopped({ person }: Caller, agent: SeenAgent): Promise<Answer> {
+    const listed = await agents.list(person)
+    return listed.some((one) => isSameParty(one, agent)) ? redirect('/agents') : page('Stopped', stoppedBody(agent))
+  }
+
   function turn(way: 'suspend' | 'resume') {
     return async ({ request, caller }: Visit): Promise<Answer> => {
       const { csrf: _checked, ...given } = switchForm.parse(request.body)
@@ -42,7 +48,7 @@ export function createAgentPages({ agents }: { readonly agents: AgentDesk }) {
       }
       const { reason, ...agent } = asked.data
       const result = await agents[way]({ agent, by: caller.person, reason, via: 'console' })
-      if (result.done) return redirect('/agents')
+      if (result.done) return way === 'suspend' ? stopped(caller, result.agent) : redirect('/agents')
       return show(caller, { fault: SWITCH_FAULTS[result.fault][1], status: 403 })
     }
   }
@@ -84,6 +90,13 @@ ${stopped.length === 0 ? html`<p class="empty">None.</p>` : stopped.map((agent) 
 <section><h2>Seen <small>the last 24 hours, by whole hours</small></h2>
 ${agents.length === 0 ? html`<p class="empty">None that you may see has called.</p>` : table(agents)}</section>
 ${mayOpen(PAGES['POST /agents/suspend'], view.person) && suspendForm(view)}`
+}
+
+function stoppedBody({ issuer, subject }: SeenAgent): Html {
+  return html`<h1>Agents</h1>
+<p class="note" role="status"><b>${shown(subject)} is stopped</b> <small>${shown(issuer)}</small></p>
+<p>On every replica, within a second. What it was waiting for is withdrawn. An operator or an admin can let it go on; you do not see it among the agents, since it is not one of yours.</p>
+<p><a class="button" href="/">To the inbox</a></p>`
 }
 
 function stoppedAgent({ suspension, ...agent }: SeenAgent, { person, csrf }: AgentsView): Html | null {
