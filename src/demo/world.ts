@@ -22,15 +22,26 @@ const POLICY = fileURLToPath(new URL('../../policies/billing.yaml', import.meta.
 const WELL_KNOWN_PORTS = { gateway: 8080, control: 8081, identityProvider: 8082 } as const
 const ANY_PORTS = { gateway: null, control: null, identityProvider: null } as const
 
+interface WorldOptions {
+  readonly hasWellKnownPorts: boolean
+  readonly signal: AbortSignal
+  /** How a browser calls this machine: browsers make passkeys for a name, and none for an address. */
+  readonly consoleHost?: string
+  /** In place of the one that ships. */
+  readonly policy?: string
+  /** Further keys of the configuration. */
+  readonly config?: object
+}
+
 /** Starts the upstream in this process, and the identity provider and the gateway in processes of their own. */
 export async function startWorld(
   directory: string,
-  { hasWellKnownPorts, signal }: { hasWellKnownPorts: boolean; signal: AbortSignal },
+  { hasWellKnownPorts, signal, consoleHost = '127.0.0.1', policy, config: more = {} }: WorldOptions,
 ): Promise<RunningWorld> {
   await using undo = new AsyncDisposableStack()
   const ports = await findFreePorts<keyof typeof ANY_PORTS>(hasWellKnownPorts ? WELL_KNOWN_PORTS : ANY_PORTS)
   const gatewayUrl = `http://127.0.0.1:${ports.gateway}`
-  const controlUrl = `http://127.0.0.1:${ports.control}`
+  const controlUrl = `http://${consoleHost}:${ports.control}`
   const issuer = `http://127.0.0.1:${ports.identityProvider}`
   const agentSecret = newSecret()
   const upstreamToken = newSecret()
@@ -43,7 +54,7 @@ export async function startWorld(
   await writePrivately(at('upstream-token'), upstreamToken)
   await rm(at('policies'), { recursive: true, force: true })
   await mkdir(at('policies'), { mode: 0o700 })
-  await writePrivately(at('policies/billing.yaml'), await readFile(POLICY, 'utf8'))
+  await writePrivately(at('policies/billing.yaml'), policy ?? (await readFile(POLICY, 'utf8')))
   const config = configOf({
     gatewayUrl,
     controlUrl,
@@ -51,7 +62,7 @@ export async function startWorld(
     upstreamUrl: upstream.url,
     tokenFile: at('upstream-token'),
   })
-  await writePrivately(at('countersign.yaml'), stringify(config))
+  await writePrivately(at('countersign.yaml'), stringify({ ...config, ...more }))
 
   const start = async (child: Parameters<typeof startChild>[0]): Promise<Child> => {
     const started = await startChild(child)
@@ -101,7 +112,7 @@ interface Places {
 function configOf({ gatewayUrl, controlUrl, issuer, upstreamUrl, tokenFile }: Places): object {
   return {
     gateway: { listen: new URL(gatewayUrl).host, public_url: gatewayUrl },
-    control: { listen: new URL(controlUrl).host, public_url: controlUrl },
+    control: { listen: `127.0.0.1:${new URL(controlUrl).port}`, public_url: controlUrl },
     data_dir: 'store',
     agent_issuers: [
       { issuer, name: 'demo', audiences: [gatewayUrl], groups: { claim: 'groups' }, owner: { claim: 'owner' } },
