@@ -43,6 +43,7 @@ rules:
 `
 const SLACK_USER = 'U024FINN'
 const PATIENCE_MS = 20_000
+const EDGE_PX = 16
 
 type Look = (typeof LOOKS)[number]
 /** How much of a page: what is in the window, all of it, or one part. */
@@ -161,7 +162,7 @@ try {
       await take(page, 'you', 'all')
     })
     await as('Otto', '/agents', look, (page) => take(page, 'agents', 'all'))
-    await as('Aud', '/audit?upstream=billing', look, async (page) => {
+    await as('Aud', '/audit?effect=hold', look, async (page) => {
       await take(page, 'audit', 'all')
       await page.goto(`${world.controlUrl}/audit/report`)
       await take(page, 'auditors')
@@ -195,10 +196,11 @@ try {
 }
 
 async function picture(page: Page, name: string, extent: Extent): Promise<void> {
-  const shot =
-    typeof extent === 'object'
-      ? await page.locator(extent.part).screenshot()
-      : await page.screenshot({ fullPage: extent === 'all' })
+  const box = typeof extent === 'object' ? await page.locator(extent.part).boundingBox() : null
+  const { x, y, width, height } = box ?? { x: 0, y: 0, width: 0, height: 0 }
+  // With some of what is around it.
+  const clip = { x: x - EDGE_PX, y: y - EDGE_PX, width: width + 2 * EDGE_PX, height: height + 2 * EDGE_PX }
+  const shot = await page.screenshot({ fullPage: extent !== 'window', ...(box && { clip }) })
   await writeFile(join(IMAGES, `console-${name}.png`), toPalette(shot))
 }
 

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -38,6 +38,25 @@ describe.each(all)('%s', (path) => {
       const other = url.pathname.slice(ROOT.pathname.length)
       if (url.hash !== '') expect(anchorsOf(readPage(other)), link).toContain(url.hash.slice(1))
     }
+  })
+})
+
+describe('the pictures', () => {
+  const shown = new Set(
+    all.flatMap((path) =>
+      [...readPage(path).matchAll(/(?:src|srcset)="([^"]+)"|!\[[^\]]*\]\(([^)]+)\)/g)].map((found) => {
+        return new URL(found[1] ?? found[2] ?? '', new URL(path, ROOT)).href
+      }),
+    ),
+  )
+  const files = readdirSync(new URL('docs/images/', ROOT)).map((name) => new URL(`docs/images/${name}`, ROOT))
+
+  it('are there, and each of them is on a page', () => {
+    expect([...shown].filter((href) => href.startsWith('file:')).sort()).toEqual(files.map(({ href }) => href).sort())
+  })
+
+  it('are small', () => {
+    for (const file of files) expect(statSync(file).size, file.pathname).toBeLessThan(150_000)
   })
 })
 
