@@ -1,9 +1,11 @@
+import type { Approval } from '../domain/approval.ts'
 import type { Delivery, DeliveryResult, RunningChannel } from '../domain/channel.ts'
 import type { JsonObject } from '../domain/json.ts'
+import type { Precedents } from '../domain/precedent.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Ground } from './ground.ts'
 import { readCard } from './read.ts'
-import { approvalOf, readHeld } from './store.ts'
+import { approvalOf, type Held, readHeld } from './store.ts'
 
 export interface Outbox {
   start(): void
@@ -19,6 +21,8 @@ interface Parts {
   /** From 0 up to 1, to spread retries. */
   readonly random: () => number
   readonly replicaId: string
+  withClaim(found: { readonly approval: Approval }): Promise<{ readonly approval: Approval } | null>
+  precedents(id: string, told: { readonly channel: string }): Promise<Precedents | null>
   readonly timing?: Partial<OutboxTiming>
 }
 
@@ -162,13 +166,21 @@ export function createOutbox(ground: Ground, parts: Parts): Outbox {
     const { posted, opened } = await readPosted(owed)
     const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(timing.deliverMs)])
     const conversation = { key: owed.conversation, opened }
-    const delivery: Delivery = { kind: owed.kind, approval: approvalOf(held), card, posted, conversation }
+    const delivery: Delivery = { kind: owed.kind, ...(await surround(held, owed)), card, posted, conversation }
     try {
       return await Promise.race([channel.deliver(delivery, signal), failWhen(signal)])
     } catch (error) {
       log.warn({ err: error, approval: owed.approval, channel: channel.name }, 'a channel failed')
       return { result: 'failed', cause: 'the channel failed' }
     }
+  }
+
+  /** What a card says beside the call, as long as people may decide on it. */
+  async function surround(held: Held, { kind, channel }: Owed): Promise<Pick<Delivery, 'approval' | 'precedents'>> {
+    const approval = approvalOf(held)
+    if (approval.state !== 'pending') return { approval }
+    const precedents = kind === 'reminder' ? null : await parts.precedents(approval.id, { channel })
+    return { approval, ...(await parts.withClaim({ approval })), precedents }
   }
 
   async function readPosted(owed: Owed): Promise<{ posted: JsonObject | null; opened: JsonObject | null }> {

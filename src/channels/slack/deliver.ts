@@ -191,8 +191,8 @@ export function createDeliver(parts: {
     return isDropped ? { result: 'dropped', cause } : { result: 'retry', afterMs: MENDABLE_RETRY_MS, cause }
   }
 
-  function viewOf({ approval, card }: Delivery): CardView {
-    return { approval, card, detail, publicUrl }
+  function viewOf({ approval, card, precedents = null }: Delivery): CardView {
+    return { approval, card, precedents, detail, publicUrl }
   }
 
   return deliver

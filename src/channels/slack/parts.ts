@@ -3,6 +3,7 @@ import type { Approval, Vote } from '../../domain/approval.ts'
 import type { Card } from '../../domain/card.ts'
 import type { CardDetail } from '../../domain/channel.ts'
 import { counted } from '../../domain/counted.ts'
+import type { Precedents } from '../../domain/precedent.ts'
 import { clean, MAX_LISTED } from './foreign.ts'
 import { bold, code, type Inline, lines, moment, plain, richText } from './rich-text.ts'
 import { HEADINGS } from './wording.ts'
@@ -13,6 +14,7 @@ export interface CardView {
   readonly approval: Approval
   readonly card: Card
   readonly detail: CardDetail
+  readonly precedents?: Precedents | null
   /** Of the control listener: where people find the approver API. */
   readonly publicUrl: string
   /** Said above the card, for instance that the first message was lost. The gateway's own words. */
