@@ -130,7 +130,8 @@ function terms(view: CardView, missing: readonly string[]): Inline[][] {
 }
 
 /** Who has to approve, who has voted, and by when. */
-export function showNeeds({ approval, card }: CardView): Inline[][] {
+export function showNeeds(view: CardView): Inline[][] {
+  const { approval, card } = view
   const rows: Inline[][] = card.needed
     .slice(0, MAX_LISTED)
     .map(({ reviewers, quorum, ...more }) => [
@@ -140,6 +141,6 @@ export function showNeeds({ approval, card }: CardView): Inline[][] {
     ])
   if (rows.length < card.needed.length)
     rows.push([plain(`… and ${counted(card.needed.length - rows.length, 'more requirement')}`)])
-  rows.push(...showVotes(approval.votes), ...showClaim(approval), [bold('Decide by '), moment(approval.expiresAt)])
+  rows.push(...showVotes(view), ...showClaim(approval), [bold('Decide by '), moment(approval.expiresAt)])
   return rows
 }

@@ -190,7 +190,12 @@ export function readable(value: unknown): string {
     .join('')
 }
 
+/** Buttons by which one decides; the others are on every card that waits. */
 export function buttonsOf(blocks: unknown): string[] {
+  return allButtonsOf(blocks).filter((name) => name !== 'countersign.claim' && name !== 'countersign.release')
+}
+
+export function allButtonsOf(blocks: unknown): string[] {
   return textsOf(blocks)
     .filter(({ kind, key }) => kind === 'button' && key === 'action_id')
     .map(({ text }) => text)
