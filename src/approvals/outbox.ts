@@ -56,7 +56,8 @@ interface Owed {
 }
 
 type Settled =
-  | DeliveryResult
+  /** `opened`: the thread that the channel was told of. */
+  | (DeliveryResult & { readonly opened?: JsonObject | null })
   | { readonly result: 'skipped'; readonly cause: string }
   /** It did not answer: something may have been posted. */
   | { readonly result: 'failed'; readonly cause: string }
@@ -168,7 +169,7 @@ export function createOutbox(ground: Ground, parts: Parts): Outbox {
     const conversation = { key: owed.conversation, opened }
     const delivery: Delivery = { kind: owed.kind, ...(await surround(held, owed)), card, posted, conversation }
     try {
-      return await Promise.race([channel.deliver(delivery, signal), failWhen(signal)])
+      return { ...(await Promise.race([channel.deliver(delivery, signal), failWhen(signal)])), opened }
     } catch (error) {
       log.warn({ err: error, approval: owed.approval, channel: channel.name }, 'a channel failed')
       return { result: 'failed', cause: 'the channel failed' }
@@ -203,9 +204,19 @@ export function createOutbox(ground: Ground, parts: Parts): Outbox {
           JSON.stringify(settled.posted),
         ])
         await tx.query(
+          // A card that was told of a thread and began another one has found it gone: the next go where this one is.
           `INSERT INTO conversation (channel, key, opened) VALUES ($1, $2, $3)
-           ON CONFLICT (channel, key) DO UPDATE SET opened = coalesce(conversation.opened, EXCLUDED.opened)`,
-          [owed.channel, owed.conversation, settled.conversation && JSON.stringify(settled.conversation)],
+           ON CONFLICT (channel, key) DO UPDATE SET opened = CASE
+             WHEN conversation.opened IS NULL OR ($4 AND conversation.opened = $5::jsonb)
+               THEN coalesce(EXCLUDED.opened, conversation.opened)
+             ELSE conversation.opened END`,
+          [
+            owed.channel,
+            owed.conversation,
+            settled.conversation && JSON.stringify(settled.conversation),
+            owed.kind === 'card',
+            settled.opened ? JSON.stringify(settled.opened) : null,
+          ],
         )
       }
       // A newer generation is owed as before; it only is not this process's any more.

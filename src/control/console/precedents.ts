@@ -44,7 +44,7 @@ function precedent({ approval, at, by, difference }: Precedent, label: string): 
   return html`<h3>${label} <small>${moment(at)}, <a href="/approvals/${approval}">${approval}</a></small></h3>
 <ul class="plain">${by.map(
     ({ reviewer, reason, via }) =>
-      html`<li>${name(reviewer)} ${throughWords(via)}${reason !== null && html`, because <q>${shownLines(reason)}</q>`}</li>`,
+      html`<li>${name(reviewer)} ${shown(throughWords(via))}${reason !== null && html`, because <q>${shownLines(reason)}</q>`}</li>`,
   )}</ul>
 <p>What differs here: ${describeExtent(difference)}</p>
 ${changes.length > 0 && html`<dl class="facts changes">${changes.map(change)}</dl>`}
