@@ -19,10 +19,9 @@ type Fields = ReadonlyMap<string, string>
  * what binds the bytes themselves: nothing that cards leave out makes two calls the same. Bounded, whatever agents sent.
  */
 export function compareCards(before: Card, now: Card, extent: Difference['extent']): Difference {
-  const isShort = [before, now].some(({ derived: { payload } }) => payload?.text === null || payload?.isCut)
-  const around = changesOf(fieldsAround(before, isShort), fieldsAround(now, isShort))
   const { changes, isReordered } = comparePayloads(before.derived.payload?.text ?? '', now.derived.payload?.text ?? '')
-  const all = [...around.changes, ...changes]
+  const around = changesOf(fieldsAround(before), fieldsAround(now)).changes
+  const all = [...around, ...changes, ...compareSizes(before, now)]
   return {
     extent,
     changes: all.slice(0, MOST_CHANGES).map(shorten),
@@ -40,9 +39,7 @@ export function hasSameActions(a: Card, b: Card): boolean {
   )
 }
 
-/** `isShort`: the payload does not say all, so that its length does. */
-function fieldsAround({ verified, derived, needed }: Card, isShort: boolean): Fields {
-  const { payload } = derived
+function fieldsAround({ verified, derived, needed }: Card): Fields {
   return new Map([
     ['groups', verified.groups.join(', ')],
     [
@@ -53,9 +50,16 @@ function fieldsAround({ verified, derived, needed }: Card, isShort: boolean): Fi
     ],
     ['held by', derived.rules.map(({ name }) => name).join(', ')],
     ['needs', needed.map(({ reviewers, quorum }) => `${quorum} of ${reviewers.join(', ')}`).join('; ')],
-    ['media type', payload?.mediaType ?? ''],
-    ['bytes', isShort ? String(payload?.bytes ?? 0) : ''],
+    ['media type', derived.payload?.mediaType ?? ''],
   ])
+}
+
+/** Where a card does not show all of a payload, how long it is says something. */
+function compareSizes(before: Card, now: Card): readonly Change[] {
+  const [old, current] = [before.derived.payload, now.derived.payload]
+  const isShort = [old, current].some((payload) => payload && (payload.text === null || payload.isCut))
+  if (!isShort || old?.bytes === current?.bytes) return []
+  return [{ at: 'bytes', before: String(old?.bytes ?? 0), now: String(current?.bytes ?? 0) }]
 }
 
 function findUnseen(cards: readonly Card[], isReordered: boolean): readonly Unseen[] {
