@@ -149,7 +149,7 @@ export function claimedEntry(
 ): Entry {
   return {
     ...about(row),
-    kind: 'claimed',
+    kind: 'review_claimed',
     reviewer: { issuer: by.issuer, subject: by.subject },
     detail: { ...fingerprint(row), via, until: until.toISOString(), taken_over: isTakenOver },
   }
@@ -158,7 +158,7 @@ export function claimedEntry(
 export function claimReleasedEntry(row: ApprovalRow, { by, via }: { by: Party; via: string }): Entry {
   return {
     ...about(row),
-    kind: 'claim_released',
+    kind: 'review_released',
     reviewer: { issuer: by.issuer, subject: by.subject },
     detail: { ...fingerprint(row), via },
   }

@@ -29,7 +29,7 @@ describe('looking at an approval', () => {
   const release = (approval: Approval, by: Person) => replica.queue.release({ approval: approval.id, by, via: 'api' })
   const claimOn = async (approval: Approval) => (await replica.queue.findFor(rita, approval.id))?.approval.claim ?? null
   const entriesOf = async (approval: Approval) =>
-    (await world.entriesOf(approval.id)).filter(({ kind }) => kind.startsWith('claim'))
+    (await world.entriesOf(approval.id)).filter(({ kind }) => kind.startsWith('review_'))
 
   it('is seen by the others, for a quarter of an hour, and recorded', async () => {
     const approval = await open(verdict([requirement({ expiresMs: 3_600_000 })]))
@@ -42,7 +42,7 @@ describe('looking at an approval', () => {
     expect((await replica.queue.find(approval.id))?.approval.claim).toEqual(seen)
     expect(await entriesOf(approval)).toMatchObject([
       {
-        kind: 'claimed',
+        kind: 'review_claimed',
         body: { detail: { via: 'api', taken_over: false, until: new Date(seen?.until ?? 0).toISOString() } },
       },
     ])
@@ -70,9 +70,9 @@ describe('looking at an approval', () => {
       (body['detail'] as { taken_over?: boolean }).taken_over,
     ])
     expect(kinds).toEqual([
-      ['claimed', false],
-      ['claimed', true],
-      ['claim_released', undefined],
+      ['review_claimed', false],
+      ['review_claimed', true],
+      ['review_released', undefined],
     ])
   })
 

@@ -1,4 +1,4 @@
-import { describeDecisions, describeSpan, type Precedents } from '../../domain/precedent.ts'
+import { describeDecisions, describeSpan, type Precedent } from '../../domain/precedent.ts'
 import { clean } from './foreign.ts'
 import type { CardView } from './parts.ts'
 import { bold, code, type Inline, lines, plain, type richText } from './rich-text.ts'
@@ -24,23 +24,28 @@ export function showPrecedents({ precedents, detail }: CardView): Elements {
       ...(people.length > 0 ? [plain(`; by ${people.join(', ')}`)] : []),
     ],
   ]
-  if (precedents.lastApproved) rows.push(describe(precedents.lastApproved, 'approved', detail === 'full'))
-  if (precedents.lastDenied) rows.push(describe(precedents.lastDenied, 'denied', detail === 'full'))
+  const { lastApproved, lastDenied } = precedents
+  if (lastApproved) rows.push([plain('Against the one approved last: '), ...describe(lastApproved, detail === 'full')])
+  if (lastDenied) rows.push([...byWhom(lastDenied), ...describe(lastDenied, detail === 'full')])
   return [lines(rows)]
 }
 
-function describe(
-  { difference: { extent, changes, more } }: NonNullable<Precedents['lastApproved']>,
-  word: string,
-  withNames: boolean,
-): Inline[] {
-  const begin = plain(`Against the one ${word} last: `)
+/** Why somebody said no before is the most that there is to know: it was on the card then, in the same place. */
+function byWhom({ by }: Precedent): Inline[] {
+  const [one] = by
+  if (!one) return []
+  const { reviewer, reason } = one
+  const why = reason === null ? [] : [plain(', because '), code(clean(reason))]
+  return [plain(`Denied last by ${clean(reviewer.name ?? reviewer.subject, 100)}`), ...why, plain('; against it: ')]
+}
+
+function describe({ difference: { extent, changes, more } }: Precedent, withNames: boolean): Inline[] {
   const count = changes.length + more
-  if (extent === 'none') return [begin, plain('the same to the last byte')]
-  const beyond = extent === 'attempt' ? 'the same but for what every attempt makes anew' : 'another content'
-  if (!withNames || count === 0) return [begin, plain(beyond)]
+  if (extent === 'none') return [plain('the same to the last byte')]
+  const beyond = plain(extent === 'attempt' ? 'the same but for what every attempt makes anew' : 'another content')
+  if (!withNames || count === 0) return [beyond]
   const named = changes
     .slice(0, MOST_FIELDS)
     .flatMap(({ at }, index) => [plain(index === 0 ? ': ' : ', '), code(clean(at, 100))])
-  return [begin, plain(beyond), ...named, ...(count > MOST_FIELDS ? [plain(` and ${count - MOST_FIELDS} more`)] : [])]
+  return [beyond, ...named, ...(count > MOST_FIELDS ? [plain(` and ${count - MOST_FIELDS} more`)] : [])]
 }

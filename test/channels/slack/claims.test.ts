@@ -157,6 +157,14 @@ describe('what was decided before, on a card', () => {
     expect(text).toContain('Against the one approved last: another content: /amount')
   })
 
+  it('says who denied it last, and why', () => {
+    const lastDenied = { ...last, by: [{ reviewer, reason: 'Not to mallory.', via: 'api' }] }
+    const text = readable(render({ ...before, lastDenied }).blocks)
+    expect(text).toContain('Denied last by Alice, because Not to mallory.; against it: another content: /amount')
+    const silent = { ...last, by: [{ reviewer, reason: null, via: 'api' }] }
+    expect(readable(render({ ...before, lastDenied: silent }).blocks)).toContain('Denied last by Alice; against it: ')
+  })
+
   it('says so if it is the same, and names three of many fields', () => {
     const as = (difference: Partial<typeof last.difference>) => {
       const lastApproved = { ...last, difference: { ...last.difference, ...difference } }

@@ -37,9 +37,11 @@ const CLAIMS = {
   talk: 'mark-talk',
 }
 /** What an earlier call held: no card of this one shows it. */
-const EARLIER = { before: 'mark-before', earlier: 'mark-said-earlier' }
+const EARLIER = { before: 'mark-before' }
 /** What a reviewer wrote, of the call most likely. */
 const WORDS = { words: 'mark-words' }
+/** The same, of an earlier call. */
+const EARLIER_WORDS = { earlier: 'mark-said-earlier' }
 
 const digest = CALL.digest.padEnd(64, '0')
 const card = makeCard({
@@ -80,7 +82,7 @@ const reviewer = { issuer, subject: 'alice', name }
 const precedent: Precedent = {
   approval: 'EARLIER123',
   at: 1_700_000_000_000,
-  by: [{ reviewer, reason: EARLIER.earlier, via: 'console' }],
+  by: [{ reviewer, reason: EARLIER_WORDS.earlier, via: 'console' }],
   difference: {
     extent: 'content',
     changes: [{ at: PAYLOAD.field, before: EARLIER.before, now: PAYLOAD.payload }],
@@ -192,6 +194,8 @@ describe('what reaches Slack', () => {
     )
     expect(pending).toContain('approved 3 times, 1 with the same content')
     expect(found(pending + reminders + over, EARLIER)).toEqual([])
+    expect(found(pending, EARLIER_WORDS)).toHaveLength(1)
+    expect(found(reminders + over, EARLIER_WORDS)).toEqual([])
     expect(found(reminders, { ...CALL, ...PAYLOAD, ...CLAIMS })).toEqual([])
     // What was decided stays without its content.
     expect(found(over, { ...PAYLOAD, ...CLAIMS })).toEqual([])
