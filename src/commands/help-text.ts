@@ -24,7 +24,7 @@ export function formatPrecedents({ precedents }: ShownWire): readonly string[] {
   const decisions = describeDecisions(precedents)
   const who = approvers.map(({ reviewer, times }) => (times > 1 ? `${nameOf(reviewer)} (${times})` : nameOf(reviewer)))
   return [
-    `Decided before: the same agent and action, of the last ${describeSpan(withinS * 1000)}`,
+    `Decided before: the same agent and action, in the last ${describeSpan(withinS * 1000)}`,
     ...(decisions.length === 0 ? ['  nothing'] : decisions.map((one) => `  ${one}`)),
     ...(partial ? ['  there were more; the newest are counted'] : []),
     ...(who.length > 0 ? field('approved by', who.join(', ')) : []),
@@ -41,7 +41,7 @@ function formatPrecedent(label: string, { approval, at, by, difference }: Preced
     ...by.flatMap(({ reviewer, reason, via }) =>
       field('by', `${nameOf(reviewer)} through ${via}${reason === null ? '' : `: ${reason}`}`),
     ),
-    ...field('what differs', describeExtent(difference)),
+    `  ${describeExtent(difference)}`,
     ...changes.flatMap(formatChange),
     ...(more > 0 ? [`  … and ${more} more that are not listed`] : []),
     ...unseen.map((why) => `  ${UNSEEN[why]}`),

@@ -97,7 +97,7 @@ export function describeExtent({ extent, changes, more }: Pick<Difference, 'exte
   }
   const same = 'The same but for what clients make anew for every attempt'
   if (extent === 'attempt') return listed === 0 ? `${same}, which cards do not show.` : `${same}:`
-  return listed === 0 ? 'It differs, but in nothing that the cards show.' : 'It differs:'
+  return listed === 0 ? 'It differs, but in nothing that the cards show.' : 'What differs here:'
 }
 
 /** A duration in whole days, hours or minutes. */

@@ -49,7 +49,7 @@ function textOf(more: Partial<ShownWire> = {}): readonly string[] {
 describe('an approval on a terminal', () => {
   it('says what was decided before, and what differs', () => {
     const lines = textOf({ precedents })
-    const from = lines.indexOf('Decided before: the same agent and action, of the last 24 hours')
+    const from = lines.indexOf('Decided before: the same agent and action, in the last 24 hours')
     expect(lines.slice(from + 1, lines.indexOf('', from))).toEqual([
       '  denied once',
       '  approved 3 times, 1 with the same content',
@@ -58,11 +58,11 @@ describe('an approval on a terminal', () => {
       '  approved by     Rita (3), rita',
       '  denied last     DENIED0001 at 2026-03-02T09:00:00.000Z',
       '  by              Rita through slack: Not to mallory.',
-      '  what differs    The same but for what clients make anew for every attempt, which cards do not show.',
+      '  The same but for what clients make anew for every attempt, which cards do not show.',
       '  Headers that cards do not show, and where the upstream is, are not compared.',
       '  approved last   APPROVED01 at 2026-03-02T10:00:00.000Z',
       '  by              Rita through console',
-      '  what differs    It differs:',
+      '  What differs here:',
       '  field           /amount',
       '    was           12',
       '    is            120',

@@ -228,7 +228,7 @@ describe('what was decided before', () => {
     )
     expect(shown).toContain('There were more; the newest are counted.')
     expect(shown).toMatch(/Approved by <span title="[^"]*\|rita">Rita<\/span> \(3 times\)/)
-    expect(shown).toMatch(/Denied last.*The same call, to the last byte\..*Approved last.*It differs:/s)
+    expect(shown).toMatch(/Denied last.*The same call, to the last byte\..*Approved last.*What differs here:/s)
     expect(shown).toContain('<dt><code>/amount</code></dt><dd><code>12</code> → <b><code>120</code></b></dd>')
     expect(shown).toContain('<i>not there</i> → <b><i>empty</i></b>')
     expect(shown).toContain('<q>as agreed</q>')

@@ -17,7 +17,7 @@ export function precedentsSection(precedents: Precedents): Html {
   const decisions = describeDecisions(precedents)
   const span = describeSpan(precedents.withinMs)
   return html`<section class="block derived"><h2>Decided before <small>found by the gateway in its own records</small></h2>
-<p>The same agent, the same action on the same upstream; its content may differ. Of the last ${span}.</p>
+<p>The same agent, the same action on the same upstream, in the last ${span}. The content may differ.</p>
 ${decisions.length === 0 ? html`<p class="empty">Nothing was decided on such a call.</p>` : html`<p><b>${sentence(decisions)}</b></p>`}
 ${precedents.isPartial && html`<p class="note">There were more; the newest are counted.</p>`}
 ${precedents.approvers.length > 0 && html`<p>Approved by ${precedents.approvers.map(approver)}</p>`}
@@ -46,7 +46,7 @@ function precedent({ approval, at, by, difference }: Precedent, label: string): 
     ({ reviewer, reason, via }) =>
       html`<li>${name(reviewer)} ${shown(throughWords(via))}${reason !== null && html`, because <q>${shownLines(reason)}</q>`}</li>`,
   )}</ul>
-<p>What differs here: ${describeExtent(difference)}</p>
+<p>${describeExtent(difference)}</p>
 ${changes.length > 0 && html`<dl class="facts changes">${changes.map(change)}</dl>`}
 ${more > 0 && html`<p class="note">… and ${more} more that are not listed: compare the calls themselves.</p>`}
 ${unseen.map((why) => html`<p><small>${UNSEEN[why]}</small></p>`)}`
