@@ -20,7 +20,7 @@ export interface HoldRequest {
   readonly repeatDenialMs: number
 }
 
-export interface Precedent {
+export interface Earlier {
   /** `join`: wait for this one. The other two are in the way and have to be ended first. */
   readonly fate: 'join' | 'overdue' | 'tampered'
   readonly held: Held
@@ -31,30 +31,30 @@ export interface Precedent {
  * approval, the digest tells whether a denial was of these very bytes. Two calls under one Idempotency-Key have to be
  * the same call; once it was carried out, the key never starts another.
  */
-export async function findPrecedent(
+export async function findEarlier(
   tx: Tx,
   keys: Pick<Keys, 'mac'>,
   request: HoldRequest,
-): Promise<Precedent | Refusal | null> {
+): Promise<Earlier | Refusal | null> {
   const keyed = request.keyHash && (await findKeyed(tx, request, request.keyHash))
   if (keyed && !keyed.matchKey.equals(request.matchKey)) return refuseReusedKey()
   if (keyed?.row.state === 'spent') {
     // Its response is kept by request, and fetched where the first answer pointed to.
     const isFetchable = request.isDetached && keyed.row.is_detached && isGenuine(keys.mac, keyed.row)
-    return isFetchable ? toPrecedent(tx, keys, keyed.row) : refuseSpent(keyed.row.id)
+    return isFetchable ? toEarlier(tx, keys, keyed.row) : refuseSpent(keyed.row.id)
   }
   // Looked for again below it might be used meanwhile, and be missed: the key would begin another one.
-  if (keyed && !isOver(keyed.row.state)) return toPrecedent(tx, keys, keyed.row)
+  if (keyed && !isOver(keyed.row.state)) return toEarlier(tx, keys, keyed.row)
   const { rows: open } = await tx.query<ApprovalRow>(
     `SELECT ${APPROVAL_COLUMNS} FROM approval
      WHERE principal_key = $1 AND match_key = $2 AND state IN ('pending', 'approved')`,
     [request.principalKey, request.matchKey],
   )
-  if (open[0]) return toPrecedent(tx, keys, open[0])
+  if (open[0]) return toEarlier(tx, keys, open[0])
   return findDenial(tx, keys, request)
 }
 
-async function toPrecedent(tx: Tx, keys: Pick<Keys, 'mac'>, row: ApprovalRow): Promise<Precedent | null> {
+async function toEarlier(tx: Tx, keys: Pick<Keys, 'mac'>, row: ApprovalRow): Promise<Earlier | null> {
   const [held] = await withVotes(tx, keys, [row])
   if (!held) return null
   if (!held.isGenuine) return { fate: 'tampered', held }

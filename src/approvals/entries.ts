@@ -142,6 +142,28 @@ function detailOf(row: ApprovalRow, { afterMs, rules }: Nudge) {
   return { ...fingerprint(row), after_ms: afterMs, rules: rules.map(formatRule) }
 }
 
+/** `isTakenOver`: somebody else was looking at it until then. */
+export function claimedEntry(
+  row: ApprovalRow,
+  { by, via, until, isTakenOver }: { by: Party; via: string; until: Date; isTakenOver: boolean },
+): Entry {
+  return {
+    ...about(row),
+    kind: 'review_claimed',
+    reviewer: { issuer: by.issuer, subject: by.subject },
+    detail: { ...fingerprint(row), via, until: until.toISOString(), taken_over: isTakenOver },
+  }
+}
+
+export function claimReleasedEntry(row: ApprovalRow, { by, via }: { by: Party; via: string }): Entry {
+  return {
+    ...about(row),
+    kind: 'review_released',
+    reviewer: { issuer: by.issuer, subject: by.subject },
+    detail: { ...fingerprint(row), via },
+  }
+}
+
 /** `callId` is the call that is forwarded: the one that opened the approval, or a retry. */
 export function spentEntry(row: ApprovalRow, { callId, votes }: { callId: string; votes: readonly VoteRow[] }): Entry {
   const isOverridden = votes.some(isOverride)

@@ -1,7 +1,7 @@
 import type { Database } from '../platform/database.ts'
 
-/** The first schema in which the gateway may delete; the release before runs without. */
-const SCHEMA = 4
+/** The first schema in which the gateway may delete these; the release before runs without. */
+const SCHEMAS = { idempotency: 4, outbox: 4, conversation: 4, replica: 4, claim: 12 } as const
 
 /** An Idempotency-Key answers for a day at least, however short cards are kept. */
 const LEAST_MS = 86_400_000
@@ -38,6 +38,10 @@ const FORGET = {
       SELECT id FROM replica WHERE settled_at < statement_timestamp() - $1 * interval '1 millisecond'
       ORDER BY settled_at LIMIT $2 FOR UPDATE SKIP LOCKED)
     DELETE FROM replica r USING old WHERE r.id = old.id`,
+  claim: `WITH old AS MATERIALIZED (
+      SELECT approval FROM claim WHERE until < statement_timestamp() - $1 * interval '1 millisecond'
+      ORDER BY until LIMIT $2 FOR UPDATE SKIP LOCKED)
+    DELETE FROM claim c USING old WHERE c.approval = old.approval`,
 } as const
 
 /** Forgets a batch of a table's rows, `most` at a time. Returns whether there may be more. */
@@ -46,17 +50,19 @@ type Forget = (table: keyof typeof FORGET, most: number) => Promise<boolean>
 /** `keepMs` is how long the cards of approvals that are over are kept. */
 export function createForgetting(database: Database, { keepMs }: { keepMs: number }): Forget {
   const ageMs = Math.max(keepMs, LEAST_MS)
-  let isAble = false
+  let schema = 0
 
   return async function forget(table, most) {
-    isAble ||= await mayDelete()
-    if (!isAble) return false
+    if (schema < SCHEMAS[table]) schema = await readSchema()
+    if (schema < SCHEMAS[table]) return false
     const { rowCount } = await database.query(FORGET[table], [ageMs, most])
     return rowCount === most
   }
 
-  async function mayDelete(): Promise<boolean> {
-    const { rows } = await database.query('SELECT FROM migration WHERE version = $1', [SCHEMA])
-    return rows.length > 0
+  async function readSchema(): Promise<number> {
+    const { rows } = await database.query<{ version: number }>(
+      'SELECT coalesce(max(version), 0) AS version FROM migration',
+    )
+    return rows[0]?.version ?? 0
   }
 }

@@ -13,7 +13,7 @@ import type { Verdict } from '../domain/verdict.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Tx } from '../platform/database.ts'
 import { newApprovalId } from '../platform/id.ts'
-import { attach, findPrecedent, type HoldRequest, noteKey } from './attach.ts'
+import { attach, findEarlier, type HoldRequest, noteKey } from './attach.ts'
 import { type Backing, findBacking, standIn } from './backing.ts'
 import { buildCard, encodeCard } from './card.ts'
 import { expireOverdue, withdraw } from './end.ts'
@@ -64,7 +64,7 @@ export function createHolding(
     const overtaken = new GatewayError('store', 'another process was faster')
     let presentation: Presentation | null = null
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const found = await findPrecedent(database, keys, request)
+      const found = await findEarlier(database, keys, request)
       if (isRefusal(found)) return found
       if (found?.fate === 'join') {
         const joined = await attach(ground, found.held, request)
@@ -89,7 +89,7 @@ export function createHolding(
   async function open(tx: Tx, of: Opening): Promise<Approval | Refusal> {
     const { request, call, verdict, sealed } = of
     await lockHolder(tx, request.principalKey)
-    if (await findPrecedent(tx, keys, request)) throw of.overtaken
+    if (await findEarlier(tx, keys, request)) throw of.overtaken
     const plaintext = encodeStored(sealed.stored)
     const excess = await findExcess(tx, request.principalKey, plaintext.length)
     if (excess) return excess

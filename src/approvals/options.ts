@@ -21,7 +21,7 @@ export const holdOptions = z
     held_bytes: size('256MiB').describe('Bytes of held calls and kept responses, of everybody together.'),
     held_bytes_per_principal: size('64MiB').describe('The same for one principal.'),
     keep: duration('24h', 90 * DAY_MS).describe(
-      "How long after its end an approval's card, and the response of a detached call, can still be read. Then their key is erased. An Idempotency-Key answers as long, and for a day at least.",
+      "How long after its end an approval's card, and the response of a detached call, can still be read, and decisions on the same call before are shown. Then their key is erased. An Idempotency-Key answers as long, and for a day at least.",
     ),
   })
   .prefault({})

@@ -1,9 +1,11 @@
+import type { Approval } from '../domain/approval.ts'
 import type { Delivery, DeliveryResult, RunningChannel } from '../domain/channel.ts'
 import type { JsonObject } from '../domain/json.ts'
+import type { Precedents } from '../domain/precedent.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Ground } from './ground.ts'
 import { readCard } from './read.ts'
-import { approvalOf, readHeld } from './store.ts'
+import { approvalOf, type Held, readHeld } from './store.ts'
 
 export interface Outbox {
   start(): void
@@ -19,6 +21,8 @@ interface Parts {
   /** From 0 up to 1, to spread retries. */
   readonly random: () => number
   readonly replicaId: string
+  withClaim(found: { readonly approval: Approval }): Promise<{ readonly approval: Approval } | null>
+  precedents(id: string, told: { readonly channel: string }): Promise<Precedents | null>
   readonly timing?: Partial<OutboxTiming>
 }
 
@@ -52,7 +56,8 @@ interface Owed {
 }
 
 type Settled =
-  | DeliveryResult
+  /** `opened`: the thread that the channel was told of. */
+  | (DeliveryResult & { readonly opened?: JsonObject | null })
   | { readonly result: 'skipped'; readonly cause: string }
   /** It did not answer: something may have been posted. */
   | { readonly result: 'failed'; readonly cause: string }
@@ -162,13 +167,21 @@ export function createOutbox(ground: Ground, parts: Parts): Outbox {
     const { posted, opened } = await readPosted(owed)
     const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(timing.deliverMs)])
     const conversation = { key: owed.conversation, opened }
-    const delivery: Delivery = { kind: owed.kind, approval: approvalOf(held), card, posted, conversation }
+    const delivery: Delivery = { kind: owed.kind, ...(await surround(held, owed)), card, posted, conversation }
     try {
-      return await Promise.race([channel.deliver(delivery, signal), failWhen(signal)])
+      return { ...(await Promise.race([channel.deliver(delivery, signal), failWhen(signal)])), opened }
     } catch (error) {
       log.warn({ err: error, approval: owed.approval, channel: channel.name }, 'a channel failed')
       return { result: 'failed', cause: 'the channel failed' }
     }
+  }
+
+  /** What a card says beside the call, as long as people may decide on it. */
+  async function surround(held: Held, { kind, channel }: Owed): Promise<Pick<Delivery, 'approval' | 'precedents'>> {
+    const approval = approvalOf(held)
+    if (approval.state !== 'pending') return { approval }
+    const precedents = kind === 'reminder' ? null : await parts.precedents(approval.id, { channel })
+    return { approval, ...(await parts.withClaim({ approval })), precedents }
   }
 
   async function readPosted(owed: Owed): Promise<{ posted: JsonObject | null; opened: JsonObject | null }> {
@@ -191,9 +204,19 @@ export function createOutbox(ground: Ground, parts: Parts): Outbox {
           JSON.stringify(settled.posted),
         ])
         await tx.query(
+          // A card that was told of a thread and began another one has found it gone: the next go where this one is.
           `INSERT INTO conversation (channel, key, opened) VALUES ($1, $2, $3)
-           ON CONFLICT (channel, key) DO UPDATE SET opened = coalesce(conversation.opened, EXCLUDED.opened)`,
-          [owed.channel, owed.conversation, settled.conversation && JSON.stringify(settled.conversation)],
+           ON CONFLICT (channel, key) DO UPDATE SET opened = CASE
+             WHEN conversation.opened IS NULL OR ($4 AND conversation.opened = $5::jsonb)
+               THEN coalesce(EXCLUDED.opened, conversation.opened)
+             ELSE conversation.opened END`,
+          [
+            owed.channel,
+            owed.conversation,
+            settled.conversation && JSON.stringify(settled.conversation),
+            owed.kind === 'card',
+            settled.opened ? JSON.stringify(settled.opened) : null,
+          ],
         )
       }
       // A newer generation is owed as before; it only is not this process's any more.

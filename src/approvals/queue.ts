@@ -2,10 +2,12 @@ import type { Approval, Ballot, BallotResult, Spent, WithdrawalReason } from '..
 import type { Exchange, Outcome, Sealed, Stored } from '../domain/call.ts'
 import type { Desk, RunningChannel } from '../domain/channel.ts'
 import type { Judged } from '../domain/judged.ts'
+import type { Precedents } from '../domain/precedent.ts'
 import type { Person, Principal } from '../domain/principal.ts'
 import { type Refusal, refuse } from '../domain/refusal.ts'
 import type { Verdict } from '../domain/verdict.ts'
 import type { Clock } from '../platform/clock.ts'
+import { createClaims } from './claims.ts'
 import { expireOverdue, withdraw, withdrawAll, withdrawSuspended } from './end.ts'
 import { createEnded } from './ended.ts'
 import { finish, readCall } from './finish.ts'
@@ -16,6 +18,7 @@ import { openLane } from './lane.ts'
 import type { HoldOptions } from './options.ts'
 import { createOutbox, type Outbox, type OutboxTiming } from './outbox.ts'
 import { findOwnCall, type OwnCall } from './own.ts'
+import { createPrecedents, type Viewer } from './precedents.ts'
 import { findFor, type ListFilter, listApprovals, type Shown, show } from './read.ts'
 import { refuseFor } from './refusals.ts'
 import { createRunner, type Runner, type RunnerTiming } from './runner.ts'
@@ -44,6 +47,8 @@ export interface Queue extends Desk {
   list(person: Person, filter: ListFilter): Promise<readonly Approval[]>
   /** Null if there is none, or none that this person may see. */
   findFor(person: Person, id: string): Promise<Shown | null>
+  /** What people decided on the same call before; null if there is no such approval for this viewer. */
+  precedents(id: string, viewer: Viewer): Promise<Precedents | null>
 
   /** Tells of every change of an approval, perhaps more than once, until it is stopped. A hint: some may be lost. */
   watch(told: () => void): () => void
@@ -131,6 +136,8 @@ export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
     log,
     pollMs: timing.pollMs,
   })
+  const claims = createClaims(ground)
+  const precedents = createPrecedents(ground, { keepMs: options.keep })
   const watchers = new Set<() => void>()
   let running: { outbox: Outbox; runner: Runner; stopSweeper(): Promise<void> } | null = null
 
@@ -141,13 +148,16 @@ export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
     vote: createVoting(ground),
     grants: createGrantDesk(ground),
     finish: (approval, how) => finish(ground, approval, how),
-    list: (person, filter) => listApprovals(ground, { person, filter }),
-    findFor: (person, id) => findFor(ground, id, person),
+    claim: claims.claim,
+    release: claims.release,
+    precedents,
+    list: async (person, filter) => claims.addTo(await listApprovals(ground, { person, filter })),
+    findFor: async (person, id) => withClaim(await findFor(ground, id, person)),
     watch(told) {
       watchers.add(told)
       return () => watchers.delete(told)
     },
-    find: (id) => show(ground, id),
+    find: async (id) => withClaim(await show(ground, id)),
     noteEnded: (ids) => ended.note(ids),
     withdrawAll: (how) => withdrawAll(ground, how),
     async withdrawSuspended() {
@@ -180,7 +190,15 @@ export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
         everyMs: timing.sweepMs,
       })
       await sweeper.start()
-      const outbox = createOutbox(ground, { channels, clock, random: parts.random, replicaId, timing: timing.outbox })
+      const outbox = createOutbox(ground, {
+        channels,
+        clock,
+        random: parts.random,
+        replicaId,
+        withClaim,
+        precedents,
+        timing: timing.outbox,
+      })
       const runner = createRunner(ground, { revive, resume, replicaId, clock, timing: timing.runner })
       await database.listen(NOTIFICATIONS, (id) => {
         waiter.hear(id)
@@ -201,6 +219,11 @@ export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
       await Promise.all([outbox.stop(), runner.stop(waitMs)])
       await stopSweeper()
     },
+  }
+
+  async function withClaim<Found extends { readonly approval: Approval }>(found: Found | null): Promise<Found | null> {
+    const [approval] = found ? await claims.addTo([found.approval]) : []
+    return found && approval ? { ...found, approval } : found
   }
 
   /** Why an approval that was open a moment ago cannot be used. */

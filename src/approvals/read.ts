@@ -133,18 +133,25 @@ export async function readCard({ keys }: Pick<Ground, 'keys'>, tx: Tx, { row }: 
     'SELECT wrapped_key AS wrapped, sealed_card AS sealed FROM approval WHERE id = $1',
     [row.id],
   )
-  const kept = rows[0]
-  const bytes = kept && unseal(keys.payload, { ...row, wrapped: kept.wrapped }, { field: 'card', sealed: kept.sealed })
-  if (!bytes) return null
+  return (rows[0] && openCard(keys, row, rows[0])?.card) ?? null
+}
+
+/** Reads a card that is at hand; as `readCard`. The bytes are what its hash is of. */
+export function openCard(
+  keys: Ground['keys'],
+  row: Held['row'],
+  { wrapped, sealed }: { wrapped: Buffer | null; sealed: Buffer | null },
+): { readonly card: Card; readonly bytes: Buffer } | null {
+  const bytes = unseal(keys.payload, { ...row, wrapped }, { field: 'card', sealed })
   // It was authenticated together with the approval it belongs to: nobody but `encodeCard` wrote it.
-  return JSON.parse(bytes.toString('utf8')) as Card
+  return bytes && { card: JSON.parse(bytes.toString('utf8')) as Card, bytes }
 }
 
 /**
  * Those who may vote on it or override it, the requester's owner, and auditors. Whom it would have escalated to has no part in one that
  * was over before.
  */
-function maySee({ row }: Held, { person, now }: { person: Person; now: Date }): boolean {
+export function maySee({ row }: Held, { person, now }: { person: Person; now: Date }): boolean {
   if (isAuditor(person)) return true
   const at = (isOver(row.state) && row.decided_at) || now
   const moment = { openedAt: row.created_at.getTime(), at: at.getTime() }

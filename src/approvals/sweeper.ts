@@ -56,6 +56,7 @@ export function createSweeper(ground: Ground, parts: Parts): Sweeper {
     forgetOwed: () => forget('outbox', BATCH),
     forgetConversations: () => forget('conversation', BATCH),
     forgetReplicas: () => forget('replica', BATCH),
+    forgetClaims: () => forget('claim', BATCH),
     count: async () => {
       await count()
       return false

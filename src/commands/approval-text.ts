@@ -3,13 +3,13 @@ import { counted } from '../domain/counted.ts'
 import { OUTCOMES } from '../domain/entry.ts'
 import { describeTerms } from '../domain/need.ts'
 import { makeVisible } from '../domain/visible.ts'
+import { formatClaim, formatPrecedents } from './help-text.ts'
+import { field, partyText } from './text-lines.ts'
 
 /*
  * An approval as text for a terminal. Everything in it that an agent could have chosen is made visible, and stays on
  * lines of its own: it can neither move the cursor nor pretend to be a line of ours.
  */
-
-const LABEL_WIDTH = 16
 
 /** One line an approval, under a heading. */
 export function formatList(approvals: readonly ApprovalWire[], now: number): readonly string[] {
@@ -43,11 +43,13 @@ export function formatShown(shown: ShownWire, now: number): readonly string[] {
     `Approval ${approval.id} is ${approval.state}${deadlineText(approval, now)}`,
     ...formatStanding(shown),
     ...(approval.reason === null ? [] : field('reason', approval.reason)),
+    ...formatClaim(approval),
     '',
     ...formatVerified(approval),
     '',
     ...formatDerived(shown),
     '',
+    ...formatPrecedents(shown),
     ...formatClaimed(shown),
     '',
     ...formatNeeds(approval),
@@ -186,20 +188,12 @@ function termsOf(wire: Omit<ApprovalWire['requirements'][number], 'rule' | 'revi
   }
 }
 
-function field(label: string, value: string): readonly string[] {
-  return [`  ${label.padEnd(LABEL_WIDTH)}${makeVisible(value)}`]
-}
-
 /** Lines that are not ours, marked as such. */
 function quote(text: string): readonly string[] {
   if (text === '') return ['  | (empty)']
   return makeVisible(text, { isMultiline: true })
     .split('\n')
     .map((line) => `  | ${line}`)
-}
-
-function partyText({ issuer, subject }: { readonly issuer: string; readonly subject: string }): string {
-  return `${issuer}|${subject}`
 }
 
 function deadlineText(approval: ApprovalWire, now: number): string {

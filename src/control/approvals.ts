@@ -9,6 +9,7 @@ import type { Asked } from './endpoints.ts'
 import { type ControlRefusal, FAULT_DETAILS, refuseAs } from './problem.ts'
 import type { ListedWire, NoticeWire, ShownWire, VotedWire } from './wire.ts'
 import { writeApproval, writeCall, writeGrant } from './write.ts'
+import { writePrecedents } from './write-help.ts'
 
 /** What every vote is given. */
 type Voting = Pick<Asked<'POST /v1/approvals/:id/approve'>, 'person' | 'params' | 'body'>
@@ -41,12 +42,13 @@ export function createApprovalHandlers(
       const shown = await queue.findFor(person, params.id)
       if (!shown) return NOT_FOUND
       const { approval, card, outcome } = shown
-      const call = await queue.recall(approval)
+      const [call, precedents] = await Promise.all([queue.recall(approval), queue.precedents(params.id, { person })])
       return {
         approval: writeApproval(approval),
         card,
         outcome,
         call: isRefusal(call) ? null : writeCall(call),
+        precedents: precedents && writePrecedents(precedents),
         notices: notices(),
       }
     },

@@ -3,7 +3,9 @@ import type { AuditReader } from '../audit/reader.ts'
 import type { SeenAgent, SwitchRequest, SwitchResult } from '../domain/agent.ts'
 import type { Approval, Ballot, BallotResult } from '../domain/approval.ts'
 import type { Stored } from '../domain/call.ts'
+import type { ClaimRequest, ClaimResult } from '../domain/claim.ts'
 import type { Grant, RevokeRequest, RevokeResult } from '../domain/grant.ts'
+import type { Precedents } from '../domain/precedent.ts'
 import type { Person } from '../domain/principal.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Explanation } from '../policy/explain.ts'
@@ -18,6 +20,11 @@ export interface ApprovalDesk {
   /** The call exactly as it would be forwarded; a refusal once it can no longer be. */
   recall(approval: Approval): Promise<Stored | Refusal>
   vote(ballot: Ballot): Promise<BallotResult>
+  /** What people decided on the same call before; null if there is no such approval for this person. */
+  precedents(id: string, viewer: { readonly person: Person }): Promise<Precedents | null>
+  /** "I am looking at this", and "not any more". */
+  claim(request: ClaimRequest): Promise<ClaimResult>
+  release(request: ClaimRequest): Promise<ClaimResult>
   readonly grants: GrantDesk
 }
 

@@ -7,6 +7,8 @@ import {
   approvalIdSchema,
   approvingSchema,
   ballotSchema,
+  claimedSchema,
+  claimingSchema,
   grantsSchema,
   listedSchema,
   listQuerySchema,
@@ -45,6 +47,16 @@ const VOTE_CODES = [
   'already_decided',
   'already_denied',
   'reason_required',
+  'too_large',
+  'unreadable',
+] as const
+
+const CLAIM_CODES = [
+  'not_found',
+  'read_only_token',
+  'not_entitled',
+  'self_approval',
+  'already_decided',
   'too_large',
   'unreadable',
 ] as const
@@ -94,6 +106,20 @@ export const ENDPOINTS = {
     body: overridingSchema,
     response: votedSchema,
     codes: [...VOTE_CODES, 'override_not_permitted', 'sign_in_too_old'],
+  },
+  'POST /v1/approvals/:id/claim': {
+    summary: 'Say that you are looking at it, for a quarter of an hour',
+    params,
+    body: claimingSchema,
+    response: claimedSchema,
+    codes: CLAIM_CODES,
+  },
+  'POST /v1/approvals/:id/release': {
+    summary: 'Say that you are not looking at it any more',
+    params,
+    body: claimingSchema,
+    response: claimedSchema,
+    codes: [...CLAIM_CODES, 'not_claimant'],
   },
   'GET /v1/grants': { summary: 'The grants in force that you may see', response: grantsSchema, codes: [] },
   'POST /v1/grants/:id/revoke': {

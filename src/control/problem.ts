@@ -1,5 +1,6 @@
 import type { SwitchFault } from '../domain/agent.ts'
 import type { BallotFault } from '../domain/approval.ts'
+import type { ClaimFault } from '../domain/claim.ts'
 import { PROBLEM_BASE, type Problem } from '../domain/problem.ts'
 
 /** Every `code` a person can meet on the control listener, with its HTTP status and title. A closed list. */
@@ -16,6 +17,7 @@ export const CONTROL_CODES = {
   override_not_permitted: [403, 'This person may not override it'],
   sign_in_too_old: [401, 'The sign-in is too old'],
   not_grantor: [403, 'Somebody else gave this grant'],
+  not_claimant: [403, 'Somebody else is looking at it'],
   own_side: [403, 'Nobody resumes their own side’s agent'],
   not_found: [404, 'Not found'],
   superseded: [409, 'The card changed since it was seen'],
@@ -69,6 +71,17 @@ export const FAULT_DETAILS: Readonly<Record<BallotFault, string>> = {
   override_not_permitted:
     'Not counted. You may override it only if all of its rules name you for that, and only while nobody has denied it.',
   sign_in_too_old: 'Not counted. An override takes a sign-in of the last five minutes. Sign in again.',
+}
+
+export const CLAIM_FAULTS: Readonly<Record<ClaimFault, readonly [ControlCode, string]>> = {
+  not_found: ['not_found', FAULT_DETAILS.not_found],
+  not_entitled: ['not_entitled', 'Not done. None of its rules names you as a reviewer.'],
+  self_approval: ['self_approval', 'Not done. You are on the requesting side of this call: others decide on it.'],
+  already_decided: ['already_decided', 'Not done. It is decided, or over.'],
+  not_claimant: [
+    'not_claimant',
+    'Not done. Somebody else is looking at it. You may take it over, and vote in any case.',
+  ],
 }
 
 export const GRANT_FAULTS: Readonly<Record<'not_found' | 'not_allowed', readonly [ControlCode, string]>> = {

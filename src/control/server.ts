@@ -8,6 +8,7 @@ import type { EndpointName } from './access.ts'
 import { createAgentHandlers } from './agents.ts'
 import { createApprovalHandlers } from './approvals.ts'
 import { createAuthentication } from './authenticate.ts'
+import { createClaimHandlers } from './claims.ts'
 import { type ConsoleParts, mountConsole } from './console/index.ts'
 import type { AgentDesk, ApprovalDesk, PeopleDesk } from './desk.ts'
 import type { Asked } from './endpoints.ts'
@@ -109,6 +110,7 @@ function letGoAtTheEnd(app: FastifyInstance): void {
 function mountEndpoints(app: FastifyInstance, parts: ControlParts): void {
   const notices = () => noticesOf(parts.observed())
   const approvals = createApprovalHandlers(parts.queue, notices, parts.clock)
+  const claims = createClaimHandlers(parts.queue, notices)
   const grants = createGrantHandlers(parts.queue.grants, notices)
   const agents = createAgentHandlers(parts.agents, notices)
   const authenticate = createAuthentication(parts)
@@ -125,6 +127,8 @@ function mountEndpoints(app: FastifyInstance, parts: ControlParts): void {
   mount('POST /v1/approvals/:id/approve', approvals.vote('approve'))
   mount('POST /v1/approvals/:id/deny', approvals.vote('deny'))
   mount('POST /v1/approvals/:id/override', approvals.vote('override'))
+  mount('POST /v1/approvals/:id/claim', claims('claim'))
+  mount('POST /v1/approvals/:id/release', claims('release'))
   mount('GET /v1/grants', grants.list)
   mount('POST /v1/grants/:id/revoke', grants.revoke)
   mount('GET /v1/agents', agents.list)

@@ -4,6 +4,7 @@ import { OUTCOMES, type OutcomeName } from '../domain/entry.ts'
 import { COVERS } from '../domain/permit.ts'
 import { ASSURANCES, ROLES } from '../domain/principal.ts'
 import { APPROVAL_ID, readCursor } from './cursor.ts'
+import { claimSchema, precedentsSchema } from './help-wire.ts'
 
 /*
  * What travels between people's programs and the control listener. Requests are checked against these schemas, strictly;
@@ -87,6 +88,7 @@ export const approvalSchema = z.object({
   decided_at: time.nullable(),
   reason: z.string().nullable().describe('Why it was denied or withdrawn'),
   votes: z.array(voteSchema),
+  claim: claimSchema.exactOptional(),
 })
 
 export const cardSchema = z
@@ -170,6 +172,7 @@ export const shownSchema = z.object({
     .nullable()
     .describe('How the call that used it ended; null if none has'),
   call: exactCallSchema.nullable().describe('Null once it can no longer be forwarded'),
+  precedents: precedentsSchema.nullable().exactOptional(),
   notices,
 })
 
@@ -218,6 +221,12 @@ export const revokedSchema = z.object({
 export const votedSchema = z.object({
   approval: approvalSchema,
   grant: grantSchema.nullable().exactOptional().describe('What was granted along with it'),
+  notices,
+})
+
+export const claimedSchema = z.object({
+  approval: approvalSchema,
+  changed: z.boolean().describe('False if it was so already: then nothing is recorded'),
   notices,
 })
 
@@ -333,6 +342,8 @@ export const overridingSchema = ballotSchema.extend({
   reason: reason.refine((text) => text.trim() !== '', 'must say something').describe('Told to the reviewers'),
 })
 
+export const claimingSchema = z.strictObject({})
+
 export const revokingSchema = z.strictObject({ reason: reason.optional().describe('Goes into the audit log') })
 
 const name = z
@@ -353,6 +364,7 @@ export type ApprovalWire = Sealed<z.output<typeof approvalSchema>>
 export type ShownWire = Sealed<z.output<typeof shownSchema>>
 export type ListedWire = Sealed<z.output<typeof listedSchema>>
 export type VotedWire = Sealed<z.output<typeof votedSchema>>
+export type ClaimedWire = Sealed<z.output<typeof claimedSchema>>
 export type GrantWire = Sealed<z.output<typeof grantSchema>>
 export type GrantsWire = Sealed<z.output<typeof grantsSchema>>
 export type RevokedWire = Sealed<z.output<typeof revokedSchema>>

@@ -7,6 +7,7 @@ import type { Group, Party, Person, Principal } from '../domain/principal.ts'
 import { formatSelector } from '../domain/selector.ts'
 import { formatRule, type Requirement } from '../domain/verdict.ts'
 import type { AgentWire, ApprovalWire, GrantWire, NoticeWire, ShownWire, WhoamiWire } from './wire.ts'
+import { writeClaim } from './write-help.ts'
 
 export function writeApproval(approval: Approval): ApprovalWire {
   return {
@@ -28,6 +29,7 @@ export function writeApproval(approval: Approval): ApprovalWire {
     decided_at: approval.decidedAt === null ? null : writeTime(approval.decidedAt),
     reason: approval.reason,
     votes: approval.votes.map(writeVote),
+    ...(approval.claim && { claim: writeClaim(approval.claim) }),
   }
 }
 

@@ -56,6 +56,18 @@ export interface Approval {
   /** Why it was denied or withdrawn: a reviewer's words, or a `WithdrawalReason`. */
   readonly reason: string | null
   readonly votes: readonly Vote[]
+  /** Who says that they are looking at it; only where people are told of it, and only while that holds. */
+  readonly claim?: Claim
+}
+
+/** One person's "I am looking at this". It takes nothing from anybody's right to vote. */
+export interface Claim {
+  readonly reviewer: Pick<Person, 'issuer' | 'subject' | 'name'>
+  /** The surface it came through. */
+  readonly via: string
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  readonly until: number
 }
 
 /** An approval that was just used up. */

@@ -1,6 +1,8 @@
 import type { Approval, Ballot, BallotResult } from './approval.ts'
 import type { Card } from './card.ts'
+import type { ClaimRequest, ClaimResult } from './claim.ts'
 import type { JsonObject } from './json.ts'
+import type { Precedents } from './precedent.ts'
 import type { Person } from './principal.ts'
 
 /** How much of a card leaves for a chat service. */
@@ -9,12 +11,14 @@ export type CardDetail = 'full' | 'summary' | 'link'
 /** One message that a channel owes its reviewers, taken from the outbox after commit. */
 export interface Delivery {
   /**
-   * `card`: the approval was opened. `result`: it is decided, expired, withdrawn or spent, and the card must say so.
-   * `reminder`: it waits for longer than its rule wants, or is open to others by now.
+   * `card`: the approval was opened. `result`: it is decided, expired, withdrawn or spent, or somebody claimed it or let
+   * it go, and the card must say so. `reminder`: it waits for longer than its rule wants, or is open to others by now.
    */
   readonly kind: 'card' | 'result' | 'reminder'
   readonly approval: Approval
   readonly card: Card
+  /** What people decided on the same call before, as far as this channel was told of it; null where it does not matter. */
+  readonly precedents?: Precedents | null
   /** What `deliver` returned for this approval's card; null if none was posted (or none is known, after a crash). */
   readonly posted: JsonObject | null
   /** Groups the cards of one agent's conversation into a thread; what `deliver` of the first returned, if it was posted. */
@@ -71,4 +75,9 @@ export interface ChatSignIn {
 export interface Desk {
   vote(ballot: Ballot): Promise<BallotResult>
   find(approvalId: string): Promise<{ readonly approval: Approval; readonly card: Card } | null>
+  /** "I am looking at this", and "not any more". The cards of all channels are changed by themselves. */
+  claim(request: ClaimRequest): Promise<ClaimResult>
+  release(request: ClaimRequest): Promise<ClaimResult>
+  /** What people decided on the same call before, as far as this channel was told of it. */
+  precedents(approvalId: string, told: { readonly channel: string }): Promise<Precedents | null>
 }

@@ -14,6 +14,8 @@ export const KINDS = {
   grant_revoked: 'a grant was taken back',
   reminded: 'reviewers were reminded of an approval that waits',
   escalated: 'others were entitled to an approval that waits, from then on',
+  review_claimed: 'a person said that they are looking at an approval',
+  review_released: 'that person said that they are not any more',
   decided: 'an approval left pending, or was denied after it was approved',
   spent: 'an approval was used up, just before its call was forwarded',
   token_refused: 'credentials that were not accepted, counted by minute and source',

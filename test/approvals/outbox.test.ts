@@ -105,6 +105,24 @@ describe('what channels are owed', () => {
     expect(others.filter((delivery) => delivery.conversation.key !== one?.conversation.key)).toHaveLength(1)
   })
 
+  it('goes on in a new thread once a card found the old one gone', async () => {
+    const { channel, replica, until } = open('o3b', ({ kind }, count) => ({
+      result: 'delivered',
+      posted: { ts: `${count}` },
+      conversation: { thread: kind === 'card' && count > 1 ? 'second' : 'first' },
+    }))
+    await replica.start({ channels: [channel] })
+    const principal = agent('o3b')
+    const told: unknown[] = []
+    for (const what of ['one', 'two', 'three']) {
+      const { id } = await hold(replica.queue, makeCall({ principal, conversation: 'c', what }))
+      const delivered = await until(told.length + 1)
+      told.push(delivered.at(-1)?.conversation.opened)
+      await untilDone(id)
+    }
+    expect(told).toEqual([null, { thread: 'first' }, { thread: 'second' }])
+  })
+
   it('tries again later when the channel says so, or fails', async () => {
     const { channel, replica, until } = open('o4', (_delivery, count) => {
       if (count === 1) return { result: 'retry', afterMs: 30, cause: 'rate limited' }

@@ -1,5 +1,6 @@
 import { encodeCard } from '../../src/approvals/card.ts'
 import type { Card } from '../../src/domain/card.ts'
+import type { Precedent } from '../../src/domain/precedent.ts'
 import { type HeldCall, refund } from './people.ts'
 
 /** What an agent might write wherever it can: ends of elements and attributes, and characters that reorder a line. */
@@ -28,9 +29,28 @@ export function hostileCall(id: string, issuer: string): HeldCall {
     needed: [{ reviewers: ['group:finance', text], quorum: 1, isReasonRequired: false }],
   }
   const reviewer = { issuer: text, subject: text, name: text, groups: [], roles: [], authenticatedAt: null }
+  const named = { issuer: text, subject: text, name: text }
+  const before: Precedent = {
+    approval: id,
+    at: 0,
+    by: [{ reviewer: named, reason: text, via: text }],
+    difference: { extent: 'content', changes: [{ at: text, before: text, now: text }], more: 1, unseen: ['hidden'] },
+  }
   return {
     card,
     outcome: null,
+    precedents: {
+      withinMs: 86_400_000,
+      isPartial: true,
+      approved: 3,
+      identical: 1,
+      overridden: 1,
+      granted: 1,
+      denied: 1,
+      approvers: [{ reviewer: named, times: 3 }],
+      lastApproved: before,
+      lastDenied: before,
+    },
     call: { head: { method: text, path: text, query: text, headers: [[text, text]], isEscaped: true }, body },
     approval: {
       ...plain.approval,
@@ -42,6 +62,7 @@ export function hostileCall(id: string, issuer: string): HeldCall {
       requirements: plain.approval.requirements.map((one) => ({ ...one, rule })),
       cardHash: encodeCard(card).hash.toString('hex'),
       reason: text,
+      claim: { reviewer: named, via: text, at: 0, until: plain.approval.expiresAt },
       votes: [{ reviewer: { ...reviewer, assurance: 'oidc' }, decision: 'approve', reason: text, via: 'api', at: 0 }],
     },
   }

@@ -256,7 +256,8 @@ describe('every page', () => {
   const fail = (error: Error): ApprovalDesk => {
     const failing = () => Promise.reject(error)
     const grants = { list: failing, revoke: failing }
-    return { list: failing, findFor: failing, recall: failing, vote: failing, grants }
+    const rest = { precedents: failing, claim: failing, release: failing }
+    return { list: failing, findFor: failing, recall: failing, vote: failing, grants, ...rest }
   }
   const store = fail(new GatewayError('store', 'secret host'))
   const bug = fail(new Error('inner workings'))

@@ -7,10 +7,12 @@ import type { Approval, Ballot, BallotResult } from '../../src/domain/approval.t
 import { TRANSITIONS } from '../../src/domain/approval.ts'
 import type { Stored } from '../../src/domain/call.ts'
 import type { Card } from '../../src/domain/card.ts'
+import { CLAIM_MS, type ClaimRequest, type ClaimResult } from '../../src/domain/claim.ts'
 import { findAssuranceNeed, mayOverride } from '../../src/domain/entitlement.ts'
 import type { OutcomeName } from '../../src/domain/entry.ts'
 import type { Grant, RevokeResult } from '../../src/domain/grant.ts'
 import { type GrantAsk, isWithinPermit } from '../../src/domain/permit.ts'
+import type { Precedents } from '../../src/domain/precedent.ts'
 import { formatParty, isSameParty, type Person, type Principal, type Role } from '../../src/domain/principal.ts'
 import { type Refusal, refuse } from '../../src/domain/refusal.ts'
 import { matchesSelector, parseSelector } from '../../src/domain/selector.ts'
@@ -47,6 +49,7 @@ export interface HeldCall {
   readonly card: Card | null
   readonly outcome: OutcomeName | null
   readonly call: Stored
+  readonly precedents?: Precedents | null
 }
 
 /** A held refund, as the queue would show it. */
@@ -127,6 +130,21 @@ export function fakeQueue(
     )
   }
 
+  function turn(way: 'claim' | 'release', { approval: id, by, via }: ClaimRequest): ClaimResult {
+    const one = held.get(id)
+    if (!one || !isVisible(one, by)) return { done: false, fault: 'not_found' }
+    const { claim, ...plain } = one.approval
+    if (plain.requester.owner && isSameParty(plain.requester.owner, by)) return { done: false, fault: 'self_approval' }
+    if (!isEntitled(one, by)) return { done: false, fault: 'not_entitled' }
+    if (plain.state !== 'pending') return { done: false, fault: 'already_decided' }
+    if (way === 'release' && claim && !isSameParty(claim.reviewer, by)) return { done: false, fault: 'not_claimant' }
+    const { issuer, subject, name } = by
+    const given = { reviewer: { issuer, subject, name }, via, at: plain.createdAt, until: plain.createdAt + CLAIM_MS }
+    const approval = way === 'claim' ? { ...plain, claim: given } : plain
+    held.set(id, { ...one, approval })
+    return { done: true, isChanged: way === 'claim' || claim !== undefined, approval }
+  }
+
   function vote(ballot: Ballot): BallotResult {
     ballots.push(ballot)
     const one = held.get(ballot.approval)
@@ -205,6 +223,12 @@ export function fakeQueue(
       return one && isOpen ? one.call : refuse('withdrawn', 'Not kept.')
     },
     vote: async (ballot) => vote(ballot),
+    async precedents(id, { person }) {
+      const one = held.get(id)
+      return one && isVisible(one, person) ? (one.precedents ?? null) : null
+    },
+    claim: async (request) => turn('claim', request),
+    release: async (request) => turn('release', request),
     grants: {
       list: async (person) =>
         [...grants.values()].filter(({ by, revokedAt }) => revokedAt === null && isSameParty(by, person)),

@@ -79,7 +79,9 @@ function requestFor(name: EndpointName) {
   const switching = { issuer: 'https://idp.example.com', subject: 'support-agent', reason: 'because' }
   const voting = { card_hash: cardHash, reason: 'because' }
   const revoking = { reason: 'because' }
-  const given = path.startsWith('/v1/agents') ? switching : path.startsWith('/v1/grants') ? revoking : voting
+  const isClaiming = /\/(?:claim|release)$/.test(path)
+  const about = path.startsWith('/v1/grants') ? revoking : isClaiming ? {} : voting
+  const given = path.startsWith('/v1/agents') ? switching : about
   const body = method === 'POST' ? JSON.stringify(given) : null
   return { method, path: path.replace(':id', ID), body, headers: body ? { 'content-type': 'application/json' } : {} }
 }
@@ -441,7 +443,8 @@ describe('what is not understood', () => {
 describe('faults', () => {
   function failing(error: Error): ApprovalDesk {
     const fail = () => Promise.reject(error)
-    return { list: fail, findFor: fail, recall: fail, vote: fail, grants: { list: fail, revoke: fail } }
+    const rest = { precedents: fail, claim: fail, release: fail }
+    return { list: fail, findFor: fail, recall: fail, vote: fail, grants: { list: fail, revoke: fail }, ...rest }
   }
 
   it('answers 503 while the store is away', async () => {

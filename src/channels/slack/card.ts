@@ -3,8 +3,10 @@ import type { Card } from '../../domain/card.ts'
 import { counted } from '../../domain/counted.ts'
 import { describeTerms } from '../../domain/need.ts'
 import { formatButton } from './button.ts'
+import { claimButtons, showClaim } from './claim.ts'
 import { clean, list, MAX_LISTED } from './foreign.ts'
 import { type CardView, fallback, head, label, type Rendered, showVotes, whereToSee } from './parts.ts'
+import { showPrecedents } from './precedents.ts'
 import { renderResult } from './result.ts'
 import { bold, code, type Inline, lines, MAX_MEASURE, measure, moment, plain, richText } from './rich-text.ts'
 import { showClaimed, showDerived, showVerified } from './sections.ts'
@@ -63,7 +65,7 @@ function render(view: CardView, maxClaim: number, maxPayload: number): Rendered 
   const content: types.KnownBlock[] = [
     richText(...showVerified(view.card, missing)),
     { type: 'divider' },
-    richText(...showDerived(view, missing, maxPayload)),
+    richText(...showDerived(view, missing, maxPayload), ...showPrecedents(view)),
   ]
   const claims = view.detail === 'full' ? showClaimed(view.card.claimed, maxClaim) : []
   if (claims.length > 0) content.push({ type: 'divider' }, richText(...claims))
@@ -101,7 +103,10 @@ function assemble(view: CardView, content: readonly types.KnownBlock[], missing:
     ...head(view),
     ...content,
     richText(lines(terms(view, missing))),
-    { type: 'actions', elements: [...(isInConsole ? [open] : isApprovable ? [approve] : []), deny] },
+    {
+      type: 'actions',
+      elements: [...(isInConsole ? [open] : isApprovable ? [approve] : []), deny, ...claimButtons(view.approval)],
+    },
   ]
   return { blocks, text: fallback(view), isApprovable }
 }
@@ -125,7 +130,8 @@ function terms(view: CardView, missing: readonly string[]): Inline[][] {
 }
 
 /** Who has to approve, who has voted, and by when. */
-export function showNeeds({ approval, card }: CardView): Inline[][] {
+export function showNeeds(view: CardView): Inline[][] {
+  const { approval, card } = view
   const rows: Inline[][] = card.needed
     .slice(0, MAX_LISTED)
     .map(({ reviewers, quorum, ...more }) => [
@@ -135,6 +141,6 @@ export function showNeeds({ approval, card }: CardView): Inline[][] {
     ])
   if (rows.length < card.needed.length)
     rows.push([plain(`… and ${counted(card.needed.length - rows.length, 'more requirement')}`)])
-  rows.push(...showVotes(approval.votes), [bold('Decide by '), moment(approval.expiresAt)])
+  rows.push(...showVotes(view), ...showClaim(approval), [bold('Decide by '), moment(approval.expiresAt)])
   return rows
 }

@@ -79,7 +79,12 @@ export function createDeliver(parts: {
   async function remind(delivery: Delivery, card: MessageRef | null, signal: AbortSignal): Promise<DeliveryResult> {
     if (card === null) return { result: 'dropped', cause: 'there is no card to remind of' }
     const threadTs = threadOf(delivery) ?? card.ts
-    const answer = await messages.reply(renderReminder(viewOf(delivery), clock.now()), { threadTs, signal })
+    const reminder = renderReminder(viewOf(delivery), clock.now())
+    let answer = await messages.reply(reminder, { threadTs, signal })
+    // Somebody removed the first message of the run; the card of this approval stands on its own then.
+    if (threadTs !== card.ts && isRefused(answer, NO_THREAD)) {
+      answer = await messages.reply(reminder, { threadTs: card.ts, signal })
+    }
     if (isRefused(answer, NO_THREAD)) return { result: 'dropped', cause: 'the thread of the card is gone' }
     return answer.ok ? delivered(card, threadTs) : giveBack(delivery, answer)
   }
@@ -191,8 +196,8 @@ export function createDeliver(parts: {
     return isDropped ? { result: 'dropped', cause } : { result: 'retry', afterMs: MENDABLE_RETRY_MS, cause }
   }
 
-  function viewOf({ approval, card }: Delivery): CardView {
-    return { approval, card, detail, publicUrl }
+  function viewOf({ approval, card, precedents = null }: Delivery): CardView {
+    return { approval, card, precedents, detail, publicUrl }
   }
 
   return deliver

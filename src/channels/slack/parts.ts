@@ -1,8 +1,9 @@
 import type { types } from '@slack/bolt'
-import type { Approval, Vote } from '../../domain/approval.ts'
+import type { Approval } from '../../domain/approval.ts'
 import type { Card } from '../../domain/card.ts'
 import type { CardDetail } from '../../domain/channel.ts'
 import { counted } from '../../domain/counted.ts'
+import type { Precedents } from '../../domain/precedent.ts'
 import { clean, MAX_LISTED } from './foreign.ts'
 import { bold, code, type Inline, lines, moment, plain, richText } from './rich-text.ts'
 import { HEADINGS } from './wording.ts'
@@ -13,6 +14,7 @@ export interface CardView {
   readonly approval: Approval
   readonly card: Card
   readonly detail: CardDetail
+  readonly precedents?: Precedents | null
   /** Of the control listener: where people find the approver API. */
   readonly publicUrl: string
   /** Said above the card, for instance that the first message was lost. The gateway's own words. */
@@ -42,7 +44,8 @@ export function fallback({ approval }: CardView): string {
   return `${HEADINGS[approval.state]}: approval ${approval.id}`
 }
 
-export function showVotes(votes: readonly Vote[]): Inline[][] {
+/** With `link` a reviewer's words stay away as well: they speak of the call. */
+export function showVotes({ approval: { votes }, detail }: Pick<CardView, 'approval' | 'detail'>): Inline[][] {
   const rows: Inline[][] = votes
     .slice(0, MAX_LISTED)
     .map(({ reviewer, decision, reason, via, at }) => [
@@ -50,7 +53,7 @@ export function showVotes(votes: readonly Vote[]): Inline[][] {
       plain(clean(reviewer.name ?? reviewer.subject, 100)),
       plain(` (${clean(via, 20)}) `),
       moment(at),
-      ...(reason === null ? [] : [plain(': '), code(clean(reason, MAX_REASON))]),
+      ...(reason === null || detail === 'link' ? [] : [plain(': '), code(clean(reason, MAX_REASON))]),
     ])
   return rows.length < votes.length
     ? [...rows, [plain(`… and ${counted(votes.length - rows.length, 'more vote')}`)]]

@@ -24,7 +24,7 @@ export const pressSchema = z.object({
   actions: z
     .array(
       z.object({
-        action_id: z.enum(['countersign.approve', 'countersign.deny']),
+        action_id: z.enum(['countersign.approve', 'countersign.deny', 'countersign.claim', 'countersign.release']),
         value: z.string().max(2000),
       }),
     )

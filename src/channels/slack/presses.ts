@@ -8,6 +8,7 @@ import type { Logger } from '../../platform/logger.ts'
 import type { Place, Tell } from './answer.ts'
 import { type Pressed, parseButton } from './button.ts'
 import { isForConsole, renderCard } from './card.ts'
+import { describeClaimFault } from './claim.ts'
 import { renderAnswer, renderQuestion } from './modal.ts'
 import { type Asked, askedSchema, type Press, pressSchema, type Submission, submissionSchema } from './payload.ts'
 import type { Recognise } from './recognise.ts'
@@ -54,11 +55,35 @@ export function createPresses(parts: {
     if (!handled.isNew(`press ${payload.data.trigger_id}`)) return log.warn('a press was delivered twice; ignored')
 
     const at = placeOf(payload.data)
-    const decision = action.action_id === 'countersign.approve' ? 'approve' : 'deny'
+    const { action_id: id } = action
     const who = await recognise(payload.data, signal)
+    if (id === 'countersign.claim' || id === 'countersign.release') {
+      const way = id === 'countersign.claim' ? 'claim' : 'release'
+      const text = who.fault ? describeFault(who.fault, pressed.approval, who) : await turn(way, pressed, who)
+      return text === null ? undefined : tell(at, text, signal)
+    }
+    const decision = id === 'countersign.approve' ? 'approve' : 'deny'
     const fault =
       who.fault ?? (await guard(() => decide(payload.data, { pressed, decision, person: who.person }, signal)))
     if (fault) await tell(at, describeFault(fault, pressed.approval, who), signal)
+  }
+
+  /** What to tell; null if it was done: then the card changes by itself. */
+  async function turn(
+    way: 'claim' | 'release',
+    { approval }: Pressed,
+    who: Extract<Awaited<ReturnType<Recognise>>, { fault: null }>,
+  ): Promise<string | null> {
+    try {
+      const result = await desk[way]({ approval, by: who.person, via: 'slack' })
+      if (result.done) return null
+      const { fault } = result
+      const isOwn = fault === 'not_claimant' || fault === 'self_approval'
+      return isOwn ? describeClaimFault(fault) : describeFault(fault, approval, who)
+    } catch (error) {
+      log.error({ err: error }, 'a claim made in Slack could not be taken')
+      return describeFault('failed', approval, who)
+    }
   }
 
   interface Intention {

@@ -18,7 +18,8 @@ export function createRefresh(parts: {
   return async (approvalId, { channel, ts }, signal) => {
     const before = await desk.find(approvalId)
     if (before?.approval.state !== 'pending') return
-    await messages.update(before.approval, renderCard({ ...before, detail, publicUrl }), {
+    const precedents = await desk.precedents(approvalId, { channel: 'slack' })
+    await messages.update(before.approval, renderCard({ ...before, precedents, detail, publicUrl }), {
       ref: { channel, ts },
       signal,
     })

@@ -1,4 +1,5 @@
 import { showNeeds } from './card.ts'
+import { showClaim } from './claim.ts'
 import { clean, list } from './foreign.ts'
 import { type CardView, type Rendered, whereToSee } from './parts.ts'
 import { bold, code, type Inline, lines, MAX_MEASURE, measure, moment, plain, richText } from './rich-text.ts'
@@ -13,6 +14,15 @@ export function renderReminder(view: CardView, now: number): Rendered {
       ? [[bold('Now also open to '), ...list([...new Set(escalated)], (name) => code(clean(name)))]]
       : []
   const whole = [richText(lines([[bold(title)], ...opened, ...showNeeds(view), whereToSee(view)]))]
-  const short = [richText(lines([[bold(title)], [plain('Decide by '), moment(approval.expiresAt)], whereToSee(view)]))]
+  const short = [
+    richText(
+      lines([
+        [bold(title)],
+        ...showClaim(approval),
+        [plain('Decide by '), moment(approval.expiresAt)],
+        whereToSee(view),
+      ]),
+    ),
+  ]
   return { blocks: measure(whole) <= MAX_MEASURE ? whole : short, text: title, isApprovable: false }
 }

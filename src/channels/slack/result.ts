@@ -7,7 +7,7 @@ import { explain } from './wording.ts'
 /** A card that is decided or over: who, when and why, and no buttons. The payload and the claims do not stay in Slack. */
 export function renderResult(view: CardView): Rendered {
   const { approval, card, detail } = view
-  const outcome: Inline[][] = [[plain(explain(approval))], ...showVotes(approval.votes)]
+  const outcome: Inline[][] = [[plain(explain(approval))], ...showVotes(view)]
   if (approval.decidedAt !== null) outcome.push([bold('Decided '), moment(approval.decidedAt)])
   else if (approval.state === 'expired') outcome.push([bold('Expired '), moment(approval.expiresAt)])
 

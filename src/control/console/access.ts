@@ -17,6 +17,8 @@ export const PAGES = {
   'POST /approvals/:id/deny': ['reviewer'],
   'POST /approvals/:id/grant': ['reviewer'],
   'POST /approvals/:id/override': ['reviewer'],
+  'POST /approvals/:id/claim': ['reviewer'],
+  'POST /approvals/:id/release': ['reviewer'],
   'GET /grants': ROLES,
   'POST /grants/:id/revoke': ['reviewer', 'operator', 'admin'],
   'GET /agents': ROLES,

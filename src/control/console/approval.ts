@@ -5,14 +5,17 @@ import type { Card, Claimed, Payload } from '../../domain/card.ts'
 import { findAssuranceNeed, isEntitled, isOpenAt } from '../../domain/entitlement.ts'
 import type { Grant } from '../../domain/grant.ts'
 import { describeAssurance, describeTerms } from '../../domain/need.ts'
+import type { Precedents } from '../../domain/precedent.ts'
 import { isSameParty, type Person } from '../../domain/principal.ts'
 import { type AssuranceNeed, formatRule } from '../../domain/verdict.ts'
 import { writeCall } from '../write.ts'
 import { stopLink } from './agents.ts'
+import { claimSection } from './claims.ts'
 import { grantBlock, grantForm } from './grants.ts'
 import { type Html, html, shown, shownLines } from './html.ts'
 import { overrideSection } from './override.ts'
 import { type PasskeyState, passkeyButton } from './passkeys.ts'
+import { precedentsSection } from './precedents.ts'
 import { barOf, deadline, moment, requesterLine, stateBadge, throughWords } from './words.ts'
 
 export interface ApprovalView {
@@ -34,6 +37,8 @@ export interface ApprovalView {
   readonly recent: readonly Approval[]
   /** In force, given on this approval. */
   readonly grants?: readonly Grant[]
+  /** What was decided on the same call before, as far as this person may see it. */
+  readonly precedents?: Precedents | null
 }
 
 /** One approval: who asks is verified, what it would do is derived, why is claimed; never mixed. */
@@ -43,6 +48,7 @@ export function approvalBody(view: ApprovalView): Html {
 <h1>${shown(approval.verb)} <code>${shown(approval.resource)}</code> <small>on ${shown(approval.upstream)}</small></h1>
 ${fault !== null && html`<p class="fault" role="alert">${fault}</p>`}
 <section data-live="status" id="status" aria-live="polite">${status(view)}</section>
+<section data-live="claim" id="claim" aria-live="polite">${claimSection(approval, view)}</section>
 ${card ? blocks(card, view) : html`<p class="empty">What was shown of this call has been erased.</p>`}
 <section data-live="decision" id="decision" data-key="${approval.state}">${decision(view)}</section>
 <section data-live="votes" id="votes"><h2>Votes</h2>${votes(approval)}</section>
@@ -64,6 +70,7 @@ ${reason !== null && html`<dt>Reason</dt><dd>${shownLines(reason)}</dd>`}
 function blocks(card: Card, view: ApprovalView): Html {
   return html`<section class="block verified"><h2>Who asks <small>verified by the identity provider</small></h2>${verified(card, view)}</section>
 <section class="block derived"><h2>What it would do <small>read from the call itself</small></h2>${derived(card, view)}</section>
+${view.precedents && precedentsSection(view.precedents)}
 <section class="block claimed"><h2>What the agent says <small>its claim; nobody checked it</small></h2>${claimed(card.claimed)}</section>`
 }
 

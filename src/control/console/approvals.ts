@@ -7,6 +7,7 @@ import type { ApprovalDesk } from '../desk.ts'
 import { FAULT_DETAILS } from '../problem.ts'
 import { ballotSchema } from '../wire.ts'
 import { approvalBody } from './approval.ts'
+import { createClaimPages } from './claims.ts'
 import { idOf, reasonField } from './forms.ts'
 import { createGrantPages } from './grants.ts'
 import type { Caller } from './guard.ts'
@@ -42,11 +43,12 @@ export function createApprovalPages(parts: {
     if (!found) return NOT_THERE
     const { approval, card } = found
     const isGrantable = approval.requirements.some(({ grant }) => grant !== undefined)
-    const [call, passkey, given, held] = await Promise.all([
+    const [call, passkey, given, held, precedents] = await Promise.all([
       queue.recall(approval),
       passkeys.askFor(approval, caller, clock.now()),
       isGrantable ? queue.grants.list(person) : [],
       queue.list(person, { states: STATES_ALL, requester: approval.requester, limit: RECENT + 1 }),
+      queue.precedents(id, { person }),
     ])
     const recent = held.filter((one) => one.id !== id).slice(0, RECENT)
     const exact = isRefusal(call) ? null : call
@@ -63,6 +65,7 @@ export function createApprovalPages(parts: {
       passkey,
       recent,
       grants,
+      precedents,
     }
     return page(`${approval.verb} ${approval.resource}`, approvalBody(view), status)
   }
@@ -120,6 +123,7 @@ export function createApprovalPages(parts: {
     'POST /approvals/:id/deny': decide('deny'),
     'POST /approvals/:id/override': decide('override'),
 
+    ...createClaimPages({ queue, refuse: show }),
     ...createGrantPages({
       queue,
       refuse: show,

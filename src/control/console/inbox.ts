@@ -3,6 +3,7 @@ import { isEntitled } from '../../domain/entitlement.ts'
 import { isSameParty, type Person } from '../../domain/principal.ts'
 import { formatRule } from '../../domain/verdict.ts'
 import { writeCursor } from '../cursor.ts'
+import { looking } from './claims.ts'
 import { type Html, html, shown } from './html.ts'
 import { deadline, moment, requesterLine, stateBadge } from './words.ts'
 
@@ -61,6 +62,6 @@ function row(approval: Approval, nowMs: number): Html {
 <span class="what"><b>${shown(verb)}</b> <code>${shown(resource)}</code> on ${shown(upstream)}</span>
 <span class="whose">${requesterLine(requester)}</span>
 <span class="why">${rules.map((rule) => shown(formatRule(rule))).join(', ')}</span>
-<span class="when">${state === 'pending' ? deadline(expiresAt, nowMs) : html`${stateBadge(state)} ${moment(createdAt)}`}</span>
+<span class="when">${state === 'pending' ? deadline(expiresAt, nowMs) : html`${stateBadge(state)} ${moment(createdAt)}`}${approval.claim && html` <small>${looking(approval, null)}</small>`}</span>
 </a></li>`
 }

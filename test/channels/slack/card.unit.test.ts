@@ -44,9 +44,9 @@ describe('a card', () => {
     expect(dates.map(({ text }) => text)).toContain('2027-01-15 08:00 UTC')
   })
 
-  it('carries approval and card hash in both buttons', () => {
+  it('carries approval and card hash in every button', () => {
     const values = textsOf(render().blocks).filter(({ kind, key }) => kind === 'button' && key === 'value')
-    expect(values.map(({ text }) => text)).toEqual(Array(2).fill(`7Q3FX2K9AB:${'ca'.repeat(32)}`))
+    expect(values.map(({ text }) => text)).toEqual(Array(3).fill(`7Q3FX2K9AB:${'ca'.repeat(32)}`))
     expect(buttonsOf(render().blocks)).toEqual(both)
   })
 

@@ -1,6 +1,8 @@
 import type { Approval, Ballot, BallotResult, Vote } from '../../../src/domain/approval.ts'
 import type { Card } from '../../../src/domain/card.ts'
 import type { Delivery, Desk } from '../../../src/domain/channel.ts'
+import { CLAIM_MS, type ClaimRequest, type ClaimResult } from '../../../src/domain/claim.ts'
+import type { Precedents } from '../../../src/domain/precedent.ts'
 import type { Person } from '../../../src/domain/principal.ts'
 
 const ISSUER = 'https://idp.example.com'
@@ -99,7 +101,10 @@ export function makeDelivery(more: Partial<Delivery> = {}): Delivery {
 
 export interface FakeDesk extends Desk {
   readonly ballots: Ballot[]
+  readonly claims: (ClaimRequest & { readonly way: string })[]
   current: { approval: Approval; card: Card }
+  /** What was decided before. */
+  before: Precedents | null
   /** Takes the place of counting, for one ballot. */
   answerNext(answer: (ballot: Ballot) => BallotResult | Promise<BallotResult>): void
 }
@@ -110,7 +115,9 @@ export function createFakeDesk(approval = makeApproval(), card = makeCard()): Fa
 
   const desk: FakeDesk = {
     ballots: [],
+    claims: [],
     current: { approval, card },
+    before: null,
     answerNext: (answer) => planned.push(answer),
 
     async vote(ballot) {
@@ -129,6 +136,26 @@ export function createFakeDesk(approval = makeApproval(), card = makeCard()): Fa
     async find(id) {
       return id === desk.current.approval.id ? desk.current : null
     },
+
+    claim: async (request) => turn('claim', request),
+    release: async (request) => turn('release', request),
+    precedents: async () => desk.before,
+  }
+
+  function turn(way: 'claim' | 'release', request: ClaimRequest): ClaimResult {
+    desk.claims.push({ ...request, way })
+    const { claim, ...now } = desk.current.approval
+    const { by, via } = request
+    if (now.requester.owner?.subject === by.subject) return { done: false, fault: 'self_approval' }
+    if (now.state !== 'pending') return { done: false, fault: 'already_decided' }
+    if (way === 'release' && claim && claim.reviewer.subject !== by.subject)
+      return { done: false, fault: 'not_claimant' }
+    const at = Date.now()
+    const { issuer, subject, name } = by
+    const given = { reviewer: { issuer, subject, name }, via, at, until: at + CLAIM_MS }
+    const approval = way === 'claim' ? { ...now, claim: given } : now
+    desk.current = { ...desk.current, approval }
+    return { done: true, isChanged: true, approval }
   }
 
   function count(now: Approval, ballot: Ballot): Approval {
@@ -163,7 +190,12 @@ export function readable(value: unknown): string {
     .join('')
 }
 
+/** Buttons by which one decides; the others are on every card that waits. */
 export function buttonsOf(blocks: unknown): string[] {
+  return allButtonsOf(blocks).filter((name) => name !== 'countersign.claim' && name !== 'countersign.release')
+}
+
+export function allButtonsOf(blocks: unknown): string[] {
   return textsOf(blocks)
     .filter(({ kind, key }) => kind === 'button' && key === 'action_id')
     .map(({ text }) => text)
