@@ -33,6 +33,8 @@ const LOOKS: Readonly<Record<PageName, readonly Look[] | string>> = {
   'POST /approvals/:id/deny': [{ who: 'finn', path: `/approvals/${ID}`, act: denyWithoutReason }],
   'POST /approvals/:id/grant': [{ who: 'finn', path: `/approvals/${GRANTING}`, act: readGrant }],
   'POST /approvals/:id/override': 'the page of the approval, as with a vote; its form is seen here',
+  'POST /approvals/:id/claim': 'the page of the approval, which says who looks at it',
+  'POST /approvals/:id/release': 'the page of the approval again',
   'GET /grants': [{ who: 'finn', path: '/grants' }],
   'POST /grants/:id/revoke': 'the list of grants again',
   'GET /agents': [
