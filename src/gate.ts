@@ -12,6 +12,8 @@ export interface Parts {
   admit(principal: Principal): Refusal | null
   /** Describe ⇄ decide, with the policy of this moment. */
   judge(call: Exchange): Promise<Judged>
+  /** Counts the call for circuit breakers. What was judged; judged anew, if the call has tripped one. */
+  count(call: Exchange, judged: Judged): Promise<Judged>
   recorder: {
     /** Commits and chains the intent entry; a refusal if it cannot. */
     intent(call: Exchange, judged: Judged): Promise<Intent | Refusal>
@@ -44,7 +46,7 @@ export interface Gate {
 }
 
 /** The path of every call. */
-export function createGate({ identify, admit, judge, recorder, approvals, underWatch }: Parts): Gate {
+export function createGate({ identify, admit, judge, count, recorder, approvals, underWatch }: Parts): Gate {
   async function pass(arrival: Arrival): Promise<void> {
     const principal = await identify(arrival.credential, arrival.source)
     if (isRefusal(principal)) return arrival.refuse(principal)
@@ -52,7 +54,7 @@ export function createGate({ identify, admit, judge, recorder, approvals, underW
     if (barred) return arrival.refuse(barred)
 
     const call = arrival.open(principal)
-    const judged = await judge(call)
+    const judged = await count(call, await judge(call))
     const intent = await recorder.intent(call, judged)
     if (isRefusal(intent)) return arrival.refuse(intent)
 

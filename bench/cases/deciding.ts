@@ -71,6 +71,7 @@ function describe(path: string): DecideInput {
   return {
     principal: AGENT,
     isSuspended: false,
+    heldBy: [],
     upstream: UPSTREAM,
     callId: '01920000-0000-7000-8000-000000000000',
     actions: [{ upstream: 'billing', protocol: 'http', verb: 'GET', resource: path, facts }],

@@ -1,12 +1,13 @@
 import type { Approval, Ballot, BallotResult, Spent, WithdrawalReason } from '../domain/approval.ts'
 import type { Exchange, Outcome, Sealed, Stored } from '../domain/call.ts'
-import type { Desk, RunningChannel } from '../domain/channel.ts'
+import type { Desk, Notice, RunningChannel } from '../domain/channel.ts'
 import type { Judged } from '../domain/judged.ts'
 import type { Precedents } from '../domain/precedent.ts'
 import type { Person, Principal } from '../domain/principal.ts'
 import { type Refusal, refuse } from '../domain/refusal.ts'
 import type { Verdict } from '../domain/verdict.ts'
 import type { Clock } from '../platform/clock.ts'
+import type { Tx } from '../platform/database.ts'
 import { createClaims } from './claims.ts'
 import { expireOverdue, withdraw, withdrawAll, withdrawSuspended } from './end.ts'
 import { createEnded } from './ended.ts'
@@ -15,6 +16,7 @@ import { createGrantDesk, type GrantDesk } from './grant-desk.ts'
 import type { Ground } from './ground.ts'
 import { createHolding } from './hold.ts'
 import { openLane } from './lane.ts'
+import { createNotices, type Notices, oweNotice } from './notices.ts'
 import type { HoldOptions } from './options.ts'
 import { createOutbox, type Outbox, type OutboxTiming } from './outbox.ts'
 import { findOwnCall, type OwnCall } from './own.ts'
@@ -66,6 +68,9 @@ export interface Queue extends Desk {
   /** Ends what those who are suspended by now have open. */
   withdrawSuspended(): Promise<void>
 
+  /** Owes every channel a notice, once the transaction commits. */
+  oweNotice(tx: Tx, notice: Notice): Promise<void>
+
   /** Told that these approvals are over, whatever the store may say of them later. */
   noteEnded(approvalIds: readonly string[]): void
 
@@ -95,6 +100,8 @@ interface Parts {
   readonly draining: AbortSignal
   /** How a voter stands now; as they stood when they voted, if left out. */
   readonly standing?: Standing
+  /** Awaited after people denied an approval. */
+  onDenied?(approval: Approval): Promise<unknown>
   /** Awaited after each spend: writes down outside the store how far the log has come. */
   persistHead(spentSeq: number): Promise<void>
   readonly timing?: Partial<QueueTiming>
@@ -139,13 +146,13 @@ export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
   const claims = createClaims(ground)
   const precedents = createPrecedents(ground, { keepMs: options.keep })
   const watchers = new Set<() => void>()
-  let running: { outbox: Outbox; runner: Runner; stopSweeper(): Promise<void> } | null = null
+  let running: { outbox: Outbox; notices: Notices; runner: Runner; stopSweeper(): Promise<void> } | null = null
 
   return {
     hold: createHolding(holding, { ...parts, standing }),
     settle: createSettling(ground, { waiter, draining }),
     spend: createSpending(ground, { clock, replicaId, standing, persistHead: parts.persistHead }),
-    vote: createVoting(ground),
+    vote: createVoting(ground, parts.onDenied),
     grants: createGrantDesk(ground),
     finish: (approval, how) => finish(ground, approval, how),
     claim: claims.claim,
@@ -158,6 +165,7 @@ export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
       return () => watchers.delete(told)
     },
     find: async (id) => withClaim(await show(ground, id)),
+    oweNotice: (tx, notice) => oweNotice(given, tx, { notice, channels: parts.channels }),
     noteEnded: (ids) => ended.note(ids),
     withdrawAll: (how) => withdrawAll(ground, how),
     async withdrawSuspended() {
@@ -199,24 +207,27 @@ export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
         precedents,
         timing: timing.outbox,
       })
+      const notices = createNotices(ground, { channels })
       const runner = createRunner(ground, { revive, resume, replicaId, clock, timing: timing.runner })
       await database.listen(NOTIFICATIONS, (id) => {
         waiter.hear(id)
         outbox.hear()
+        notices.hear()
         runner.hear()
         for (const told of watchers) told()
       })
       outbox.start()
+      notices.start()
       runner.start()
-      running = { outbox, runner, stopSweeper: sweeper.stop }
+      running = { outbox, notices, runner, stopSweeper: sweeper.stop }
     },
 
     async stop(waitMs) {
       waiter.stop()
       if (!running) return
-      const { outbox, runner, stopSweeper } = running
+      const { outbox, notices, runner, stopSweeper } = running
       running = null
-      await Promise.all([outbox.stop(), runner.stop(waitMs)])
+      await Promise.all([outbox.stop(), notices.stop(), runner.stop(waitMs)])
       await stopSweeper()
     },
   }

@@ -1,4 +1,4 @@
-import type { Ballot, BallotFault, BallotResult } from '../domain/approval.ts'
+import type { Approval, Ballot, BallotFault, BallotResult } from '../domain/approval.ts'
 import { findAssuranceNeed, isEntitled, isOpenAt, mayApprove, mayOverride } from '../domain/entitlement.ts'
 import { type GrantAsk, isWithinPermit } from '../domain/permit.ts'
 import { isSameParty } from '../domain/principal.ts'
@@ -20,26 +20,42 @@ import { castOf, isRequesting, opponents, signVote, supporters, type VoteRow, wr
 /** Characters of a reason that are kept. */
 const MOST_REASON = 2000
 
+/** `isDenial`: whether it was this ballot that denied the approval. */
+type Told = BallotResult & { readonly isDenial?: boolean }
+
 /**
  * Counts a ballot, or says why not. The approval's row is locked for it, so that of a hundred people who press the
  * button at once each finds the votes of those before, and one transition happens. The same vote of the same person a
  * second time changes nothing and counts as done.
  */
-export function createVoting(ground: Ground): (ballot: Ballot) => Promise<BallotResult> {
+export function createVoting(
+  ground: Ground,
+  onDenied: (approval: Approval) => Promise<unknown> = async () => undefined,
+): (ballot: Ballot) => Promise<BallotResult> {
   return async function vote(given) {
     const ballot = { ...given, reason: cleanReason(given.reason) }
-    const result = await ground.database.transaction((tx) => count(tx, ballot))
-    if (typeof result === 'object') {
+    const told = await ground.database.transaction((tx) => count(tx, ballot))
+    if (typeof told === 'object') {
+      const { isDenial, ...result } = told
       if (result.counted && isOver(result.approval.state)) ground.ended.note([result.approval.id])
+      if (result.counted && isDenial) await tellDenied(result.approval)
       return result
     }
+    const result = told
     if (result === 'tampered') await withdraw(ground, ballot.approval, 'tampered')
     else await expireOverdue(ground, { ids: [ballot.approval], most: 1 })
     const held = await readHeld(ground.database, ground.keys, { id: ballot.approval })
     return { counted: false, fault: 'already_decided', approval: held?.isGenuine ? approvalOf(held) : null }
   }
 
-  async function count(tx: Tx, ballot: Ballot): Promise<BallotResult | 'tampered' | 'overdue'> {
+  /** The vote stands, whatever is made of it. */
+  async function tellDenied(approval: Approval): Promise<void> {
+    await onDenied(approval).catch((error: unknown) => {
+      ground.log.error({ err: error, approval: approval.id }, 'a denial could not be counted')
+    })
+  }
+
+  async function count(tx: Tx, ballot: Ballot): Promise<Told | 'tampered' | 'overdue'> {
     const held = await readHeld(tx, ground.keys, { id: ballot.approval, lock: true })
     if (!held) return { counted: false, fault: 'not_found', approval: null }
     // It was over already: somebody put it back, perhaps without the vote that ended it.
@@ -57,7 +73,7 @@ export function createVoting(ground: Ground): (ballot: Ballot) => Promise<Ballot
     return cast(tx, held, { ballot, now })
   }
 
-  async function cast(tx: Tx, held: Held, { ballot, now }: { ballot: Ballot; now: Date }): Promise<BallotResult> {
+  async function cast(tx: Tx, held: Held, { ballot, now }: { ballot: Ballot; now: Date }): Promise<Told> {
     const vote = sign(held.row, ballot, now)
     await writeVote(tx, vote)
     const votes = [...held.votes.filter((other) => !isSameParty(other, vote)), vote]
@@ -82,7 +98,7 @@ export function createVoting(ground: Ground): (ballot: Ballot) => Promise<Ballot
     await ground.within(tx, [...entries, decidedEntry(held.row, { state: moved.state, vote })])
     observeEnd(ground, moved)
     if (isOverride(vote) && event === 'approve') ground.metrics.overrides.inc({ upstream: moved.upstream })
-    return { counted: true, approval: approvalOf({ ...held, row: moved, votes }), ...given }
+    return { counted: true, approval: approvalOf({ ...held, row: moved, votes }), ...given, isDenial: event === 'deny' }
   }
 
   /** For every rule that permits it, and for which this very yes counts. */

@@ -100,14 +100,15 @@ const overrides: Population = {
 const suspensions: Population = {
   title: 'Suspensions',
   about: 'who was stopped or let go on, by whom, and why',
-  kinds: ['agent_suspended', 'agent_resumed'],
-  columns: ['seq', 'at', 'kind', 'issuer', 'subject', 'by', 'via', 'assurance', 'reason'],
+  kinds: ['breaker_tripped', 'agent_suspended', 'agent_resumed'],
+  columns: ['seq', 'at', 'kind', 'issuer', 'subject', 'by', 'via', 'assurance', 'reason', 'breaker', 'breaker_effect'],
   async write({ tx }, entries) {
     const reasons = await readReasons(tx, entries)
     return entries.map((entry) => {
-      const { via, assurance } = detailOf(entry)
+      const { via, assurance, effect } = detailOf(entry)
       const who = [entry.kind, entry.issuer, entry.subject, entry.reviewer]
-      return [...placeOf(entry), ...who, text(via), text(assurance), reasons.get(entry.seq) ?? null]
+      const why = [text(via), text(assurance), reasons.get(entry.seq) ?? null]
+      return [...placeOf(entry), ...who, ...why, entry.rule, text(effect)]
     })
   },
 }

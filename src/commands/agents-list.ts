@@ -9,7 +9,8 @@ import { signInToRead } from './sign-in-as.ts'
 
 export const agentsList = defineCommand({
   summary: 'Lists the agents you may see',
-  details: 'When each was last seen, its calls, holds and denials of the last 24 hours, and who stopped it, and why.',
+  details:
+    'When each was last seen, its calls, holds and denials of the last 24 hours, and who or what stopped it, and why.',
   options: { url: URL_OPTION, issuer: ISSUER_OPTION, json: JSON_OPTION },
   async run({ options }, context: PersonContext) {
     const client = await signInToRead({ url: options.url, issuer: options.issuer }, context)
@@ -22,15 +23,20 @@ export const agentsList = defineCommand({
 
 function formatAgents(agents: readonly AgentWire[]): readonly string[] {
   if (agents.length === 0) return ['There are none.']
-  const rows = agents.map(({ issuer, subject, seen_at: seenAt, calls, holds, denials, suspension }) => {
+  const rows = agents.map(({ issuer, subject, seen_at: seenAt, calls, holds, denials, ...state }) => {
     const numbers = [calls, holds, denials].map(String)
-    return [makeVisible(subject), makeVisible(issuer), seenAt ?? 'never', ...numbers, stateOf(suspension)]
+    return [makeVisible(subject), makeVisible(issuer), seenAt ?? 'never', ...numbers, stateOf(state)]
   })
   return formatTable([['SUBJECT', 'ISSUER', 'LAST SEEN', 'CALLS', 'HELD', 'DENIED', 'STATE'], ...rows])
 }
 
-function stateOf(suspension: AgentWire['suspension']): string {
-  if (!suspension) return 'runs'
-  const { since, by, reason } = suspension
-  return makeVisible(`stopped ${since} by ${by.subject}${reason === null ? '' : `: ${reason}`}`)
+function stateOf({ suspension, held_by: holds }: Pick<AgentWire, 'suspension' | 'held_by'>): string {
+  if (suspension) {
+    const { since, by, reason, breaker } = suspension
+    const who = breaker === null ? by.subject : `circuit breaker ${breaker}`
+    return makeVisible(`stopped ${since} by ${who}${reason === null ? '' : `: ${reason}`}`)
+  }
+  if (holds.length === 0) return 'runs'
+  const by = holds.map(({ breaker, since, reason }) => `${since} by circuit breaker ${breaker}: ${reason}`)
+  return makeVisible(`every call held ${by.join('; ')}`)
 }

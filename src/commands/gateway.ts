@@ -14,7 +14,7 @@ import { type Refusal, refuse } from '../domain/refusal.ts'
 import type { Effect } from '../domain/verdict.ts'
 import { createGate } from '../gate.ts'
 import { issuerName } from '../identity/issuer-name.ts'
-import { createKillSwitch } from '../identity/kill-switch.ts'
+import { createKillSwitch, type KillSwitch } from '../identity/kill-switch.ts'
 import { createLinking, type Linking } from '../identity/linking.ts'
 import { createSeenAgents, type SeenAgents } from '../identity/seen-agents.ts'
 import { systemClock } from '../platform/clock.ts'
@@ -24,6 +24,7 @@ import { createAllowance } from '../policy/allowance.ts'
 import type { PublishResult } from '../policy/publish.ts'
 import { createWatch } from '../policy/watch.ts'
 import { openAuditDesk } from './audit-desk.ts'
+import { startBrakes } from './brakes.ts'
 import { type ChatPeople, createChatPeople } from './chat-people.ts'
 import { openDoors } from './doors.ts'
 import type { Ground } from './ground.ts'
@@ -76,9 +77,10 @@ export async function startGateway(
     kinds,
     audit,
     by: `start of ${replicaId}`,
-    isSuspended: suspensions.isSuspended,
+    suspensions,
   })
-  const queue = createQueue(
+  const brakes = startBrakes(ground, { audit, suspensions, policies, judge, queue: () => queue })
+  const queue: Queue = createQueue(
     { ...ground, within: audit.within },
     {
       options: config.hold,
@@ -88,6 +90,7 @@ export async function startGateway(
       replicaId,
       draining: draining.signal,
       standing: chatPeople.standing,
+      onDenied: brakes.onDenied,
       persistHead: (seq) => guard.persist(seq),
     },
   )
@@ -121,9 +124,10 @@ export async function startGateway(
     identify,
     admit,
     judge,
+    count: brakes.count,
     recorder: noteEnds(createRecorder({ audit, log }), { queue, seen, ground }),
     approvals: {
-      hold: orUnavailable(log, queue.hold),
+      hold: orUnavailable(log, brakes.hold),
       settle: orUnavailable(log, queue.settle),
       recall: orUnavailable(log, queue.recall),
       spend: orUnavailable(log, queue.spend),
@@ -157,7 +161,7 @@ export async function startGateway(
       keys: ground.keys.cookie,
       clock,
     })
-  const { channels, callbacks } = await startChannels(config, ground, { kinds, queue, chatPeople, linking })
+  const { channels, callbacks } = await startChannels(config, ground, { kinds, queue, agents, chatPeople, linking })
   const isTls = config.control.tls !== undefined
   const control = await createControlServer({
     queue,
@@ -254,9 +258,16 @@ async function startChannels(
   {
     kinds,
     queue,
+    agents,
     chatPeople,
     linking,
-  }: { kinds: Kinds; queue: Queue; chatPeople: ChatPeople; linking: Pick<Linking, 'invite'> | null },
+  }: {
+    kinds: Kinds
+    queue: Queue
+    agents: KillSwitch
+    chatPeople: ChatPeople
+    linking: Pick<Linking, 'invite'> | null
+  },
 ): Promise<{ channels: readonly RunningChannel[]; callbacks: readonly FastifyPluginAsync[] }> {
   const callbacks: FastifyPluginAsync[] = []
   const channels: RunningChannel[] = []
@@ -264,6 +275,7 @@ async function startChannels(
     const channel = await kind.start({
       options: config.channels[kind.name] ?? {},
       desk: queue,
+      agents,
       findPerson: chatPeople.find,
       invite: linking?.invite ?? null,
       publicUrl: config.control.public_url,

@@ -18,9 +18,11 @@ export async function checkPolicies(command: PolicyCommand): Promise<number> {
   const set = await compileDirectory(command)
   if (isProblems(set)) return printProblems(command, set)
   const policies = new Set(set.rules.map(({ ref }) => ref.policy)).size
-  if (isJson) print(JSON.stringify({ ok: true, policies, rules: set.rules.length, hash: set.hash }))
+  const [rules, breakers] = [set.rules.length, set.breakers.size]
+  if (isJson) print(JSON.stringify({ ok: true, policies, rules, breakers, hash: set.hash }))
   else {
-    const what = `${counted(policies, 'policy', 'policies')} with ${counted(set.rules.length, 'rule')}`
+    const stops = breakers === 0 ? '' : ` and ${counted(breakers, 'circuit breaker')}`
+    const what = `${counted(policies, 'policy', 'policies')} with ${counted(rules, 'rule')}${stops}`
     print(`${what}, in order (${set.hash.slice(0, 12)})`)
   }
   return 0

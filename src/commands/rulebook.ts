@@ -4,9 +4,10 @@ import type { Config } from '../config.ts'
 import type { Exchange } from '../domain/call.ts'
 import { GatewayError } from '../domain/error.ts'
 import type { Judged } from '../domain/judged.ts'
-import { type Principal, principalKey } from '../domain/principal.ts'
+import { principalKey } from '../domain/principal.ts'
 import { refuse } from '../domain/refusal.ts'
 import { createManagers } from '../identity/managers.ts'
+import type { Suspensions } from '../identity/suspensions.ts'
 import { formatProblem } from '../platform/yaml.ts'
 import { compile } from '../policy/compile.ts'
 import { decide } from '../policy/decide.ts'
@@ -54,7 +55,7 @@ export async function startRulebook(
     kinds: Kinds
     audit: Pick<AuditLog, 'append' | 'within'>
     by: string
-    isSuspended(principal: Principal): boolean
+    readonly suspensions: Pick<Suspensions, 'isSuspended' | 'heldBy'>
   },
 ): Promise<Rulebook> {
   const { database, clock, log, undo } = ground
@@ -76,7 +77,7 @@ export async function startRulebook(
       const { principal, upstream, id } = call
       return decide(set, { ...known, principal, upstream, callId: id, now: clock.now() })
     },
-    isSuspended: parts.isSuspended,
+    ...parts.suspensions,
     managerOf: createManagers(config.people),
     applyLimits: orUnavailable(log, async (call: Exchange, verdict) =>
       verdict.limits.length === 0 ? verdict : usage.apply(principalKey(call.principal), verdict),

@@ -263,13 +263,21 @@ export const agentSchema = z.object({
   holds: count.describe('Of these, held for people'),
   denials: count.describe('Of these, denied by policy, or while suspended'),
   suspension: z
-    .object({ since: time, by: partySchema, reason: z.string().nullable() })
+    .object({
+      since: time,
+      by: partySchema,
+      reason: z.string().nullable(),
+      breaker: z.string().nullable().describe('The circuit breaker that stopped it; null if a person did'),
+    })
     .nullable()
     .describe('Null unless it is stopped'),
+  held_by: z
+    .array(z.object({ breaker: z.string(), since: time, reason: z.string() }))
+    .describe('The circuit breakers that hold its every call, until it is resumed'),
 })
 
 export const agentsSchema = z.object({
-  agents: z.array(agentSchema).describe('Those that are stopped first, then by their last call; at most 500'),
+  agents: z.array(agentSchema).describe('Those that are stopped or held first, then by their last call; at most 500'),
   notices,
 })
 

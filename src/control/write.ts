@@ -54,7 +54,8 @@ export function writeGrant(grant: Grant): GrantWire {
   }
 }
 
-export function writeAgent({ issuer, subject, seenAt, calls, holds, denials, suspension }: SeenAgent): AgentWire {
+export function writeAgent(agent: SeenAgent): AgentWire {
+  const { issuer, subject, seenAt, calls, holds, denials, suspension, heldBy } = agent
   return {
     issuer,
     subject,
@@ -66,7 +67,9 @@ export function writeAgent({ issuer, subject, seenAt, calls, holds, denials, sus
       since: writeTime(suspension.since),
       by: writeParty(suspension.by),
       reason: suspension.reason,
+      breaker: suspension.breaker,
     },
+    held_by: heldBy.map(({ breaker, since, reason }) => ({ breaker, since: writeTime(since), reason })),
   }
 }
 

@@ -9,12 +9,24 @@ export interface SeenAgent extends Party {
   readonly holds: number
   readonly denials: number
   readonly suspension: Suspension | null
+  /** The circuit breakers that hold its every call. */
+  readonly heldBy: readonly BreakerHold[]
 }
 
 export interface Suspension {
   readonly since: number
+  /** Of a circuit breaker: the gateway itself, with the breaker's name. */
   readonly by: Party
   readonly reason: string | null
+  /** The circuit breaker that tripped, as `policy/name`; null if a person did it. */
+  readonly breaker: string | null
+}
+
+export interface BreakerHold {
+  /** As `policy/name`. */
+  readonly breaker: string
+  readonly since: number
+  readonly reason: string
 }
 
 /** What a person asks for: stop this agent, or those who act for this person; or let them go on. */
@@ -22,7 +34,7 @@ export interface SwitchRequest {
   readonly agent: Party
   readonly by: Person
   readonly reason: string
-  /** The surface it came through: `api`, `console`. */
+  /** The surface it came through: `api`, `console`, `slack`. */
   readonly via: string
 }
 

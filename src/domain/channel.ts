@@ -1,9 +1,11 @@
+import type { SwitchRequest, SwitchResult } from './agent.ts'
 import type { Approval, Ballot, BallotResult } from './approval.ts'
+import type { BreakerEffect } from './breaker.ts'
 import type { Card } from './card.ts'
 import type { ClaimRequest, ClaimResult } from './claim.ts'
 import type { JsonObject } from './json.ts'
 import type { Precedents } from './precedent.ts'
-import type { Person } from './principal.ts'
+import type { Party, Person } from './principal.ts'
 
 /** How much of a card leaves for a chat service. */
 export type CardDetail = 'full' | 'summary' | 'link'
@@ -34,10 +36,26 @@ export type DeliveryResult =
   | { readonly result: 'retry'; readonly afterMs: number; readonly cause: string }
   | { readonly result: 'dropped'; readonly cause: string }
 
+/** What reviewers are told besides cards: a circuit breaker has tripped. */
+export interface Notice {
+  readonly agent: Party
+  /** As `policy/name`. */
+  readonly breaker: string
+  readonly effect: BreakerEffect
+  /** What was counted, in words. */
+  readonly why: string
+  /** Milliseconds since the epoch. */
+  readonly at: number
+}
+
+/** As of a delivery. */
+export type NoticeResult = { readonly result: 'delivered' } | Exclude<DeliveryResult, { readonly result: 'delivered' }>
+
 /** Where reviewers are told and can vote. Runs until stopped; a channel that is down delays people, loses nothing. */
 export interface RunningChannel {
   readonly name: string
   deliver(delivery: Delivery, signal: AbortSignal): Promise<DeliveryResult>
+  tell(notice: Notice, signal: AbortSignal): Promise<NoticeResult>
   /** Left out where the configuration does not say how people sign in there. */
   readonly signIn?: ChatSignIn
   stop(): Promise<void>
@@ -69,6 +87,13 @@ export interface ChatSignIn {
   ): Promise<
     { readonly team: string; readonly user: string; readonly name: string | null } | { readonly fault: string }
   >
+}
+
+/** What a channel may ask of the kill switch: to find who is meant, and to stop them. Nobody is resumed from a chat. */
+export interface StopDesk {
+  /** A few of those that were seen calling whose subject is this, whatever its case; or the one that is `issuer|subject`. */
+  find(name: string): Promise<readonly Party[]>
+  suspend(request: SwitchRequest): Promise<SwitchResult>
 }
 
 /** What a channel may ask of the rest: to count a ballot, and to look an approval up for someone who pressed a button. */

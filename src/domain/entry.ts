@@ -22,6 +22,7 @@ export const KINDS = {
   malformed: 'requests that were not calls, counted by minute and source',
   policy_published: 'a policy set became the active one',
   policy_refused: 'a policy set could not be loaded; the active one stayed',
+  breaker_tripped: 'an agent did more than a circuit breaker lets it: it was stopped, or all it does is held',
   agent_suspended: 'an agent was stopped',
   agent_resumed: 'a stopped agent was let go on',
   account_linked: 'a person proved that an account of a chat service is theirs',

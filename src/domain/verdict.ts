@@ -15,6 +15,12 @@ export function formatRule(rule: RuleRef): string {
   return `${rule.policy}/${rule.rule}`
 }
 
+/** Reads it back: neither name has a slash. */
+export function parseRule(text: string): RuleRef {
+  const [policy = '', rule = ''] = text.split('/')
+  return { policy, rule }
+}
+
 /**
  * How sure one has to be of whoever approves: signed in no longer ago than that at the vote, or a passkey used for this
  * very vote.
@@ -64,10 +70,10 @@ export interface Verdict {
   readonly effect: Effect
   /**
    * Why: a rule says so; no rule matched; a rule's condition threw, so that it counts as a deny; what a rule reads of
-   * the call cannot be read; someone on the requesting side is suspended; or a rule asks the owner's manager, who is not
-   * known.
+   * the call cannot be read; someone on the requesting side is suspended; a rule asks the owner's manager, who is not
+   * known; or circuit breakers that have tripped hold what rules allow, and then they are named as `rules`.
    */
-  readonly basis: 'rule' | 'no_rule' | 'condition_failed' | 'unreadable' | 'suspended' | 'no_manager'
+  readonly basis: 'rule' | 'no_rule' | 'condition_failed' | 'unreadable' | 'suspended' | 'no_manager' | 'breaker'
   /** Every rule that gave the effect; empty when nothing matched, which is a deny. */
   readonly rules: readonly RuleRef[]
   /** What the deciding rule tells the agent. */

@@ -4,11 +4,14 @@ import { GatewayError } from '../domain/error.ts'
 import { formatParty, type Party, type Person, type Role } from '../domain/principal.ts'
 import type { Database, Tx } from '../platform/database.ts'
 import type { Logger } from '../platform/logger.ts'
+import { knowsBreakers } from './knows-breakers.ts'
 
 /** Stops agents, and lets them go on. Every change is an entry of the same transaction. */
 export interface KillSwitch {
-  /** Those this person may look at: all of them, or those that are theirs. Those that are stopped come first. */
+  /** Those this person may look at: all of them, or those that are theirs. Those that are stopped or held come first. */
   list(person: Person): Promise<readonly SeenAgent[]>
+  /** At most so many as a person can choose from: those of this subject, whatever its case, or `issuer|subject`. */
+  find(name: string): Promise<readonly Party[]>
   suspend(request: SwitchRequest): Promise<SwitchResult>
   resume(request: SwitchRequest): Promise<SwitchResult>
 }
@@ -29,11 +32,24 @@ const MAY_SUSPEND: readonly Role[] = ['reviewer', 'owner', 'operator', 'admin']
 const MAY_RESUME: readonly Role[] = ['operator', 'admin']
 const SEES_ALL: readonly Role[] = ['auditor', 'operator', 'admin']
 const MOST_LISTED = 500
+const MOST_FOUND = 10
 
 export function createKillSwitch({ database, within, noteSeen, withdrawHeld, log }: Parts): KillSwitch {
   return {
     async list(person) {
       return readAgents(database, { ofParty: hasRole(person, SEES_ALL) ? null : person, only: null })
+    },
+
+    async find(name) {
+      const { rows } = await database.query<Party>(
+        `SELECT issuer, subject FROM countersign.agent
+         WHERE lower(subject) = lower($1) OR issuer || '|' || subject = $1
+         ORDER BY issuer || '|' || subject = $1 DESC, subject = $1 DESC, seen_at DESC LIMIT $2`,
+        [name, MOST_FOUND],
+      )
+      // The whole name means that one, whatever others are called.
+      const [first] = rows
+      return first && formatParty(first) === name ? [first] : rows
     },
 
     async suspend(request) {
@@ -109,51 +125,74 @@ interface Row {
   readonly subject: string
   readonly seen_at: Date | null
   readonly calls: number
-  readonly holds: number
+  readonly held: number
   readonly denials: number
   readonly since: Date | null
   readonly by_issuer: string
   readonly by_subject: string
   readonly reason: string | null
+  readonly breaker: string | null
+  readonly holds: readonly { breaker: string; since_ms: number; reason: string }[]
 }
 
 async function readAgents(
   tx: Tx,
   { ofParty, only }: { ofParty: Party | null; only: Party | null },
 ): Promise<readonly SeenAgent[]> {
-  const { rows } = await tx.query<Row>(
-    `WITH known AS (
+  const { rows } = await tx.query<Row>((await knowsBreakers(tx)) ? READ : READ_BEFORE, [
+    MOST_LISTED,
+    ofParty && formatParty(ofParty),
+    only?.issuer ?? null,
+    only?.subject ?? null,
+  ])
+  return rows.map(toAgent)
+}
+
+const READ = agentsQuery({
+  stopped: `SELECT issuer, subject FROM countersign.suspension UNION SELECT issuer, subject FROM countersign.breaker_hold`,
+  breaker: 's.breaker',
+  held: `SELECT max(since) AS since, coalesce(json_agg(json_build_object('breaker', breaker, 'reason', reason,
+      'since_ms', floor(extract(epoch FROM since) * 1000)) ORDER BY breaker), '[]') AS holds
+    FROM countersign.breaker_hold b WHERE b.issuer = k.issuer AND b.subject = k.subject`,
+})
+const READ_BEFORE = agentsQuery({
+  stopped: 'SELECT issuer, subject FROM countersign.suspension',
+  breaker: 'NULL AS breaker',
+  held: `SELECT NULL::timestamptz AS since, '[]'::json AS holds`,
+})
+
+function agentsQuery({ stopped, breaker, held }: { stopped: string; breaker: string; held: string }): string {
+  return `WITH known AS (
        (SELECT issuer, subject, seen_at FROM countersign.agent WHERE $2::text IS NULL AND $3::text IS NULL
         ORDER BY seen_at DESC LIMIT $1)
        UNION SELECT issuer, subject, seen_at FROM countersign.agent WHERE issuer = $3 AND subject = $4
        UNION SELECT issuer, subject, seen_at FROM countersign.agent JOIN (
            SELECT DISTINCT issuer, subject FROM countersign.agent_closure WHERE $3 IS NULL AND parties @> ARRAY[$2]
          ) own USING (issuer, subject)
-       UNION SELECT issuer, subject, a.seen_at
-         FROM countersign.suspension s LEFT JOIN countersign.agent a USING (issuer, subject)
+       UNION SELECT issuer, subject, a.seen_at FROM (${stopped}) s LEFT JOIN countersign.agent a USING (issuer, subject)
          WHERE (issuer = $3 AND subject = $4) OR ($3 IS NULL AND ($2 IS NULL OR issuer || '|' || subject = $2)))
-     SELECT k.issuer, k.subject, k.seen_at, h.calls, h.holds, h.denials,
-       s.since, s.by_issuer, s.by_subject, s.reason
+     SELECT k.issuer, k.subject, k.seen_at, h.calls, h.held, h.denials,
+       s.since, s.by_issuer, s.by_subject, s.reason, ${breaker}, b.holds
      FROM known k LEFT JOIN countersign.suspension s USING (issuer, subject),
-       LATERAL (SELECT coalesce(sum(calls), 0)::bigint AS calls, coalesce(sum(holds), 0)::bigint AS holds,
+       LATERAL (SELECT coalesce(sum(calls), 0)::bigint AS calls, coalesce(sum(holds), 0)::bigint AS held,
            coalesce(sum(denials), 0)::bigint AS denials
          FROM countersign.agent_hour h
-         WHERE h.issuer = k.issuer AND h.subject = k.subject AND h.hour > now() - interval '24 hours') h
-     ORDER BY s.since DESC NULLS LAST, k.seen_at DESC NULLS LAST, k.issuer, k.subject LIMIT $1`,
-    [MOST_LISTED, ofParty && formatParty(ofParty), only?.issuer ?? null, only?.subject ?? null],
-  )
-  return rows.map(toAgent)
+         WHERE h.issuer = k.issuer AND h.subject = k.subject AND h.hour > now() - interval '24 hours') h,
+       LATERAL (${held}) b
+     ORDER BY s.since DESC NULLS LAST, b.since DESC NULLS LAST, k.seen_at DESC NULLS LAST, k.issuer, k.subject
+     LIMIT $1`
 }
 
 function toAgent(row: Row): SeenAgent {
-  const { issuer, subject, seen_at: seenAt, calls, holds, denials, since, reason } = row
+  const { issuer, subject, seen_at: seenAt, calls, held, denials, since, reason, breaker } = row
   const by = { issuer: row.by_issuer, subject: row.by_subject }
-  const suspension = since && { since: since.getTime(), by, reason }
-  return { issuer, subject, seenAt: seenAt?.getTime() ?? null, calls, holds, denials, suspension }
+  const suspension = since && { since: since.getTime(), by, reason, breaker }
+  const heldBy = row.holds.map((hold) => ({ breaker: hold.breaker, since: hold.since_ms, reason: hold.reason }))
+  return { issuer, subject, seenAt: seenAt?.getTime() ?? null, calls, holds: held, denials, suspension, heldBy }
 }
 
 function unseen({ issuer, subject }: Party): SeenAgent {
-  return { issuer, subject, seenAt: null, calls: 0, holds: 0, denials: 0, suspension: null }
+  return { issuer, subject, seenAt: null, calls: 0, holds: 0, denials: 0, suspension: null, heldBy: [] }
 }
 
 function hasRole({ roles }: Person, wanted: readonly Role[]): boolean {

@@ -2,6 +2,7 @@ import { closureOf, formatParty, type Principal, principalKey } from '../domain/
 import type { Effect } from '../domain/verdict.ts'
 import type { Database } from '../platform/database.ts'
 import type { Logger } from '../platform/logger.ts'
+import { knowsBreakers } from './knows-breakers.ts'
 
 /** Writes down which agents call, with whom, and how often they were held or denied. */
 export interface SeenAgents {
@@ -148,11 +149,14 @@ async function write(database: Database, counts: readonly Count[]): Promise<void
   })
 }
 
-/** What belongs to somebody who is stopped stays: it says who must not resume them. */
+/** What belongs to somebody who is stopped or held stays: it says who must not resume them. */
 async function forget(database: Database): Promise<void> {
   await database.query(`DELETE FROM countersign.agent_hour WHERE hour < now() - interval '25 hours'`)
+  const isHeld = (await knowsBreakers(database))
+    ? `EXISTS (SELECT FROM countersign.breaker_hold b WHERE b.issuer || '|' || b.subject = ANY (c.parties))`
+    : 'false'
   await database.query(
-    `DELETE FROM countersign.agent_closure c WHERE c.seen_at < now() - $1 * interval '1 day'
+    `DELETE FROM countersign.agent_closure c WHERE c.seen_at < now() - $1 * interval '1 day' AND NOT ${isHeld}
        AND NOT EXISTS (SELECT FROM countersign.suspension s WHERE s.issuer || '|' || s.subject = ANY (c.parties))`,
     [KEPT_DAYS],
   )

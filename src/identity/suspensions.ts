@@ -3,6 +3,7 @@ import { type Party, type Principal, suspendable } from '../domain/principal.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Database } from '../platform/database.ts'
 import type { Logger } from '../platform/logger.ts'
+import { BREAKER_SCHEMA } from './knows-breakers.ts'
 
 /** Milliseconds. */
 export interface SuspensionTiming {
@@ -18,12 +19,16 @@ const SUSPENSION_TIMING: SuspensionTiming = { idleMs: 1_000, watchedMs: 300, bli
 /** Anybody may send a NOTIFY: hints that follow each other faster than this are left to the next look. */
 const HINT_GAP_MS = 50
 
+const NOBODY: readonly string[] = []
+
 export type CutReason = 'suspended' | 'store_unreadable'
 
-/** Who is stopped, as the store says, followed by every process. */
+/** Who is stopped, and whom circuit breakers hold, as the store says, followed by every process. */
 export interface Suspensions {
   /** Whether anyone on the calling side is stopped; everybody is before the first look. */
   isSuspended(principal: Principal): boolean
+  /** The circuit breakers that hold anyone on the calling side, as `policy/name`, in order. */
+  heldBy(principal: Principal): readonly string[]
   /** Looks again if this epoch, as an append returned it, is newer than what was seen. False if it cannot. */
   caughtUpTo(epoch: number): Promise<boolean>
   /**
@@ -42,11 +47,28 @@ interface Watcher {
   readonly onCut: (reason: CutReason) => void
 }
 
-// One statement is one snapshot: the list is never older or newer than its epoch.
+// One statement is one snapshot: the lists are never older or newer than their epoch.
 const LOOK = `
   SELECT e.epoch, CASE WHEN e.epoch = $1 THEN NULL ELSE
-    (SELECT coalesce(json_agg(json_build_array(s.issuer, s.subject)), '[]') FROM countersign.suspension s) END AS parties
+    (SELECT coalesce(json_agg(json_build_array(s.issuer, s.subject)), '[]') FROM countersign.suspension s) END AS parties,
+    CASE WHEN e.epoch = $1 THEN NULL ELSE
+    (SELECT coalesce(json_agg(json_build_array(h.issuer, h.subject, h.breaker) ORDER BY h.breaker), '[]')
+     FROM countersign.breaker_hold h) END AS holds, false AS has_holds
   FROM countersign.suspension_epoch e`
+const LOOK_BEFORE = `
+  SELECT e.epoch, CASE WHEN e.epoch = $1 THEN NULL ELSE
+    (SELECT coalesce(json_agg(json_build_array(s.issuer, s.subject)), '[]') FROM countersign.suspension s) END AS parties,
+    NULL AS holds, EXISTS (SELECT FROM countersign.migration m WHERE m.version = ${BREAKER_SCHEMA}) AS has_holds
+  FROM countersign.suspension_epoch e`
+
+interface Row {
+  readonly epoch: number
+  /** Null where the epoch is the one that was seen. */
+  readonly parties: readonly (readonly [string, string])[] | null
+  readonly holds: readonly (readonly [string, string, string])[] | null
+  /** Whether the store can be asked for holds, and was not. */
+  readonly has_holds: boolean
+}
 
 export function createSuspensions(options: {
   database: Pick<Database, 'query' | 'listen'>
@@ -58,6 +80,8 @@ export function createSuspensions(options: {
   const timing = { ...SUSPENSION_TIMING, ...options.timing }
   const watchers = new Set<Watcher>()
   let suspended: ReadonlySet<string> = new Set()
+  let held: ReadonlyMap<string, readonly string[]> = new Map()
+  let statement = LOOK_BEFORE
   let seenEpoch = -1
   let seenAt = Number.NEGATIVE_INFINITY
   let looking: Promise<void> | null = null
@@ -72,6 +96,11 @@ export function createSuspensions(options: {
     return suspendable(principal).some((party) => suspended.has(keyOf(party)))
   }
 
+  function heldBy(principal: Principal): readonly string[] {
+    if (held.size === 0) return NOBODY
+    return [...new Set(suspendable(principal).flatMap((party) => held.get(keyOf(party)) ?? NOBODY))].sort()
+  }
+
   /** One look at a time, unless the one under way hangs. */
   function look(): Promise<void> {
     if (looking && clock.monotonic() - lookedAt < timing.blindMs) return looking
@@ -84,18 +113,26 @@ export function createSuspensions(options: {
   }
 
   async function readStore(startedAt: number): Promise<void> {
-    const { rows } = await database.query<{ epoch: number; parties: readonly [string, string][] | null }>(LOOK, [
-      seenEpoch,
-    ])
-    const [row] = rows
-    if (!row) throw new GatewayError('store', 'the store has no suspension epoch')
+    const row = await readRow()
     // An answer that was overtaken by a later look says nothing.
     if (startedAt < seenAt) return
     seenAt = startedAt
     if (row.parties === null) return
     suspended = new Set(row.parties.map(([issuer, subject]) => keyOf({ issuer, subject })))
+    const holds = (row.holds ?? []).map(([issuer, subject, breaker]) => ({ key: keyOf({ issuer, subject }), breaker }))
+    held = new Map([...Map.groupBy(holds, ({ key }) => key)].map(([key, of]) => [key, of.map((one) => one.breaker)]))
     seenEpoch = row.epoch
     for (const watcher of watchers) if (isSuspended(watcher.principal)) cut(watcher, 'suspended')
+  }
+
+  async function readRow(): Promise<Row> {
+    const { rows } = await database.query<Row>(statement, [seenEpoch])
+    const [row] = rows
+    if (!row) throw new GatewayError('store', 'the store has no suspension epoch')
+    if (!row.has_holds) return row
+    statement = LOOK
+    const all = await database.query<Row>(statement, [-1])
+    return all.rows[0] ?? row
   }
 
   /** Whether the store could be read within the time that a blind process may go on. */
@@ -143,6 +180,7 @@ export function createSuspensions(options: {
 
   return {
     isSuspended,
+    heldBy,
     caughtUpTo,
     watch(principal, onCut) {
       const watcher: Watcher = { principal, since: clock.monotonic(), onCut }

@@ -38,6 +38,12 @@ export function createMetrics() {
       labelNames: ['upstream'] as const,
       registers,
     }),
+    breakerTrips: new Counter({
+      name: 'countersign_breaker_trips_total',
+      help: 'Circuit breakers that tripped, by breaker and by what became of the agent',
+      labelNames: ['breaker', 'effect'] as const,
+      registers,
+    }),
     pendingApprovals: new Gauge({
       name: 'countersign_pending_approvals',
       help: 'Approvals that wait for people, as the store counts them',

@@ -8,6 +8,7 @@ import { type DecideInput, decide } from './decide.ts'
 import { type Explanation, explain } from './explain.ts'
 import { slashFault } from './pattern.ts'
 import type { PolicySet } from './set.ts'
+import { suggest } from './suggest.ts'
 
 const party = z
   .string()
@@ -42,7 +43,7 @@ const actionShape = {
 const expectSchema = z.strictObject({
   effect: z.enum(['allow', 'hold', 'deny', 'unsure']),
   rules: z.array(z.string()).exactOptional().describe('Exactly the rules that give the effect, as `policy/rule`.'),
-  basis: z.enum(['rule', 'no_rule', 'condition_failed', 'suspended']).exactOptional(),
+  basis: z.enum(['rule', 'no_rule', 'condition_failed', 'suspended', 'breaker']).exactOptional(),
   needs: z.array(z.string()).exactOptional().describe('With `unsure`: what would have to be fetched.'),
   message: z.string().exactOptional(),
 })
@@ -60,6 +61,10 @@ const callShape = {
     .describe('Instead of verb, resource and facts: a call of several actions.'),
   have: z.array(z.string()).exactOptional().describe('What was fetched already; everything if left out.'),
   suspended: z.boolean().default(false),
+  tripped: z
+    .array(z.string())
+    .default([])
+    .describe('Circuit breakers that hold what the caller does, as `policy/name`.'),
   now: z.iso.datetime().default('2026-01-01T12:00:00Z'),
 }
 const caseSchema = z.strictObject({ name: z.string().min(1), ...callShape, expect: expectSchema })
@@ -99,7 +104,7 @@ export function runCases(parts: {
   const results: CaseResult[] = []
   for (const [index, one] of parsed.value.cases.entries()) {
     const line = parsed.lineOf(['cases', index])
-    const input = toInput(one, parsed.value.principals, context)
+    const input = toInput(one, parsed.value.principals, { set, context })
     if (typeof input === 'string') problems.push({ file, line, message: `case "${one.name}": ${input}` })
     else {
       const verdict = decide(set, input)
@@ -121,7 +126,7 @@ export function runDescribed(parts: {
   const { file, text, set, context } = parts
   const parsed = parseYaml(text, { file, schema: describedSchema })
   if (!parsed.ok) return parsed.problems
-  const input = toInput(parsed.value, parsed.value.principals, context)
+  const input = toInput(parsed.value, parsed.value.principals, { set, context })
   return typeof input === 'string' ? [{ file, line: 0, message: input }] : explain(set, input)
 }
 
@@ -134,7 +139,11 @@ export function uncovered(set: PolicySet, results: readonly CaseResult[]): reado
 }
 
 /** The decision that a case describes; a text says what is wrong with it. */
-function toInput(one: Call, principals: Principals, context: CompileContext): DecideInput | string {
+function toInput(
+  one: Call,
+  principals: Principals,
+  { set, context }: { set: PolicySet; context: CompileContext },
+): DecideInput | string {
   const described =
     typeof one.principal === 'string' ? new Map(Object.entries(principals)).get(one.principal) : one.principal
   if (!described) {
@@ -144,6 +153,9 @@ function toInput(one: Call, principals: Principals, context: CompileContext): De
   const upstream = context.upstreams.find(({ name }) => name === one.upstream)
   if (!upstream) return `no upstream is called "${one.upstream}"`
   const facts = context.facts[upstream.protocol] ?? {}
+  const faulty = one.tripped.find((name) => !set.breakers.get(name)?.requirement)
+  if (faulty !== undefined)
+    return `no circuit breaker "${faulty}" holds calls${suggest(faulty, [...set.breakers.keys()])}`
 
   const acts =
     one.actions ?? (one.verb && one.resource ? [{ verb: one.verb, resource: one.resource, facts: one.facts }] : [])
@@ -155,6 +167,7 @@ function toInput(one: Call, principals: Principals, context: CompileContext): De
   return {
     principal: toPrincipal(described),
     isSuspended: one.suspended,
+    heldBy: one.tripped,
     upstream,
     callId: '01890a5d-ac96-774b-bcce-b302099a8057',
     actions,

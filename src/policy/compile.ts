@@ -1,17 +1,18 @@
 import { createHash } from 'node:crypto'
 import type { FactSchema } from '../domain/action.ts'
+import { type BreakerTerms, describeTrip } from '../domain/breaker.ts'
 import { canonicalJson } from '../domain/canonical.ts'
 import { type Hours, parseDays, parseTimeOfDay } from '../domain/hours.ts'
 import type { GrantPermit } from '../domain/permit.ts'
 import { parseReviewer, parseSelector, type Reviewer, type Selector } from '../domain/selector.ts'
 import { parseDuration } from '../domain/units.ts'
-import type { AssuranceNeed, Limit, Requirement, RuleRef } from '../domain/verdict.ts'
+import { type AssuranceNeed, formatRule, type Limit, type Requirement, type RuleRef } from '../domain/verdict.ts'
 import type { Problem } from '../platform/yaml.ts'
 import { createLanguage, type Language, type Program } from './expression.ts'
 import { parseLimit } from './limit.ts'
-import { createLookup } from './lookup.ts'
-import type { ApprovalTerms, Rule } from './schema.ts'
-import type { CompiledRule, PolicySet } from './set.ts'
+import { createLookup, type Lookup } from './lookup.ts'
+import type { ApprovalTerms, Breaker, Rule } from './schema.ts'
+import type { CompiledBreaker, CompiledRule, Criteria, PolicySet } from './set.ts'
 import type { PolicySource } from './source.ts'
 import { suggest } from './suggest.ts'
 
@@ -41,39 +42,105 @@ export function compile(source: PolicySource, context: CompileContext): PolicySe
     return created
   }
 
-  const rules = source.policies.flatMap((policy) =>
-    policy.rules.map((rule) => {
-      const tell: Tell = (path, message, linesBelow = 0) => {
-        const { file, line } = source.locate(policy.name, rule.name, path)
-        problems.push({ file, line: line === 0 ? 0 : line + linesBelow, message: `rule "${rule.name}": ${message}` })
-      }
-      return compileRule({ policy: policy.name, rule, context, languageOf, tell })
+  function tellOf(kind: 'rule' | 'breaker', policy: string, name: string): Tell {
+    return (path, message, linesBelow = 0) => {
+      const { file, line } = source.locate(policy, name, path)
+      problems.push({ file, line: line === 0 ? 0 : line + linesBelow, message: `${kind} "${name}": ${message}` })
+    }
+  }
+
+  const rules = source.policies.flatMap(({ name: policy, rules: written }) =>
+    written.map((rule) => {
+      const tell = tellOf('rule', policy, rule.name)
+      return compileRule({ policy, rule, context, languageOf, tell })
+    }),
+  )
+  const breakers = source.policies.flatMap(({ name: policy, breakers: written = [] }) =>
+    written.map((breaker) => {
+      const tell = tellOf('breaker', policy, breaker.name)
+      return compileBreaker({ policy, rule: breaker, context, tell })
     }),
   )
   if (problems.length > 0) return problems
+  return {
+    version: 0,
+    hash: source.hash,
+    rules,
+    lookups: lookupsOf(context, rules),
+    breakers: new Map(breakers.map((breaker) => [formatRule(breaker.ref), breaker])),
+    breakerLookups: lookupsOf(context, breakers),
+  }
+}
 
-  const lookups = new Map(
-    context.upstreams.map(({ name }) => [
+function lookupsOf<Rule extends Criteria>(
+  { upstreams }: CompileContext,
+  rules: readonly Rule[],
+): ReadonlyMap<string, Lookup<Rule>> {
+  return new Map(
+    upstreams.map(({ name }) => [
       name,
       createLookup(rules.filter((rule) => rule.upstreams === null || rule.upstreams.has(name))),
     ]),
   )
-  return { version: 0, hash: source.hash, rules, lookups }
 }
 
 type Tell = (path: readonly PropertyKey[], message: string, linesBelow?: number) => void
 
-interface RuleParts {
+interface TargetParts {
   readonly policy: string
-  readonly rule: Rule
+  readonly rule: Pick<Rule, 'name' | 'principals' | 'upstreams' | 'verbs' | 'resources'>
   readonly context: CompileContext
-  languageOf(protocol: string): Language
   readonly tell: Tell
 }
 
+interface RuleParts extends TargetParts {
+  readonly rule: Rule
+  languageOf(protocol: string): Language
+}
+
 function compileRule(parts: RuleParts): CompiledRule {
-  const { policy, rule, context, tell } = parts
+  const { policy, rule } = parts
   const ref = { policy, rule: rule.name }
+  const { protocols, criteria } = compileTarget(parts)
+  const requirement = rule.approval ? toRequirement(ref, rule, rule.approval) : null
+  return {
+    ref,
+    effect: rule.effect,
+    ...criteria,
+    condition: compileCondition(parts, protocols),
+    message: rule.message ?? null,
+    requirement: rule.effect === 'hold' ? requirement : null,
+    limits: (rule.limits ?? []).flatMap((text) => toLimit(ref, text, requirement)),
+    maxDurationMs: rule.max_duration === undefined ? null : parseDuration(rule.max_duration),
+  }
+}
+
+function compileBreaker(parts: TargetParts & { readonly rule: Breaker }): CompiledBreaker {
+  const { policy, rule: breaker } = parts
+  const terms: BreakerTerms = {
+    ref: { policy, rule: breaker.name },
+    counts: breaker.counts,
+    moreThan: breaker.more_than,
+    windowMs: parseDuration(breaker.within) ?? 0,
+    effect: breaker.then,
+  }
+  const { approval } = breaker
+  const message = sayTripped(terms)
+  return {
+    ...terms,
+    ...compileTarget(parts).criteria,
+    requirement: approval ? toRequirement(terms.ref, { message }, approval) : null,
+  }
+}
+
+/** Told to the agent, and shown on the card. */
+function sayTripped(terms: BreakerTerms): string {
+  return `A circuit breaker has tripped for this agent: ${describeTrip(terms)}. Each of its calls is held until a person resumes it.`
+}
+
+/** What it is about, and the protocols of the upstreams that it can meet. */
+function compileTarget(parts: TargetParts): { readonly protocols: readonly string[]; readonly criteria: Criteria } {
+  const { rule, context, tell } = parts
   const named = rule.upstreams
   const reachable = context.upstreams.filter(({ name }) => named === undefined || named.includes(name))
   const protocols = [...new Set(reachable.map(({ protocol }) => protocol))]
@@ -83,25 +150,17 @@ function compileRule(parts: RuleParts): CompiledRule {
     if (!known.includes(name)) tell(['upstreams', index], `unknown upstream "${name}"${suggest(name, known)}`)
   }
   checkVerbs(parts, protocols)
-
-  const requirement = rule.approval ? toRequirement(ref, rule, rule.approval) : null
-  return {
-    ref,
-    effect: rule.effect,
+  const criteria = {
     upstreams: named ? new Set(named) : null,
     verbs: rule.verbs === undefined || rule.verbs.includes('*') ? null : rule.verbs,
     resources: rule.resources ?? null,
     principals: rule.principals ? toSelectors(rule.principals) : null,
-    condition: compileCondition(parts, protocols),
-    message: rule.message ?? null,
-    requirement: rule.effect === 'hold' ? requirement : null,
-    limits: (rule.limits ?? []).flatMap((text) => toLimit(ref, text, requirement)),
-    maxDurationMs: rule.max_duration === undefined ? null : parseDuration(rule.max_duration),
   }
+  return { protocols, criteria }
 }
 
 /** A verb that no reachable protocol has would make a rule that never matches: a typing error, and a deny lost. */
-function checkVerbs({ rule, context, tell }: RuleParts, protocols: readonly string[]): void {
+function checkVerbs({ rule, context, tell }: TargetParts, protocols: readonly string[]): void {
   const known: string[] = []
   for (const protocol of protocols) {
     const verbs = context.verbs?.[protocol]
@@ -146,7 +205,7 @@ function linesAbove(text: string, offset: number): number {
 }
 
 /** What a rule leaves out is left out: an approval's record is the same as that of a release that knew less. */
-function toRequirement(ref: RuleRef, rule: Rule, approval: ApprovalTerms): Requirement {
+function toRequirement(ref: RuleRef, rule: Pick<Rule, 'message'> | Rule, approval: ApprovalTerms): Requirement {
   const { exclude, deny_quorum: denyQuorum, hours, remind, escalate, assurance, grant, override } = approval
   return {
     rule: ref,
@@ -163,7 +222,7 @@ function toRequirement(ref: RuleRef, rule: Rule, approval: ApprovalTerms): Requi
       escalate: { afterMs: parseDuration(escalate.after) ?? 0, to: toReviewers(escalate.to) },
     }),
     ...(assurance && { assurance: toAssurance(assurance, approval.max_age) }),
-    ...(grant && { grant: toPermit(ref, rule, grant) }),
+    ...(grant && 'effect' in rule && { grant: toPermit(ref, rule, grant) }),
     ...(override && { override: toSelectors(override) }),
   }
 }

@@ -1,7 +1,7 @@
 import type { Action, Actions, Need, Needs } from '../domain/action.ts'
 import type { Upstream } from '../domain/call.ts'
 import type { Principal } from '../domain/principal.ts'
-import type { RuleRef, Unsure, Verdict } from '../domain/verdict.ts'
+import { parseRule, type Requirement, type RuleRef, type Unsure, type Verdict } from '../domain/verdict.ts'
 import { createScope } from './scope.ts'
 import type { CompiledRule, PolicySet } from './set.ts'
 
@@ -9,6 +9,8 @@ import type { CompiledRule, PolicySet } from './set.ts'
 export interface DecideInput {
   readonly principal: Principal
   readonly isSuspended: boolean
+  /** The circuit breakers that have tripped for the agent and hold what it does, as `policy/name`. */
+  readonly heldBy: readonly string[]
   readonly upstream: Pick<Upstream, 'name' | 'protocol' | 'labels'>
   readonly callId: string
   readonly actions: Actions
@@ -24,7 +26,7 @@ export interface DecideInput {
  * `deny` beats `hold` beats `allow`, among the rules that match an action and among the actions of a call; an action
  * that no rule matches is denied. A condition that throws is a deny, whatever the effect of its rule. It is unsure only
  * while a rule that matches upstream, verb, resource and principal reads facts that are not at hand, and what is at
- * hand does not deny already.
+ * hand does not deny already. For an agent that breakers hold, an allow becomes a hold.
  */
 export function decide(set: PolicySet, input: DecideInput): Verdict | Unsure {
   const base = { ...NOTHING, policyVersion: set.version }
@@ -46,17 +48,26 @@ export function decide(set: PolicySet, input: DecideInput): Verdict | Unsure {
   const allows = unique(findings.flatMap((finding) => finding.allows))
   const passing = [...holds, ...allows]
   const maxDurationMs = passing.reduce<number | null>((least, rule) => shorter(least, rule.maxDurationMs), null)
+  const breakers = input.heldBy.map((name) => requirementOf(set, name))
   if (holding !== -1) {
+    const requirements = holds.flatMap((rule) => (rule.requirement ? [rule.requirement] : []))
     return {
       ...base,
       effect: 'hold',
       basis: 'rule',
       rules: holds.map(refOf),
       message: firstMessage(holds),
-      requirements: holds.flatMap((rule) => (rule.requirement ? [rule.requirement] : [])),
+      // Of an agent that is held each call is looked at: what was granted before lets none go.
+      requirements: breakers.length === 0 ? requirements : requirements.map(withoutGrant),
       maxDurationMs,
       decidingAction: holding,
     }
+  }
+  const [first] = breakers
+  if (first) {
+    const message = first.message ?? null
+    const rules = breakers.map(({ rule }) => rule)
+    return { ...base, effect: 'hold', basis: 'breaker', rules, message, requirements: breakers, maxDurationMs }
   }
   return {
     ...base,
@@ -67,6 +78,19 @@ export function decide(set: PolicySet, input: DecideInput): Verdict | Unsure {
     limits: allows.flatMap((rule) => rule.limits),
     maxDurationMs,
   }
+}
+
+/** What a breaker asks for; any one reviewer, where the policy has it no more. */
+function requirementOf(set: PolicySet, name: string): Requirement {
+  const known = set.breakers.get(name)?.requirement
+  if (known) return known
+  const message = 'A circuit breaker has tripped for this agent. Each of its calls is held until a person resumes it.'
+  const anyone = { reviewers: [{ kind: 'any' as const }], quorum: 1, expiresMs: null, isReasonRequired: false }
+  return { rule: parseRule(name), ...anyone, message }
+}
+
+function withoutGrant({ grant: _, ...requirement }: Requirement): Requirement {
+  return requirement
 }
 
 /** What a verdict says where no rule gave it. */

@@ -123,6 +123,7 @@ const BASES: Readonly<Record<Verdict['basis'], (rules: string) => string>> = {
   unreadable: () => 'what a rule reads of it cannot be read',
   suspended: () => 'the agent, or someone it acts for, is suspended',
   no_manager: () => 'the manager of the owner, whom a rule asks, is not known',
+  breaker: (rules) => `rules allow it, and the circuit breaker ${rules} has tripped`,
 }
 
 /** Why a verdict is what it is, in words; with the rules, if it is by rule. */

@@ -9,8 +9,13 @@ import { type ManagerOf, nameManager } from './manager.ts'
 
 interface Parts {
   /** The decision by the active policy, or why there is none to decide by. */
-  decide(call: Exchange, known: { actions: Actions; have: Needs; isSuspended: boolean }): Verdict | Unsure | Refusal
+  decide(
+    call: Exchange,
+    known: { actions: Actions; have: Needs; isSuspended: boolean; heldBy: readonly string[] },
+  ): Verdict | Unsure | Refusal
   isSuspended(principal: Principal): boolean
+  /** The circuit breakers that hold its every call, as `policy/name`. */
+  heldBy(principal: Principal): readonly string[]
   /** Turns an allow whose limits are known to be exceeded into a hold. */
   applyLimits(call: Exchange, verdict: Verdict): Promise<Verdict | Refusal>
   readonly managerOf: ManagerOf
@@ -23,6 +28,7 @@ interface Parts {
 export function createJudge({
   decide,
   isSuspended,
+  heldBy,
   applyLimits,
   managerOf,
 }: Parts): (call: Exchange) => Promise<Judged> {
@@ -35,7 +41,9 @@ export function createJudge({
       if (isRefusal(described)) return failToRead(call, described, { actions, policyVersion })
       actions = described
 
-      const decided = decide(call, { actions, have, isSuspended: isSuspended(call.principal) })
+      const { principal } = call
+      const known = { actions, have, isSuspended: isSuspended(principal), heldBy: heldBy(principal) }
+      const decided = decide(call, known)
       if (isRefusal(decided)) return { effect: 'deny', verdict: null, actions, refusal: decided }
       if (decided.effect === 'unsure') {
         have = have.union(decided.needs)
@@ -83,6 +91,7 @@ function explainDenial(verdict: Verdict, actions: Actions): Refusal {
     case 'condition_failed':
     case 'unreadable':
     case 'no_manager':
+    case 'breaker':
     case 'rule': {
       const why = verdict.message ?? defaultMessage(verdict)
       const name = rule ? ` (rule ${formatRule(rule)})` : ''

@@ -50,9 +50,14 @@ export async function loadPolicies(directory: string): Promise<PolicySource | re
   return createSource(policies, (name, rule, path) => {
     const known = read.get(name)
     if (!known) return { file: directory, line: 0 }
-    const index = known.policy.rules.findIndex((candidate) => candidate.name === rule)
-    return { file: known.file, line: known.lineOf(['rules', index, ...path]) }
+    return { file: known.file, line: known.lineOf([...placeIn(known.policy, rule), ...path]) }
   })
+}
+
+/** The path of a rule, or of a breaker: no two of one policy have the same name. */
+function placeIn({ rules, breakers = [] }: Policy, name: string): readonly PropertyKey[] {
+  const index = rules.findIndex((rule) => rule.name === name)
+  return index !== -1 ? ['rules', index] : ['breakers', breakers.findIndex((breaker) => breaker.name === name)]
 }
 
 /** Finds the files of a directory and of the folders in it, in order of their paths. */

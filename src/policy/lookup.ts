@@ -1,7 +1,7 @@
 import type { Principal } from '../domain/principal.ts'
 import type { Selector } from '../domain/selector.ts'
 import { createPatternTree } from './pattern.ts'
-import type { CompiledRule } from './set.ts'
+import type { Criteria } from './set.ts'
 
 /** Where a call points. */
 export interface Target {
@@ -10,16 +10,16 @@ export interface Target {
   readonly principal: Principal
 }
 
-/** Finds the rules of one upstream that match a call by verb, resource and principal, in the order they were given. */
-export interface Lookup {
-  find(target: Target): readonly CompiledRule[]
+/** Finds the rules (or breakers) of one upstream that match a call by verb, resource and principal, in the order given. */
+export interface Lookup<Rule extends Criteria> {
+  find(target: Target): readonly Rule[]
 }
 
 /**
  * Each criterion gives a set of rules as bits, and the sets are intersected 32 rules at a time: with a thousand rules
  * the cost is that of the few that match, however they are spread.
  */
-export function createLookup(rules: readonly CompiledRule[]): Lookup {
+export function createLookup<Rule extends Criteria>(rules: readonly Rule[]): Lookup<Rule> {
   const words = Math.ceil(rules.length / 32)
   const anyVerb = new Uint32Array(words)
   const byVerb = new Map<string, Uint32Array>()
@@ -58,7 +58,7 @@ export function createLookup(rules: readonly CompiledRule[]): Lookup {
       byResource.match(resource, (index) => set(bits, index))
       const verbBits = byVerb.get(verb) ?? anyVerb
       const principalBits = rulesFor(principal)
-      const found: CompiledRule[] = []
+      const found: Rule[] = []
       for (let word = 0; word < words; word++) {
         let rest = (bits[word] ?? 0) & (verbBits[word] ?? 0) & (principalBits[word] ?? 0)
         while (rest !== 0) {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { BREAKER_EFFECTS, COUNTED } from '../domain/breaker.ts'
 import { isTimeZone, parseDays, parseTimeOfDay } from '../domain/hours.ts'
 import { COVERS } from '../domain/permit.ts'
 import { parseReviewer, parseSelector } from '../domain/selector.ts'
@@ -8,6 +9,9 @@ import { patternFault } from './pattern.ts'
 
 const MOST_ITEMS = 200
 const MOST_RULES = 2000
+const MOST_BREAKERS = 50
+/** What a breaker may let pass, and the shortest time it may look at. */
+const [MOST_COUNTED, SHORTEST_WINDOW_MS] = [1_000_000, 1000]
 /** Longest expression, in characters. */
 const LONGEST_CONDITION = 2000
 /** How long people may be given to decide, and a call to run. */
@@ -162,8 +166,8 @@ const approvalSchema = z.strictObject(approvalShape).superRefine((approval, cont
 
 export type ApprovalTerms = z.infer<typeof approvalSchema>
 
-const ruleShape = {
-  name: name.describe('Unique within its policy.'),
+/** Which calls a rule or a breaker is about. */
+const targetShape = {
   principals: list(selector).exactOptional().describe('Who calls; anyone if left out.'),
   upstreams: list(z.string().min(1).max(100))
     .exactOptional()
@@ -172,6 +176,11 @@ const ruleShape = {
     .exactOptional()
     .describe('Verbs of the protocol, exactly, or `*`; every verb if left out.'),
   resources: list(resource).exactOptional().describe('Resource patterns; every resource if left out.'),
+}
+
+const ruleShape = {
+  name: name.describe('Unique within its policy.'),
+  ...targetShape,
   when: z.string().min(1).max(LONGEST_CONDITION).exactOptional().describe('A CEL expression that must be true.'),
   effect: z.enum(['allow', 'hold', 'deny']).describe('`deny` beats `hold` beats `allow`.'),
   limits: list(limit)
@@ -197,9 +206,43 @@ const ruleSchema = z.strictObject(ruleShape).superRefine((rule, context) => {
   }
 })
 
+const breakerSchema = z
+  .strictObject({
+    name: name.describe('Unique within its policy, among its rules too.'),
+    ...targetShape,
+    counts: z
+      .enum(COUNTED)
+      .describe(
+        '`calls`, whatever becomes of them; `holds`, approvals that people were asked for; `denials`, by policy or by reviewers.',
+      ),
+    more_than: z.int().min(1).max(MOST_COUNTED).describe('The next one of the same agent trips it.'),
+    within: duration
+      .refine((text) => (parseDuration(text) ?? 0) >= SHORTEST_WINDOW_MS, 'must be 1s or more')
+      .describe('The sliding window.'),
+    // biome-ignore lint/suspicious/noThenProperty: a text, which is never called; it is how the file reads.
+    then: z
+      .enum(BREAKER_EFFECTS)
+      .describe('`suspend` stops the agent; `hold` holds each call of it that rules would allow.'),
+    approval: approvalSchema.exactOptional().describe('With `then: hold`: what each held call asks for.'),
+  })
+  .superRefine(({ then, approval }, context) => {
+    const fault = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message })
+    if (then === 'hold' && !approval) fault(['then'], 'a hold needs "approval": who may countersign the calls')
+    if (then === 'suspend' && approval) fault(['approval'], 'a suspended agent asks nobody')
+    if (approval?.grant) fault(['approval', 'grant'], 'would let calls of a tripped agent go without asking')
+  })
+
+export type Breaker = z.infer<typeof breakerSchema>
+
 const policyShape = {
   name: name.describe('Unique among all policies.'),
   rules: z.array(ruleSchema).min(1, 'must have at least one rule').max(MOST_RULES),
+  breakers: z
+    .array(breakerSchema)
+    .min(1, 'must not be empty')
+    .max(MOST_BREAKERS)
+    .exactOptional()
+    .describe('Circuit breakers: what stops an agent that runs wild.'),
 }
 
 /** One policy file, as the contract shows it. */
@@ -214,6 +257,16 @@ export const policySchema = z.strictObject(policyShape).superRefine((policy, con
       })
     }
     seen.add(rule.name)
+  }
+  for (const [index, breaker] of (policy.breakers ?? []).entries()) {
+    if (seen.has(breaker.name)) {
+      context.addIssue({
+        code: 'custom',
+        path: ['breakers', index, 'name'],
+        message: `"${breaker.name}" names another rule or breaker already`,
+      })
+    }
+    seen.add(breaker.name)
   }
 })
 

@@ -1,22 +1,33 @@
+import type { BreakerTerms } from '../domain/breaker.ts'
 import type { Selector } from '../domain/selector.ts'
 import type { Effect, Limit, Requirement, RuleRef } from '../domain/verdict.ts'
 import type { Program } from './expression.ts'
 import type { Lookup } from './lookup.ts'
 
-/** A rule, ready to decide. Null where it leaves a criterion open. */
-export interface CompiledRule {
-  readonly ref: RuleRef
-  readonly effect: Effect
+/** Which calls a rule or a breaker is about. Null where it leaves a criterion open. */
+export interface Criteria {
   readonly upstreams: ReadonlySet<string> | null
   readonly verbs: readonly string[] | null
   readonly resources: readonly string[] | null
   readonly principals: readonly Selector[] | null
+}
+
+/** A rule, ready to decide. */
+export interface CompiledRule extends Criteria {
+  readonly ref: RuleRef
+  readonly effect: Effect
   /** The condition, once for each protocol it was checked against; null if the rule has none. */
   readonly condition: { readonly text: string; readonly programs: ReadonlyMap<string, Program> } | null
   readonly message: string | null
   readonly requirement: Requirement | null
   readonly limits: readonly Limit[]
   readonly maxDurationMs: number | null
+}
+
+/** A circuit breaker, ready to count by. */
+export interface CompiledBreaker extends Criteria, BreakerTerms {
+  /** What each call asks for once it has tripped; null if it suspends. */
+  readonly requirement: Requirement | null
 }
 
 /** All policies together, compiled for the upstreams of one configuration. Order and file names left no trace in it. */
@@ -28,5 +39,9 @@ export interface PolicySet {
   /** By policy and name. */
   readonly rules: readonly CompiledRule[]
   /** The rules of each configured upstream. */
-  readonly lookups: ReadonlyMap<string, Lookup>
+  readonly lookups: ReadonlyMap<string, Lookup<CompiledRule>>
+  /** By `policy/name`. */
+  readonly breakers: ReadonlyMap<string, CompiledBreaker>
+  /** Those that look at each configured upstream. */
+  readonly breakerLookups: ReadonlyMap<string, Lookup<CompiledBreaker>>
 }

@@ -6,6 +6,8 @@ import { type Policy, policySchema } from './schema.ts'
 
 const MOST_CANONICAL_BYTES = 8 * 1024 * 1024
 const MOST_RULES = 5000
+/** One call may have to be counted for each of them. */
+const MOST_BREAKERS = 100
 
 /** All policies of a directory, or of the store, before they are compiled for a configuration. */
 export interface PolicySource {
@@ -15,7 +17,7 @@ export interface PolicySource {
   readonly hash: string
   /** By name. */
   readonly policies: readonly Policy[]
-  /** Where a part of a rule was written. */
+  /** Where a part of a rule, or of a breaker, was written. */
   locate(policy: string, rule: string, path: readonly PropertyKey[]): { readonly file: string; readonly line: number }
 }
 
@@ -26,9 +28,13 @@ export function createSource(
   policies: readonly Policy[],
   locate: PolicySource['locate'],
 ): PolicySource | readonly Problem[] {
-  const sorted = policies.map((policy) => ({ ...policy, rules: [...policy.rules].sort(byName) })).sort(byName)
+  const sorted = policies.map(inOrder).sort(byName)
   const rules = sorted.reduce((count, policy) => count + policy.rules.length, 0)
+  const breakers = sorted.reduce((count, policy) => count + (policy.breakers?.length ?? 0), 0)
   const file = 'policies'
+  if (breakers > MOST_BREAKERS) {
+    return [{ file, line: 0, message: `${breakers} breakers in all; at most ${MOST_BREAKERS}` }]
+  }
   if (rules > MOST_RULES) return [{ file, line: 0, message: `${rules} rules in all; at most ${MOST_RULES}` }]
 
   // What zod let through is JSON: texts, numbers, booleans, arrays and plain objects.
@@ -53,6 +59,11 @@ export function readSource(canonical: Buffer): PolicySource | readonly Problem[]
     return [{ file, line: 0, message: `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'cannot be read'}` }]
   }
   return createSource(parsed.data.policies, (policy) => ({ file: `published policy "${policy}"`, line: 0 }))
+}
+
+function inOrder({ breakers, ...policy }: Policy): Policy {
+  const rules = [...policy.rules].sort(byName)
+  return { ...policy, rules, ...(breakers && { breakers: [...breakers].sort(byName) }) }
 }
 
 function byName(a: { readonly name: string }, b: { readonly name: string }): number {

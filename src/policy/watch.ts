@@ -15,6 +15,7 @@ export interface Watch {
 interface Parts {
   readonly suspensions: {
     isSuspended(principal: Principal): boolean
+    heldBy(principal: Principal): readonly string[]
     caughtUpTo(epoch: number): Promise<boolean>
     watch(principal: Principal, onCut: (reason: 'suspended' | 'store_unreadable') => void): () => void
   }
@@ -25,7 +26,7 @@ interface Parts {
 }
 
 /**
- * Looks, after the intent is on record and before anything is forwarded, whether the agent was suspended meanwhile;
+ * Looks, after the intent is on record and before anything is forwarded, whether the agent was suspended or held meanwhile;
  * then keeps looking, and ends a call whose agent is suspended, whose time is over, or whose limit is used up.
  */
 export function createWatch({ suspensions, usage, clock, sessionMaxMs }: Parts) {
@@ -43,6 +44,10 @@ export function createWatch({ suspensions, usage, clock, sessionMaxMs }: Parts) 
     if (suspensions.isSuspended(principal)) {
       return refuse('suspended', 'Not executed. This agent is suspended; a person has to resume it.')
     }
+
+    // It was allowed before a breaker tripped; what people approved goes on.
+    const isUnseen = startBy === null && verdict.effect === 'allow' && call.upstream.mode === 'enforce'
+    if (isUnseen && suspensions.heldBy(principal).length > 0) return HELD_SINCE
 
     // Another replica may call the outcome unknown from that moment on.
     if (startBy !== null && clock.monotonic() >= startBy) {
@@ -71,4 +76,9 @@ const CUTS = {
   suspended: refuse('suspended', 'Cut off. This agent was suspended.'),
   store_unreadable: refuse('unavailable', 'Cut off. Whether this agent is suspended could not be told any more.'),
 } as const
+const HELD_SINCE = refuse(
+  'unavailable',
+  'Not executed. A circuit breaker has tripped for this agent just now; repeat the call, which will be held for people.',
+  { retryAfterS: 1 },
+)
 const OVERDUE = refuse('expired', 'Cut off. The call lasted as long as it may.')

@@ -171,6 +171,7 @@ describe('looking at an approval', () => {
         deliveries.push(delivery)
         return { result: 'delivered', posted: { ts: '1' }, conversation: null }
       },
+      tell: async () => ({ result: 'delivered' }),
       async stop() {},
     }
     const told = world.openReplica({ channels: ['chat'], timing: { pollMs: 20, outbox: { pollMs: 20 } } })

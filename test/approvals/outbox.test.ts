@@ -23,6 +23,7 @@ describe('what channels are owed', () => {
         wake()
         return answer(delivery, deliveries.length)
       },
+      tell: async () => ({ result: 'delivered' }),
       async stop() {},
     }
     const openProcess = (timing = {}) =>

@@ -171,6 +171,7 @@ describe('an override', () => {
             if (delivery.approval.id === approval.id && delivery.kind === 'result') told.resolve(delivery)
             return { result: 'delivered', posted: {}, conversation: null }
           },
+          tell: async () => ({ result: 'delivered' }),
           stop: async () => {},
         },
       ],

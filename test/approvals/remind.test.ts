@@ -115,6 +115,7 @@ describe('an approval that nobody decides', () => {
         wake()
         return { result: 'delivered', posted: { ts: delivery.kind }, conversation: null }
       },
+      tell: async () => ({ result: 'delivered' }),
       async stop() {},
     }
     const until = async (count: number) => {

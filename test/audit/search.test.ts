@@ -169,13 +169,13 @@ describe('an entry', () => {
   })
 })
 
-describe('a population', () => {
-  async function rowsOf(name: Parameters<typeof reader.population>[0]) {
-    const rows: (readonly unknown[])[] = []
-    for await (const batch of reader.population(name, {}, 0)) rows.push(...batch)
-    return rows
-  }
+async function rowsOf(name: Parameters<typeof reader.population>[0]) {
+  const rows: (readonly unknown[])[] = []
+  for await (const batch of reader.population(name, {}, 0)) rows.push(...batch)
+  return rows
+}
 
+describe('a population', () => {
   it('has each call once, with how it ended', async () => {
     const rows = await rowsOf('calls')
     expect(rows.map((row) => [row[0], row.at(-3), row.at(-1)])).toEqual([
@@ -206,7 +206,7 @@ describe('a population', () => {
   it('has who was stopped, by whom and why; and no override where there was none', async () => {
     const [row] = await rowsOf('suspensions')
     expect(row?.slice(2)).toEqual([
-      ...['agent_suspended', ISSUER, 'agent-8', `${ISSUER}|finn`, 'console', 'oidc', 'It misbehaves.'],
+      ...['agent_suspended', ISSUER, 'agent-8', `${ISSUER}|finn`, 'console', 'oidc', 'It misbehaves.', null, null],
     ])
     expect(await rowsOf('overrides')).toEqual([])
   })
@@ -246,5 +246,21 @@ describe('the chain', () => {
       await copy.close()
       await own.remove()
     }
+  })
+})
+
+describe('a circuit breaker that tripped', () => {
+  it('is among those who stopped agents', async () => {
+    await gateway.audit.append({
+      kind: 'breaker_tripped',
+      callId: CALLS[2],
+      principal: OTHER,
+      rule: 'guard/deletions',
+      detail: { count: 4, counts: 'calls', effect: 'suspend', more_than: 3, within_ms: 60_000 },
+    })
+    expect((await rowsOf('suspensions')).map((row) => row.slice(2))).toEqual([
+      expect.arrayContaining(['agent_suspended']),
+      ['breaker_tripped', ISSUER, 'agent-8', null, null, null, null, 'guard/deletions', 'suspend'],
+    ])
   })
 })

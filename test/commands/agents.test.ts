@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { TRIPPED } from '../control/people.ts'
 import { startWorld } from './world.ts'
 
 const ISSUER = 'https://idp.example.com'
@@ -22,6 +23,18 @@ describe('agents list', () => {
     )
     expect(line).not.toContain('\u202e')
     expect(JSON.parse((await world.run(['agents', 'list', '--json'])).out)).toMatchObject({ agents: [{ calls: 12 }] })
+  })
+
+  it('says which circuit breaker stopped an agent, or holds it', async () => {
+    const tripped = await startWorld({ others: TRIPPED })
+    try {
+      await tripped.run(['login'])
+      const { out } = await tripped.run(['agents', 'list'])
+      expect(out).toMatch(/wild-agent .* stopped .* by circuit breaker guard\/deletions: more than 20 calls within 10m/)
+      expect(out).toMatch(/nosy-agent .* every call held .* by circuit breaker guard\/probing: more than 10 denials/)
+    } finally {
+      await tripped.close()
+    }
   })
 })
 

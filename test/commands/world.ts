@@ -12,6 +12,7 @@ import { logout } from '../../src/commands/logout.ts'
 import type { PersonContext } from '../../src/commands/person-context.ts'
 import { createControlServer } from '../../src/control/server.ts'
 import type { SignInWire } from '../../src/control/wire.ts'
+import type { SeenAgent } from '../../src/domain/agent.ts'
 import { peopleOptions } from '../../src/identity/options.ts'
 import { createPeople } from '../../src/identity/people.ts'
 import { systemClock } from '../../src/platform/clock.ts'
@@ -25,12 +26,12 @@ export const group: Group<PersonContext> = {
 }
 
 /** A control listener with real identities, a provider to sign in with, and one person's command line. */
-export async function startWorld({ observed = [] as readonly string[] } = {}) {
+export async function startWorld({ observed = [] as readonly string[], others = [] as readonly SeenAgent[] } = {}) {
   const provider = await startProvider()
   const log = pino({ level: 'silent' })
   const people = createPeople({ issuers: peopleOptions.parse([provider.people]), clock: systemClock, log })
   const { queue, tamper } = agentOf(provider.issuer)
-  const desk = fakeAgents()
+  const desk = fakeAgents(others)
   const signIn: { issuers: SignInWire['issuers'] } = { issuers: [provider.offer] }
   const app = await createControlServer({
     agents: desk,

@@ -3,9 +3,10 @@ import pino from 'pino'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { FrontDesk } from '../../src/control/console/desk.ts'
 import { createControlServer } from '../../src/control/server.ts'
+import type { SeenAgent } from '../../src/domain/agent.ts'
 import { fakeBooks } from './books.ts'
 import { fieldOf, openBrowser } from './browser.ts'
-import { fakeAgents, fakeLinks, fakePeople, fakeQueue, ISSUER, personOf } from './people.ts'
+import { fakeAgents, fakeLinks, fakePeople, fakeQueue, ISSUER, personOf, TRIPPED } from './people.ts'
 
 const PEOPLE = [
   personOf('rita'),
@@ -33,8 +34,8 @@ const desk: FrontDesk = {
   lifetimeMs: 1000,
 }
 
-async function serve() {
-  const agents = fakeAgents()
+async function serve({ others = [] }: { others?: readonly SeenAgent[] } = {}) {
+  const agents = fakeAgents(others)
   const publicUrl = 'http://console.example'
   const app = await createControlServer({
     agents,
@@ -93,6 +94,25 @@ describe('the kill switch, for programs', () => {
     ])
   })
 
+  it('says which circuit breaker stopped an agent, or holds it', async () => {
+    const { base } = await serve({ others: TRIPPED })
+    const listed = await fetch(`${base}/v1/agents`, { headers: { authorization: 'Bearer rita.read' } })
+    const since = '2023-11-14T22:13:20.000Z'
+    expect(await listed.json()).toMatchObject({
+      agents: [
+        { suspension: null, held_by: [] },
+        { suspension: { since, breaker: 'guard/deletions', reason: 'more than 20 calls within 10m' }, held_by: [] },
+        {
+          suspension: null,
+          held_by: [
+            { breaker: 'guard/probing', since },
+            { breaker: 'guard/slow', since },
+          ],
+        },
+      ],
+    })
+  })
+
   it('tells those on the agent’s side that somebody else has to resume it', async () => {
     const { post } = await serve()
     const { status, json } = await post('resume', 'olivia', { ...AGENT, reason: 'it is mine' })
@@ -146,6 +166,20 @@ describe('the page of agents', () => {
     const done = await browse('otto').post('/agents/resume', { ...AGENT, reason: 'mended' })
     expect([done.status, done.text.includes('Runs')]).toEqual([200, true])
     expect(agents.requests.map(({ way }) => way)).toEqual(['suspend', 'resume', 'resume'])
+  })
+
+  it('says which circuit breaker stopped an agent, or holds it, and lets it be resumed', async () => {
+    const { agents, browse } = await serve({ others: TRIPPED })
+    const { text } = await browse('otto').get('/agents')
+    expect(text).toMatch(/wild-agent.*tripped by the circuit breaker <code>guard\/deletions<\/code>/s)
+    expect(text).toMatch(
+      /Held by circuit breakers <span class="count">1<\/span>.*nosy-agent.*guard\/probing.*guard\/slow/s,
+    )
+    expect(text).toMatch(/nosy-agent.*<span class="state">Held<\/span>/s)
+    expect(text).toContain('Resume nosy-agent')
+    expect((await browse('rita').get('/agents')).text).not.toContain('Resume nosy-agent')
+    await browse('otto').post('/agents/resume', { issuer: ISSUER, subject: 'nosy-agent', reason: 'it was a test' })
+    expect(agents.requests).toMatchObject([{ way: 'resume', agent: { subject: 'nosy-agent' }, via: 'console' }])
   })
 
   it('keeps what was written when the reason is missing', async () => {

@@ -289,10 +289,50 @@ export function fakePeople(people: readonly Person[]): PeopleDesk {
   }
 }
 
+const AT = 1_700_000_000_000
+const OTHERS = { issuer: ISSUER, seenAt: AT, calls: 4, holds: 0, denials: 0 }
+
+/** One that a circuit breaker stopped, and one whose every call two of them hold. */
+export const TRIPPED: readonly SeenAgent[] = [
+  {
+    ...OTHERS,
+    subject: 'wild-agent',
+    suspension: {
+      since: AT,
+      by: { issuer: 'countersign', subject: 'breaker guard/deletions' },
+      reason: 'more than 20 calls within 10m',
+      breaker: 'guard/deletions',
+    },
+    heldBy: [],
+  },
+  {
+    ...OTHERS,
+    subject: 'nosy-agent',
+    suspension: null,
+    heldBy: [
+      { breaker: 'guard/probing', since: AT, reason: 'more than 10 denials within 5m' },
+      { breaker: 'guard/slow', since: AT, reason: 'more than 1 hold within 1h' },
+    ],
+  },
+]
+
 /** A kill switch in memory: as the real one, it lets nobody resume what is on their own side. */
-export function fakeAgents(): AgentDesk & { readonly requests: (SwitchRequest & { readonly way: string })[] } {
-  const seen = { issuer: ISSUER, subject: AGENT.subject, seenAt: 1_700_000_000_000, calls: 12, holds: 3, denials: 1 }
-  const known = new Map<string, SeenAgent>([[formatParty(AGENT), { ...seen, suspension: null }]])
+export function fakeAgents(
+  more: readonly SeenAgent[] = [],
+): AgentDesk & { readonly requests: (SwitchRequest & { readonly way: string })[] } {
+  const seen = {
+    issuer: ISSUER,
+    subject: AGENT.subject,
+    seenAt: 1_700_000_000_000,
+    calls: 12,
+    holds: 3,
+    denials: 1,
+    heldBy: [],
+  }
+  const known = new Map<string, SeenAgent>([
+    [formatParty(AGENT), { ...seen, suspension: null }],
+    ...more.map((agent): [string, SeenAgent] => [formatParty(agent), agent]),
+  ])
   const requests: (SwitchRequest & { way: string })[] = []
 
   function turn(way: 'suspend' | 'resume', request: SwitchRequest): SwitchResult {
@@ -304,7 +344,8 @@ export function fakeAgents(): AgentDesk & { readonly requests: (SwitchRequest & 
     }
     const isChanged = (before.suspension === null) === (way === 'suspend')
     const { issuer, subject } = by
-    const suspension = way === 'suspend' ? { since: 1_700_000_000_000, by: { issuer, subject }, reason } : null
+    const suspension =
+      way === 'suspend' ? { since: 1_700_000_000_000, by: { issuer, subject }, reason, breaker: null } : null
     const after = isChanged ? { ...before, suspension } : before
     known.set(formatParty(agent), after)
     return { done: true, isChanged, agent: after }

@@ -3,7 +3,7 @@ import type { Person, Principal, Role } from '../../src/domain/principal.ts'
 import { createKillSwitch } from '../../src/identity/kill-switch.ts'
 import { createSeenAgents } from '../../src/identity/seen-agents.ts'
 import { AGENT, ISSUER, log, openGateway, temporaryDirectory } from '../audit/world.ts'
-import { createTestDatabase, type TestDatabase } from '../postgres.ts'
+import { createOlderDatabase, createTestDatabase, type TestDatabase } from '../postgres.ts'
 
 let dir: Awaited<ReturnType<typeof temporaryDirectory>>
 let store: TestDatabase
@@ -122,6 +122,136 @@ describe('the kill switch', () => {
     seen.note(AGENT, 'allow')
     const namesake = { ...person('olga', 'operator'), issuer: 'https://other.example.com' }
     expect(await agents.resume(asked(namesake))).toMatchObject({ done: true })
+  })
+})
+
+describe('the kill switch, beside circuit breakers', () => {
+  /** As a breaker does it, once it has counted enough. */
+  async function trip(effect: 'hold' | 'suspend', breaker: string) {
+    const { database } = store
+    await database.query(
+      `INSERT INTO countersign.breaker_count (breaker, counts, window_ms, issuer, subject, slices, amounts, until)
+       VALUES ($1, 'calls', 60000, $2, $3, '{1}', '{5}', now() + interval '1 hour')`,
+      [breaker, ISSUER, AGENT.subject],
+    )
+    const { rows } = await database.query<{ is_changed: boolean; is_tripped: boolean; epoch: number }>(
+      'SELECT * FROM countersign.trip_breaker($1, $2, $3, $4, $5, $6, $7, $8)',
+      [breaker, 'calls', 60_000, 4, effect, ISSUER, AGENT.subject, 'more than 4 calls within 1m'],
+    )
+    return rows[0]
+  }
+
+  it('lists what a breaker stopped or holds, and ends both with one resumption', async () => {
+    const { agents } = parts()
+    expect(await trip('hold', 'guard/probing')).toMatchObject({ is_tripped: true, is_changed: true, epoch: 1 })
+    expect(await trip('hold', 'guard/wild')).toMatchObject({ is_changed: true, epoch: 2 })
+    const because = { since: expect.any(Number), reason: 'more than 4 calls within 1m' }
+    expect(await agents.list(OPERATOR)).toEqual([
+      expect.objectContaining({
+        subject: AGENT.subject,
+        suspension: null,
+        heldBy: [
+          { breaker: 'guard/probing', ...because },
+          { breaker: 'guard/wild', ...because },
+        ],
+      }),
+    ])
+    expect(await trip('suspend', 'guard/flood')).toMatchObject({ is_changed: true, epoch: 3 })
+    expect(await agents.list(OPERATOR)).toMatchObject([
+      { suspension: { breaker: 'guard/flood', by: { issuer: 'countersign', subject: 'breaker guard/flood' } } },
+    ])
+    // Stopping it again changes nothing: whoever was first stays.
+    expect(await agents.suspend(asked(OPERATOR))).toMatchObject({
+      isChanged: false,
+      agent: { suspension: { breaker: 'guard/flood' } },
+    })
+    expect(await agents.resume(asked(OPERATOR))).toMatchObject({
+      isChanged: true,
+      agent: { suspension: null, heldBy: [] },
+    })
+    expect(await agents.resume(asked(OPERATOR))).toMatchObject({ isChanged: false })
+    expect((await store.database.query('SELECT FROM countersign.breaker_count')).rowCount).toBe(0)
+    expect(await entries()).toMatchObject([{ kind: 'agent_resumed', reviewer: `${ISSUER}|otto` }])
+  })
+
+  it('trips nothing that is not counted, or not enough, and changes nothing twice', async () => {
+    const { rows } = await store.database.query(
+      `SELECT * FROM countersign.trip_breaker('guard/none', 'calls', 60000, 0, 'hold', $1, $2, 'why')`,
+      [ISSUER, AGENT.subject],
+    )
+    expect(rows).toMatchObject([{ is_tripped: false, is_changed: false, counted: null, epoch: 0 }])
+    await trip('hold', 'guard/probing')
+    const { rows: again } = await store.database.query(
+      `SELECT * FROM countersign.trip_breaker('guard/probing', 'calls', 60000, $3, 'hold', $1, $2, 'why')`,
+      [ISSUER, AGENT.subject, 4],
+    )
+    expect(again).toMatchObject([{ is_tripped: true, is_changed: false, epoch: 1 }])
+    const { rows: enough } = await store.database.query(
+      `SELECT * FROM countersign.trip_breaker('guard/probing', 'calls', 60000, $3, 'suspend', $1, $2, 'why')`,
+      [ISSUER, AGENT.subject, 5],
+    )
+    expect(enough).toMatchObject([{ is_tripped: false, is_changed: false }])
+    expect((await store.database.query('SELECT FROM countersign.suspension')).rowCount).toBe(0)
+  })
+
+  it('is not put back by those on its own side after a breaker either', async () => {
+    const { agents, seen } = parts()
+    seen.note(AGENT, 'allow')
+    await trip('hold', 'guard/probing')
+    expect(await agents.resume(asked(person('olga', 'operator')))).toEqual({ done: false, fault: 'own_side' })
+    expect(await agents.list(OPERATOR)).toMatchObject([{ heldBy: [{ breaker: 'guard/probing' }] }])
+  })
+
+  it('works with the schema of the release before', async () => {
+    const older = await createOlderDatabase(10)
+    try {
+      const within = async () => ({ seq: 1, hash: '', epoch: 1 })
+      const { database } = older
+      const agents = createKillSwitch({ database, within, noteSeen: async () => {}, withdrawHeld: async () => {}, log })
+      expect(await agents.suspend(asked(OPERATOR))).toMatchObject({
+        isChanged: true,
+        agent: { suspension: { breaker: null, by: { subject: 'otto' } }, heldBy: [] },
+      })
+      expect(await agents.list(OPERATOR)).toMatchObject([{ subject: AGENT.subject, heldBy: [] }])
+      expect(await agents.resume(asked(OPERATOR))).toMatchObject({ isChanged: true, agent: { suspension: null } })
+    } finally {
+      await older.close()
+    }
+  })
+})
+
+describe('who is meant by a name', () => {
+  it('are those of that subject, whatever its case, or the one that is named with its issuer', async () => {
+    const { agents, seen } = parts()
+    const other = 'https://other.example.com'
+    for (const [issuer, subject] of [
+      [ISSUER, 'twin'],
+      [other, 'twin'],
+      [ISSUER, 'Solo'],
+      [ISSUER, `${other}|twin`],
+    ] as const) {
+      seen.note({ ...AGENT, issuer, subject }, 'allow')
+    }
+    await seen.flush()
+    expect(await agents.find('solo')).toEqual([{ issuer: ISSUER, subject: 'Solo' }])
+    expect(await agents.find('twin')).toEqual(
+      expect.arrayContaining([
+        { issuer: ISSUER, subject: 'twin' },
+        { issuer: other, subject: 'twin' },
+      ]),
+    )
+    expect(await agents.find(`${ISSUER}|twin`)).toEqual([{ issuer: ISSUER, subject: 'twin' }])
+    // Another one's subject looks like that: it does not stand in the way.
+    expect(await agents.find(`${other}|twin`)).toEqual([{ issuer: other, subject: 'twin' }])
+    expect(await agents.find('tw%')).toEqual([])
+    expect(await agents.find('nobody')).toEqual([])
+  })
+
+  it('are no more than a person can choose from', async () => {
+    const { agents, seen } = parts()
+    for (let n = 0; n < 30; n++) seen.note({ ...AGENT, issuer: `https://${n}.example.com`, subject: 'same' }, 'allow')
+    await seen.flush()
+    expect(await agents.find('same')).toHaveLength(10)
   })
 })
 

@@ -22,21 +22,32 @@ function makeStore() {
   const store = {
     epoch: 0,
     parties: [] as [string, string][],
+    holds: [] as [string, string, string][],
+    /** Whether its schema knows of breakers. */
+    knowsBreakers: true,
     mode: 'up' as 'up' | 'down' | 'hang',
     reads: 0,
     hear: (_payload: string) => {},
+    hold(subject: string, breaker: string) {
+      store.holds.push([issuer, subject, breaker])
+      store.epoch += 1
+    },
     suspend(...subjects: string[]) {
       store.parties = subjects.map((subject) => [issuer, subject])
       store.epoch += 1
     },
     database: {
-      async query<Row extends object>(_sql: string, params: readonly unknown[] = []) {
+      async query<Row extends object>(sql: string, params: readonly unknown[] = []) {
         store.reads += 1
+        const asksForHolds = sql.includes('breaker_hold')
+        if (asksForHolds && !store.knowsBreakers) throw new Error('there is no table breaker_hold')
         if (store.mode === 'down') throw new GatewayError('store', 'down')
         if (store.mode === 'hang') await new Promise(() => {})
         const parties = params[0] === store.epoch ? null : store.parties
         // The row that the one statement of this module selects.
-        return { rows: [{ epoch: store.epoch, parties } as unknown as Row], rowCount: 1 }
+        const holds = asksForHolds && parties ? store.holds : null
+        const row = { epoch: store.epoch, parties, holds, has_holds: !asksForHolds && store.knowsBreakers }
+        return { rows: [row as unknown as Row], rowCount: 1 }
       },
       async listen(_channel: string, hear: (payload: string) => void) {
         store.hear = hear
@@ -59,6 +70,45 @@ async function follow(store: ReturnType<typeof makeStore>, change: Partial<typeo
   onTestFinished(() => suspensions.stop())
   return suspensions
 }
+
+describe('heldBy', () => {
+  it('names the breakers that hold anyone on the calling side but the owner, in order, each once', async () => {
+    const store = makeStore()
+    expect((await follow(store)).heldBy(agent)).toEqual([])
+    store.hold('olivia', 'guard/a')
+    expect((await follow(store)).heldBy(agent)).toEqual([])
+    store.hold('agent-0', 'guard/z')
+    store.hold('agent', 'guard/b')
+    store.hold('agent', 'guard/z')
+    const suspensions = await follow(store)
+    expect(suspensions.heldBy(agent)).toEqual(['guard/b', 'guard/z'])
+    expect(suspensions.isSuspended(agent)).toBe(false)
+  })
+
+  it('is read up to the epoch of an append', async () => {
+    const store = makeStore()
+    const suspensions = await follow(store)
+    store.hold('agent', 'guard/b')
+    expect(await suspensions.caughtUpTo(store.epoch)).toBe(true)
+    expect(suspensions.heldBy(agent)).toEqual(['guard/b'])
+    store.holds = []
+    store.epoch += 1
+    await suspensions.caughtUpTo(store.epoch)
+    expect(suspensions.heldBy(agent)).toEqual([])
+  })
+
+  it('is nobody with the schema of the release before, until the store is migrated', async () => {
+    const store = makeStore()
+    store.knowsBreakers = false
+    store.suspend('alice')
+    const suspensions = await follow(store)
+    expect([suspensions.isSuspended(agent), suspensions.heldBy(agent)]).toEqual([true, []])
+    store.knowsBreakers = true
+    store.hold('agent', 'guard/b')
+    await suspensions.caughtUpTo(store.epoch)
+    expect(suspensions.heldBy(agent)).toEqual(['guard/b'])
+  })
+})
 
 describe('isSuspended', () => {
   it.each([['agent'], ['alice'], ['agent-0']])('is true when %s is stopped', async (subject) => {
@@ -95,7 +145,8 @@ describe('caughtUpTo', () => {
   it('looks again for a newer epoch only', async () => {
     const store = makeStore()
     const suspensions = await follow(store)
-    expect([await suspensions.caughtUpTo(0), store.reads]).toEqual([true, 1])
+    const { reads } = store
+    expect([await suspensions.caughtUpTo(0), store.reads]).toEqual([true, reads])
     store.suspend('agent')
     expect(suspensions.isSuspended(agent)).toBe(false)
     expect(await suspensions.caughtUpTo(1)).toBe(true)

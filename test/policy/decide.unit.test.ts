@@ -187,6 +187,99 @@ rules:
   })
 })
 
+describe('an agent that circuit breakers hold', () => {
+  const BREAKERS = `name: p
+rules:
+  - { name: reads, upstreams: [billing], verbs: [GET], effect: allow, limits: [1 calls per 1m], max_duration: 30m }
+  - name: writes
+    upstreams: [billing]
+    verbs: [POST]
+    effect: hold
+    approval: { reviewers: ["group:finance"], grant: { for: 1h, uses: 3 } }
+  - { name: never, upstreams: [billing], verbs: [DELETE], effect: deny }
+  - { name: body, upstreams: [billing], verbs: [PUT], when: action.facts.body.ok, effect: allow }
+breakers:
+  - { name: probing, counts: denials, more_than: 2, within: 5m, then: hold, approval: { reviewers: ["group:ops"], quorum: 2 } }
+  - { name: wild, counts: calls, more_than: 1, within: 1h, then: hold, approval: { reviewers: ["*"] } }
+  - { name: flood, counts: holds, more_than: 1, within: 1h, then: suspend }
+`
+  const set = setOf(BREAKERS)
+  const held = (verb: string, ...heldBy: string[]) =>
+    decide(set, describeCall({ verb, heldBy, facts: { body: { ok: true } } }))
+
+  it('has what rules allow held, for those whom the breaker names, and without limits', () => {
+    expect(held('GET', 'p/probing')).toEqual({
+      effect: 'hold',
+      basis: 'breaker',
+      rules: [{ policy: 'p', rule: 'probing' }],
+      message: expect.stringContaining('more than 2 denials within 5m'),
+      requirements: [
+        expect.objectContaining({
+          rule: { policy: 'p', rule: 'probing' },
+          reviewers: [{ kind: 'group', issuerName: null, name: 'ops' }],
+          quorum: 2,
+        }),
+      ],
+      limits: [],
+      maxDurationMs: 30 * 60_000,
+      policyVersion: 0,
+      decidingAction: 0,
+    })
+    expect(held('PUT', 'p/probing')).toMatchObject({ effect: 'hold', basis: 'breaker' })
+  })
+
+  it('has it held for every breaker that has tripped', () => {
+    expect(held('GET', 'p/probing', 'p/wild')).toMatchObject({
+      rules: [{ rule: 'probing' }, { rule: 'wild' }],
+      requirements: [{ quorum: 2 }, { quorum: 1 }],
+    })
+  })
+
+  it('has it held for anyone where the policy has the breaker no more, or it asks nobody', () => {
+    for (const name of ['p/gone', 'other/probing', 'p/flood']) {
+      const [policy, rule] = name.split('/')
+      expect(held('GET', name)).toMatchObject({
+        effect: 'hold',
+        requirements: [{ rule: { policy, rule }, reviewers: [{ kind: 'any' }], quorum: 1 }],
+      })
+    }
+  })
+
+  it('has what rules hold held as before, but for grants', () => {
+    const before = held('POST')
+    expect(before).toMatchObject({ requirements: [{ grant: { mostUses: 3 } }] })
+    const verdict = held('POST', 'p/probing')
+    expect(verdict).toMatchObject({ effect: 'hold', basis: 'rule', rules: [{ rule: 'writes' }] })
+    expect(verdict.effect === 'hold' && verdict.requirements.map((requirement) => 'grant' in requirement)).toEqual([
+      false,
+    ])
+  })
+
+  it('is denied what rules deny, or do not allow, and when it is suspended as well', () => {
+    expect(held('DELETE', 'p/probing')).toMatchObject({ effect: 'deny', basis: 'rule' })
+    expect(held('PATCH', 'p/probing')).toMatchObject({ effect: 'deny', basis: 'no_rule' })
+    expect(decide(set, describeCall({ heldBy: ['p/probing'], isSuspended: true }))).toMatchObject({
+      basis: 'suspended',
+    })
+    expect(decide(set, describeCall({ verb: 'PUT', heldBy: ['p/probing'], have: new Set() }))).toMatchObject({
+      effect: 'unsure',
+    })
+  })
+
+  it('is explained so', () => {
+    const [first, , , ...rules] = formatExplanation(explain(set, describeCall({ verb: 'GET', heldBy: ['p/probing'] })))
+    expect(first).toBe('hold: rules allow it, and the circuit breaker p/probing has tripped')
+    expect([first, ...rules].join('\n')).toContain('p/reads: matches, and would say allow')
+  })
+
+  it('has breakers in the canonical text, in one order whatever the file had', () => {
+    const lines = BREAKERS.trimEnd().split('\n')
+    const turned = [...lines.slice(0, -3), ...lines.slice(-3).reverse()].join('\n')
+    expect(setOf(turned).hash).toBe(set.hash)
+    expect(setOf(lines.slice(0, -1).join('\n')).hash).not.toBe(set.hash)
+  })
+})
+
 describe('explain', () => {
   const set = setOf(`name: p
 rules:

@@ -114,6 +114,7 @@ describe("the owner's manager", () => {
     const judgeCall = createJudge({
       decide: () => asked,
       isSuspended: () => false,
+      heldBy: () => [],
       applyLimits: async (_call, verdict) => verdict,
       managerOf,
     })

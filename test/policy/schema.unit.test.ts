@@ -4,6 +4,10 @@ import { problemsOf } from './world.ts'
 const rule = (...lines: readonly string[]) =>
   ['name: p', 'rules:', '  - name: r', '    upstreams: [billing]', ...lines.map((line) => `    ${line}`)].join('\n')
 
+const breaker = (...lines: readonly string[]) =>
+  [rule('effect: allow'), 'breakers:', '  - name: b', ...lines.map((line) => `    ${line}`)].join('\n')
+const COUNTS = ['counts: calls', 'more_than: 3', 'within: 1m']
+
 describe('a policy file', () => {
   const refused: readonly [string, string, string | RegExp][] = [
     ['a key that is mistyped', rule('effect: allow', 'verb: [GET]'), /^0\.yaml:6: .*verb; did you mean verbs\?$/],
@@ -23,6 +27,55 @@ describe('a policy file', () => {
     ['two documents in one file', `${rule('effect: allow')}\n---\nname: q\n`, /^0\.yaml:6: /],
     ['a rule without an effect', rule('verbs: [GET]'), /^0\.yaml:3: .*effect/],
     ['an effect that is none', rule('effect: permit'), /^0\.yaml:5: .*effect/],
+    [
+      'a key of a breaker that is mistyped',
+      breaker(...COUNTS, 'then: suspend', 'verb: [GET]'),
+      /^0\.yaml:12: .*verb; did you mean verbs\?$/,
+    ],
+    [
+      'a breaker that counts nothing known',
+      breaker('counts: errors', ...COUNTS.slice(1), 'then: suspend'),
+      /^0\.yaml:8: /,
+    ],
+    ['a breaker without a window', breaker(...COUNTS.slice(0, 2), 'then: suspend'), /^0\.yaml:7: .*within/],
+    [
+      'a window that is too short',
+      breaker(...COUNTS.slice(0, 2), 'within: 10ms', 'then: suspend'),
+      /^0\.yaml:10: .*1s or more/,
+    ],
+    [
+      'a breaker that lets nothing pass',
+      breaker('counts: calls', 'more_than: 0', 'within: 1m', 'then: suspend'),
+      /^0\.yaml:9: /,
+    ],
+    ['a breaker that does nothing known', breaker(...COUNTS, 'then: deny'), /^0\.yaml:11: /],
+    ['a breaker that holds and asks nobody', breaker(...COUNTS, 'then: hold'), /^0\.yaml:11: .*who may countersign/],
+    [
+      'a breaker that suspends and asks somebody',
+      breaker(...COUNTS, 'then: suspend', 'approval: { reviewers: ["*"] }'),
+      /^0\.yaml:12: .*asks nobody/,
+    ],
+    [
+      'a breaker that lets reviewers grant',
+      breaker(...COUNTS, 'then: hold', 'approval:', '  reviewers: ["*"]', '  grant: { for: 10m, uses: 3 }'),
+      /^0\.yaml:14: .*without asking/,
+    ],
+    [
+      "a breaker of a rule's name",
+      breaker(...COUNTS, 'then: suspend').replace('name: b', 'name: r'),
+      /^0\.yaml:7: .*"r" names another/,
+    ],
+    ['an empty list of breakers', `${rule('effect: allow')}\nbreakers: []`, /^0\.yaml:6: .*must not be empty/],
+    [
+      'a breaker of an upstream nobody configured',
+      breaker(...COUNTS, 'then: suspend', 'upstreams: [biling]'),
+      /^0\.yaml:12: breaker "b": unknown upstream "biling"; did you mean "billing"\?$/,
+    ],
+    [
+      'a breaker of a verb that the protocol lacks',
+      breaker(...COUNTS, 'then: suspend', 'upstreams: [billing]', 'verbs: [DELTE]'),
+      /^0\.yaml:13: breaker "b": unknown verb "DELTE"; did you mean "DELETE"\?$/,
+    ],
     ['a policy without rules', 'name: p\nrules: []', /^0\.yaml:2: .*at least one rule/],
     [
       'two rules of one name',

@@ -34,13 +34,22 @@ function verdictWith(change: Partial<Verdict> = {}): Verdict {
   }
 }
 
-function world(change: { isCaughtUp?: boolean; isSuspended?: boolean; now?: number; sessionMaxMs?: number } = {}) {
+function world(
+  change: {
+    isCaughtUp?: boolean
+    isSuspended?: boolean
+    heldBy?: readonly string[]
+    now?: number
+    sessionMaxMs?: number
+  } = {},
+) {
   let cut: (reason: 'suspended' | 'store_unreadable') => void = () => undefined
   const unwatch = vi.fn()
   const end = vi.fn()
   const underWatch = createWatch({
     suspensions: {
       isSuspended: () => change.isSuspended ?? false,
+      heldBy: () => change.heldBy ?? [],
       caughtUpTo: async (epoch) => epoch === 7 && (change.isCaughtUp ?? true),
       watch(_principal, onCut) {
         cut = onCut
@@ -72,6 +81,7 @@ describe('underWatch', () => {
   it.each([
     ['suspensions cannot be read up to the intent', { isCaughtUp: false }, null, 'unavailable'],
     ['the agent was suspended after it was judged', { isSuspended: true }, null, 'suspended'],
+    ['a breaker has tripped after it was allowed', { heldBy: ['guard/probing'] }, null, 'unavailable'],
     ['too much time went by since the spend', { now: 2000 }, 2000, 'unavailable'],
   ])('begins nothing where %s', async (_case, change, startBy, code) => {
     const work = vi.fn(async () => forwarded)
@@ -79,6 +89,20 @@ describe('underWatch', () => {
     expect(outcome).toMatchObject({ refused: true, code })
     expect(work).not.toHaveBeenCalled()
   })
+
+  it.each([
+    ['people approved it', {}, { effect: 'allow' }, 1000],
+    ['it was held', {}, { effect: 'hold' }, null],
+    ['the gateway only watches', { mode: 'observe' }, { effect: 'allow' }, null],
+  ] as const)(
+    'begins what a breaker that has tripped since does not stop: %s',
+    async (_why, more, verdict, startBy) => {
+      const { underWatch } = world({ heldBy: ['guard/probing'] })
+      const watched = { ...call, upstream: { ...call.upstream, ...more } }
+      const terms = { intent, verdict: verdictWith(verdict), startBy }
+      expect(await underWatch(watched, terms, async () => forwarded)).toBe(forwarded)
+    },
+  )
 
   it('begins just before the time after a spend is over', async () => {
     const { underWatch } = world({ now: 1999 })

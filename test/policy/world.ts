@@ -61,7 +61,9 @@ export function sourceOf(...texts: readonly string[]): PolicySource | readonly P
     (policy, rule, path) => {
       const found = good.find(({ value }) => value.name === policy)
       const index = found?.value.rules.findIndex(({ name }) => name === rule) ?? -1
-      return { file: found?.file ?? '', line: found?.lineOf(['rules', index, ...path]) ?? 0 }
+      const breaker = found?.value.breakers?.findIndex(({ name }) => name === rule) ?? -1
+      const place = index === -1 ? ['breakers', breaker] : ['rules', index]
+      return { file: found?.file ?? '', line: found?.lineOf([...place, ...path]) ?? 0 }
     },
   )
 }
@@ -97,6 +99,7 @@ export function describeCall(
   return {
     principal: AGENT,
     isSuspended: false,
+    heldBy: [],
     upstream,
     callId: '01890a5d-ac96-774b-bcce-b302099a8057',
     actions: [{ upstream: upstream.name, protocol: upstream.protocol, verb, resource, facts: { ...facts } }],

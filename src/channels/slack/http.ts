@@ -2,15 +2,19 @@ import type { Receiver, ReceiverEvent } from '@slack/bolt'
 import type { FastifyPluginAsync } from 'fastify'
 import type { Clock } from '../../platform/clock.ts'
 import type { Logger } from '../../platform/logger.ts'
+import { COMMAND } from './payload.ts'
 import { isSignedBySlack } from './signature.ts'
 
-/** Where Slack posts in HTTP mode: the app's Request URL for interactivity is the control listener's URL with this path. */
+/**
+ * Where Slack posts in HTTP mode: the app's Request URL for interactivity, and that of its command, is the control
+ * listener's URL with this path.
+ */
 export const CALLBACK_PATH = '/slack/interactivity'
 
 /** A press carries the message it was made on, form-encoded; 50 blocks of JSON stay far below this. */
 const MAX_BODY_BYTES = 1024 * 1024
 
-/** Everything else that Slack could post (events, commands, shortcuts) has no business here. */
+/** Besides the command, everything else that Slack could post (events, shortcuts) has no business here. */
 const TYPES = new Set(['block_actions', 'view_submission'])
 
 type Process = (event: ReceiverEvent) => Promise<void>
@@ -75,7 +79,9 @@ function acknowledge(handle: Process, body: Record<string, unknown>, log: Logger
 }
 
 function readPayload(body: Buffer): Record<string, unknown> | null {
-  const fields = new URLSearchParams(body.toString('utf8')).getAll('payload')
+  const form = new URLSearchParams(body.toString('utf8'))
+  const fields = form.getAll('payload')
+  if (fields.length === 0) return readCommand(form)
   if (fields.length !== 1 || fields[0] === undefined) return null
   try {
     const payload: unknown = JSON.parse(fields[0])
@@ -84,4 +90,10 @@ function readPayload(body: Buffer): Record<string, unknown> | null {
   } catch {
     return null
   }
+}
+
+/** A command comes as a form of its own, each field once. */
+function readCommand(form: URLSearchParams): Record<string, unknown> | null {
+  const fields = Object.fromEntries(form)
+  return form.get('command') === COMMAND && Object.keys(fields).length === form.size ? fields : null
 }

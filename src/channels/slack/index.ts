@@ -1,21 +1,24 @@
 import { App, type Receiver } from '@slack/bolt'
 import type { FastifyPluginAsync } from 'fastify'
 import { z } from 'zod'
-import type { Acquaintance, ChatAccount, Desk, RunningChannel } from '../../domain/channel.ts'
+import type { Acquaintance, ChatAccount, Desk, RunningChannel, StopDesk } from '../../domain/channel.ts'
 import { GatewayError } from '../../domain/error.ts'
 import type { Clock } from '../../platform/clock.ts'
 import type { Logger } from '../../platform/logger.ts'
 import type { Metrics } from '../../platform/metrics.ts'
-import { createTell } from './answer.ts'
+import { createRespond, createTell } from './answer.ts'
 import { createBoltLogger } from './bolt-logger.ts'
 import { createBoundedFetch } from './bounded-fetch.ts'
 import { createSlackClient } from './client.ts'
+import { createCommands } from './commands.ts'
 import { createDeliver } from './deliver.ts'
 import { createHttpReceiver } from './http.ts'
 import { createInTime } from './in-time.ts'
 import { createMembers } from './members.ts'
 import { createMessages } from './messages.ts'
+import { createTellNotice } from './notice.ts'
 import { type SlackOptions, slackOptions } from './options.ts'
+import { COMMAND } from './payload.ts'
 import { createPresses, type ModalAnswer } from './presses.ts'
 import { createRecognise } from './recognise.ts'
 import { createRefresh } from './refresh.ts'
@@ -26,6 +29,7 @@ import { createWorkspace } from './workspace.ts'
 export interface SlackParts {
   readonly options: SlackOptions
   readonly desk: Desk
+  readonly agents: StopDesk
   /**
    * Who is behind an account that Slack confirmed. `accounts`: those that the configuration names, from
    * `team id/user id` to `issuer|subject`.
@@ -71,21 +75,20 @@ async function start(parts: SlackParts): Promise<RunningChannel> {
   const signIn = openSignIn(options, { publicUrl, timeoutMs: timing.timeoutMs })
   const workspace = createWorkspace(client)
   const messages = createMessages(client, options.channel)
+  const recognise = createRecognise({
+    workspace,
+    members: createMembers(client, clock),
+    findPerson: (account) => parts.findPerson(account, options.people),
+    invite: (account) => (signIn && parts.invite ? linkUrl(publicUrl, parts.invite(account)) : null),
+    log,
+  })
+  const boundedFetch = createBoundedFetch({ timeoutMs: timing.timeoutMs, signals: [stopping] })
+  const respond = createRespond({ apiUrl, fetch: boundedFetch, log })
+  const commands = createCommands({ agents: parts.agents, recognise, respond, clock, log })
   const presses = createPresses({
     desk,
-    recognise: createRecognise({
-      workspace,
-      members: createMembers(client, clock),
-      findPerson: (account) => parts.findPerson(account, options.people),
-      invite: (account) => (signIn && parts.invite ? linkUrl(publicUrl, parts.invite(account)) : null),
-      log,
-    }),
-    tell: createTell({
-      client,
-      apiUrl,
-      fetch: createBoundedFetch({ timeoutMs: timing.timeoutMs, signals: [stopping] }),
-      log,
-    }),
+    recognise,
+    tell: createTell({ client, respond, log }),
     ask: async (trigger_id, view, signal) => {
       const answer = await client.call('views.open', { trigger_id, view }, { schema: z.object({}), signal })
       if (!answer.ok) log.warn({ slack: answer }, 'the question for a reason could not be opened')
@@ -119,6 +122,12 @@ async function start(parts: SlackParts): Promise<RunningChannel> {
     if (answer) await ack(answer)
     else await ack()
   })
+  app.command(COMMAND, async ({ body, ack }) => {
+    const answer = await inTime.run((isLate) => commands.run(body, stopping, isLate))
+    if (answer)
+      await ack({ response_type: 'ephemeral', ...answer, ...(answer.blocks && { blocks: [...answer.blocks] }) })
+    else await ack()
+  })
   const connection = running()
   const greeting = greet()
 
@@ -136,6 +145,7 @@ async function start(parts: SlackParts): Promise<RunningChannel> {
   return {
     name: 'slack',
     deliver: createDeliver({ messages, workspace, detail, publicUrl, clock, log }),
+    tell: createTellNotice({ messages, publicUrl, log }),
     ...(signIn && { signIn }),
     async stop() {
       await inTime.settled(timing.drainMs)

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Clock } from '../../platform/clock.ts'
 import type { SlackClient } from './client.ts'
-import type { Fault } from './wording.ts'
+import type { PersonFault } from './wording.ts'
 
 const KEEP_MS = 60_000
 const MAX_KEPT = 1000
@@ -22,7 +22,7 @@ const userSchema = z.object({
   }),
 })
 
-export type MemberFault = Extract<Fault, 'foreign' | 'bot' | 'guest' | 'deactivated' | 'unconfirmed'>
+export type MemberFault = Extract<PersonFault, 'foreign' | 'bot' | 'guest' | 'deactivated' | 'unconfirmed'>
 
 /**
  * Asks Slack whether an account is a full, active member of the workspace. Answers are kept for a minute; a failure to

@@ -79,6 +79,15 @@ export function createMessages(client: SlackClient, channel: string) {
       )
     },
 
+    /** Into the channel, about no approval. */
+    async say(
+      { blocks, text }: Pick<Rendered, 'blocks' | 'text'>,
+      signal: AbortSignal,
+    ): Promise<SlackAnswer<MessageRef>> {
+      const plain = { parse: 'none', link_names: false, unfurl_links: false, unfurl_media: false }
+      return client.call('chat.postMessage', { channel, blocks, text, ...plain }, { schema: sentSchema, signal })
+    },
+
     async update(
       approval: Approval,
       rendered: Rendered,

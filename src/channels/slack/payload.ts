@@ -46,6 +46,23 @@ export const submissionSchema = z.object({
   }),
 })
 
+/** The name of the app's slash command, as the manifest has it. */
+export const COMMAND = '/countersign'
+
+/** A slash command (https://docs.slack.dev/interactivity/implementing-slash-commands); `text` is what stands behind it. */
+export const commandSchema = z
+  .object({
+    command: z.literal(COMMAND),
+    text: z.string().max(4000).default(''),
+    user_id: id,
+    team_id: id,
+    channel_id: id,
+    trigger_id: triggerId,
+    response_url: z.string().max(2000).optional(),
+  })
+  .transform(({ user_id, team_id, ...command }) => ({ ...command, user: { id: user_id }, team: { id: team_id } }))
+
+export type Command = z.output<typeof commandSchema>
 export type Press = z.output<typeof pressSchema>
 export type Submission = z.output<typeof submissionSchema>
 

@@ -3,13 +3,15 @@ import type { Person } from '../../domain/principal.ts'
 import type { Logger } from '../../platform/logger.ts'
 import type { SlackAnswer } from './client.ts'
 import type { Members } from './members.ts'
-import type { Press, Submission } from './payload.ts'
-import type { Fault, Told } from './wording.ts'
+import type { Command, Press, Submission } from './payload.ts'
+import type { PersonFault, Told } from './wording.ts'
 import type { Workspace } from './workspace.ts'
 
-export type Recognised = Told & ({ readonly fault: null; readonly person: Person } | { readonly fault: Fault })
+export type Recognised = Told & ({ readonly fault: null; readonly person: Person } | { readonly fault: PersonFault })
 
-export type Recognise = (payload: Press | Submission, signal: AbortSignal) => Promise<Recognised>
+type Payload = Press | Submission | Command
+
+export type Recognise = (payload: Payload, signal: AbortSignal) => Promise<Recognised>
 
 /**
  * From a Slack account to the person it is linked to: the workspace is the app's own, Slack says that the account is a
@@ -27,7 +29,7 @@ export function createRecognise(parts: {
 
   return async (payload, signal) => {
     const { id: user } = payload.user
-    const told: Told = { key: `${payload.user.team_id ?? payload.team.id}/${user}`, invitation: null }
+    const told: Told = { key: `${homeOf(payload) ?? payload.team.id}/${user}`, invitation: null }
     const own = await workspace(signal)
     if (!own.ok) return { ...told, fault: 'unconfirmed' }
     const { teamId: team } = own.data
@@ -46,7 +48,12 @@ export function createRecognise(parts: {
   }
 }
 
-function teamsOf(payload: Press | Submission): string[] {
-  const installed = payload.type === 'view_submission' ? payload.view.app_installed_team_id : undefined
-  return [payload.team.id, payload.user.team_id, installed].filter((team) => team !== undefined)
+function teamsOf(payload: Payload): string[] {
+  const installed = 'view' in payload ? payload.view.app_installed_team_id : undefined
+  return [payload.team.id, homeOf(payload), installed].filter((team) => team !== undefined)
+}
+
+/** The workspace that the person belongs to, where Slack says it. */
+function homeOf({ user }: Payload): string | undefined {
+  return 'team_id' in user ? user.team_id : undefined
 }

@@ -49,19 +49,10 @@ function bypass({ votes, state }: Approval): string {
 }
 
 /** Why a press or a submission was not counted: what the approvals say, and what this channel itself refuses. */
-export type Fault =
-  | BallotFault
-  | 'unlinked'
-  | 'stale'
-  | 'away'
-  | 'foreign'
-  | 'bot'
-  | 'guest'
-  | 'deactivated'
-  | 'unconfirmed'
-  | 'not_all_shown'
-  | 'too_late'
-  | 'failed'
+export type Fault = BallotFault | PersonFault | 'not_all_shown' | 'too_late' | 'failed'
+
+/** Why it is not known who acted, or that they may. */
+export type PersonFault = 'unlinked' | 'stale' | 'away' | 'foreign' | 'bot' | 'guest' | 'deactivated' | 'unconfirmed'
 
 /** Who is told: their own `team/user`, and where they can link it; null if they cannot by themselves. */
 export interface Told {
@@ -69,9 +60,11 @@ export interface Told {
   readonly invitation: string | null
 }
 
+const NOTHING_RECORDED = 'Nothing was recorded.'
+
 /** Told to the one person who pressed. */
-export function describeFault(fault: Fault, approval: string, { key, invitation }: Told): string {
-  const nothing = 'Nothing was recorded.'
+export function describeFault(fault: Fault, approval: string, told: Told): string {
+  const nothing = NOTHING_RECORDED
   switch (fault) {
     case 'not_found':
       return `${nothing} There is no approval ${approval} that you may decide.`
@@ -96,30 +89,46 @@ export function describeFault(fault: Fault, approval: string, { key, invitation 
     case 'sign_in_too_old':
       return `${nothing} That is done in the console.`
     case 'unlinked':
-      return invitation === null
-        ? `${nothing} Your Slack account is not linked to a reviewer. Ask an operator to add ${key} to channels.slack.people.`
-        : `${nothing} Your Slack account is not linked to a reviewer. <${invitation}|Sign in to link it>, then press again. The link is for you alone: with it nobody else can link anything.`
     case 'stale':
-      return invitation === null
-        ? `${nothing} Your identity provider no longer says which groups you are in. Ask an operator.`
-        : `${nothing} Your identity provider no longer says which groups you are in. <${invitation}|Sign in again>, then press again.`
     case 'away':
-      return `${nothing} Your identity provider cannot be asked just now which groups you are in. Please try again.`
     case 'foreign':
-      return `${nothing} Only members of the workspace this app is installed in may decide.`
     case 'bot':
-      return `${nothing} Bots may not decide.`
     case 'guest':
-      return `${nothing} Guests may not decide.`
     case 'deactivated':
-      return `${nothing} This account is deactivated.`
     case 'unconfirmed':
-      return `${nothing} Slack did not confirm your account just now. Please try again.`
+      return describePersonFault(fault, told)
     case 'not_all_shown':
       return `${nothing} The card does not show all of the call. Read it with: countersign approvals show ${approval}, and decide there.`
     case 'too_late':
       return `${nothing} Slack no longer lets the question for a reason be opened. Please press the button again.`
     case 'failed':
       return `It is not certain that anything was recorded: the gateway had a fault. Please look at ${approval} and try again.`
+  }
+}
+
+/** Told to the one person who acted. */
+export function describePersonFault(fault: PersonFault, { key, invitation }: Told): string {
+  const nothing = NOTHING_RECORDED
+  switch (fault) {
+    case 'unlinked':
+      return invitation === null
+        ? `${nothing} Your Slack account is not linked to a reviewer. Ask an operator to add ${key} to channels.slack.people.`
+        : `${nothing} Your Slack account is not linked to a reviewer. <${invitation}|Sign in to link it>, then try again. The link is for you alone: with it nobody else can link anything.`
+    case 'stale':
+      return invitation === null
+        ? `${nothing} Your identity provider no longer says which groups you are in. Ask an operator.`
+        : `${nothing} Your identity provider no longer says which groups you are in. <${invitation}|Sign in again>, then try again.`
+    case 'away':
+      return `${nothing} Your identity provider cannot be asked just now which groups you are in. Please try again.`
+    case 'foreign':
+      return `${nothing} Only members of the workspace this app is installed in may do that.`
+    case 'bot':
+      return `${nothing} Bots may not do that.`
+    case 'guest':
+      return `${nothing} Guests may not do that.`
+    case 'deactivated':
+      return `${nothing} This account is deactivated.`
+    case 'unconfirmed':
+      return `${nothing} Slack did not confirm your account just now. Please try again.`
   }
 }

@@ -83,10 +83,16 @@ export function stopLink({ issuer, subject }: Party, person: Person): Html | nul
 function agentsBody(view: AgentsView): Html {
   const { agents, fault } = view
   const stopped = agents.filter(({ suspension }) => suspension !== null)
+  const held = agents.filter(({ suspension, heldBy }) => suspension === null && heldBy.length > 0)
   return html`<h1>Agents</h1>
 ${fault !== null && html`<p class="fault" role="alert">${fault}</p>`}
 <section><h2>Stopped <span class="count">${stopped.length}</span></h2>
 ${stopped.length === 0 ? html`<p class="empty">None.</p>` : stopped.map((agent) => stoppedAgent(agent, view))}</section>
+${
+  held.length > 0 &&
+  html`<section><h2>Held by circuit breakers <span class="count">${held.length}</span></h2>
+${held.map((agent) => heldAgent(agent, view))}</section>`
+}
 <section><h2>Seen <small>the last 24 hours, by whole hours</small></h2>
 ${agents.length === 0 ? html`<p class="empty">None that you may see has called.</p>` : table(agents)}</section>
 ${mayOpen(PAGES['POST /agents/suspend'], view.person) && suspendForm(view)}`
@@ -99,21 +105,36 @@ function stoppedBody({ issuer, subject }: SeenAgent): Html {
 <p><a class="button" href="/">To the inbox</a></p>`
 }
 
-function stoppedAgent({ suspension, ...agent }: SeenAgent, { person, csrf }: AgentsView): Html | null {
+function stoppedAgent({ suspension, ...agent }: SeenAgent, view: AgentsView): Html | null {
+  if (!suspension) return null
+  const { since, by, reason, breaker } = suspension
+  const who =
+    breaker === null
+      ? html`by <span title="${shown(formatParty(by))}">${shown(by.subject)}</span>`
+      : html`tripped by the circuit breaker <code>${shown(breaker)}</code>`
+  return html`<div class="block"><p><b>${shown(agent.subject)}</b> <small>${shown(agent.issuer)}</small></p>
+<p>Since ${moment(since)}, ${who}${reason !== null && html`: <q>${shownLines(reason)}</q>`}</p>
+${resumeForm(agent, view)}</div>`
+}
+
+/** Each of its calls waits for people. */
+function heldAgent({ heldBy, ...agent }: SeenAgent, view: AgentsView): Html {
+  return html`<div class="block"><p><b>${shown(agent.subject)}</b> <small>${shown(agent.issuer)}</small></p>
+${heldBy.map(
+  ({ breaker, since, reason }) =>
+    html`<p>Since ${moment(since)}, tripped by the circuit breaker <code>${shown(breaker)}</code>: <q>${shown(reason)}</q></p>`,
+)}
+${resumeForm(agent, view)}</div>`
+}
+
+function resumeForm(agent: { readonly issuer: string; readonly subject: string }, { person, csrf }: AgentsView) {
   return (
-    suspension &&
-    html`<div class="block"><p><b>${shown(agent.subject)}</b> <small>${shown(agent.issuer)}</small></p>
-<p>Since ${moment(suspension.since)}, by <span title="${shown(formatParty(suspension.by))}">${shown(suspension.by.subject)}</span>${
-      suspension.reason !== null && html`: <q>${shownLines(suspension.reason)}</q>`
-    }</p>
-${
-  mayOpen(PAGES['POST /agents/resume'], person) &&
-  html`<form method="post" action="/agents/resume" class="decide">
+    mayOpen(PAGES['POST /agents/resume'], person) &&
+    html`<form method="post" action="/agents/resume" class="decide">
 ${hidden(csrf, agent)}
 <label>Why it may go on <textarea name="reason" rows="2" maxlength="2000" required></textarea></label>
 <div class="buttons"><button class="approve">Resume ${shown(agent.subject)}</button></div>
 </form>`
-}</div>`
   )
 }
 
@@ -129,10 +150,11 @@ function table(agents: readonly SeenAgent[]): Html {
 <tbody>${agents.map(row)}</tbody></table></div>`
 }
 
-function row({ issuer, subject, seenAt, calls, holds, denials, suspension }: SeenAgent): Html {
+function row({ issuer, subject, seenAt, calls, holds, denials, suspension, heldBy }: SeenAgent): Html {
+  const state = suspension ? 'Stopped' : heldBy.length > 0 ? 'Held' : null
   return html`<tr><th scope="row">${shown(subject)} <small>${shown(issuer)}</small></th>
 <td>${seenAt === null ? 'not seen' : moment(seenAt)}</td><td>${calls}</td><td>${holds}</td><td>${denials}</td>
-<td>${suspension ? html`<span class="state">Stopped</span>` : 'Runs'}</td></tr>`
+<td>${state ? html`<span class="state">${state}</span>` : 'Runs'}</td></tr>`
 }
 
 function suspendForm({ csrf, given, agents }: AgentsView): Html {

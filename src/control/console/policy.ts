@@ -1,6 +1,6 @@
 import { formatRule } from '../../domain/verdict.ts'
 import { describeBasis, type Explanation, type RuleFinding } from '../../policy/explain.ts'
-import type { PoliciesInForce, WrittenRule } from '../../policy/in-force.ts'
+import type { PoliciesInForce, WrittenBreaker, WrittenRule } from '../../policy/in-force.ts'
 import type { DescribedCall } from './described-call.ts'
 import { type Html, html, shown, shownLines } from './html.ts'
 import { moment } from './words.ts'
@@ -115,10 +115,18 @@ ${
       html`<li><a href="/policy?${new URLSearchParams({ policy: name }).toString()}">${shown(name)}</a> ${own.length} rules</li>`,
   )}</ul>`
 }
-${opened.map(({ name, rules: own }) => html`<h3>${shown(name)}</h3>${own.map((rule) => written(name, rule))}`)}</section>`
+${opened.map(({ name, rules: own }) => html`<h3>${shown(name)}</h3>${own.map((rule) => written(name, rule))}`)}</section>
+${breakers(policies)}`
 }
 
-function written(policy: string, { name, effect, text }: WrittenRule): Html {
+function breakers(policies: PoliciesInForce['policies']): Html | null {
+  const all = policies.flatMap(({ name, breakers: own }) => own.map((breaker) => written(name, breaker)))
+  return all.length === 0
+    ? null
+    : html`<section><h2>Circuit breakers <span class="count">${all.length}</span></h2>${all}</section>`
+}
+
+function written(policy: string, { name, effect, text }: WrittenRule | WrittenBreaker): Html {
   return html`<details class="rule"><summary><code>${shown(`${policy}/${name}`)}</code> <span class="state">${effect}</span></summary>
 <pre tabindex="0" aria-label="${shown(`${policy}/${name}`)}">${shownLines(text)}</pre></details>`
 }

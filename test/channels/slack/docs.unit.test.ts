@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { METHODS } from '../../../src/channels/slack/client.ts'
 import { CALLBACK_PATH } from '../../../src/channels/slack/http.ts'
 import { slackOptions } from '../../../src/channels/slack/options.ts'
+import { COMMAND } from '../../../src/channels/slack/payload.ts'
 import { RULES } from '../../fakes/slack/methods.ts'
 
 const root = new URL('../../../', import.meta.url)
@@ -18,6 +19,14 @@ const manifestSchema = z.strictObject({
   }),
   features: z.strictObject({
     bot_user: z.strictObject({ display_name: z.string().regex(/^[a-z0-9._-]{1,80}$/), always_online: z.boolean() }),
+    slash_commands: z.tuple([
+      z.strictObject({
+        command: z.literal(COMMAND),
+        description: z.string().max(2000),
+        usage_hint: z.string().max(1000),
+        should_escape: z.literal(false),
+      }),
+    ]),
   }),
   oauth_config: z.strictObject({
     redirect_urls: z.tuple([z.url({ protocol: /^https$/ })]),
@@ -34,7 +43,7 @@ const manifest = manifestSchema.parse(parse(readFileSync(new URL('docs/slack-man
 
 describe('the manifest', () => {
   it('asks for exactly the scopes that the methods in use need', () => {
-    const needed = new Set(Object.values(METHODS).flat())
+    const needed = new Set<string>([...Object.values(METHODS).flat(), 'commands'])
     expect(manifest.oauth_config.scopes.bot.toSorted()).toEqual([...needed].toSorted())
   })
 
@@ -45,6 +54,12 @@ describe('the manifest', () => {
       [...text.matchAll(/\.call\(\s*'([a-zA-Z.]+)'/g)].map(([, method]) => method),
     )
     expect(new Set(called)).toEqual(new Set(Object.keys(METHODS)))
+  })
+
+  it('has the command that the page explains, as it is typed', () => {
+    const [{ command, usage_hint: hint }] = manifest.features.slash_commands
+    expect(page).toContain(`${command} ${hint}`)
+    expect(page).toContain(`${command} suspend support-agent it deletes what it should not`)
   })
 
   it('agrees with what the fake demands of each method', () => {

@@ -5,7 +5,7 @@ import { systemClock } from '../../../src/platform/clock.ts'
 import { createLogger } from '../../../src/platform/logger.ts'
 import { createMetrics } from '../../../src/platform/metrics.ts'
 import { type Rig, startRig } from './rig.ts'
-import { createFakeDesk } from './samples.ts'
+import { createFakeAgents, createFakeDesk } from './samples.ts'
 
 let rig: Rig | null = null
 afterEach(async () => {
@@ -123,6 +123,7 @@ it('HTTP mode does not start without a listener to mount the callback on', async
   const starting = channel.start({
     options,
     desk: createFakeDesk(),
+    agents: createFakeAgents(),
     findPerson: () => ({ fault: 'unlinked' }),
     invite: null,
     publicUrl: 'https://approvals.example.com',

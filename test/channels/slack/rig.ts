@@ -11,13 +11,21 @@ import { createLogger } from '../../../src/platform/logger.ts'
 import { createMetrics } from '../../../src/platform/metrics.ts'
 import { type FakeSlack, startFakeSlack } from '../../fakes/slack/server.ts'
 import type { FakeMessage } from '../../fakes/slack/state.ts'
-import { createFakeDesk, type FakeDesk, makeDelivery, makePerson } from './samples.ts'
+import {
+  createFakeAgents,
+  createFakeDesk,
+  type FakeAgents,
+  type FakeDesk,
+  makeDelivery,
+  makePerson,
+} from './samples.ts'
 
 export type Mode = 'socket' | 'http'
 
 export interface Rig {
   readonly slack: FakeSlack
   readonly desk: FakeDesk
+  readonly agents: FakeAgents
   readonly channel: RunningChannel
   readonly people: Map<string, Person>
   readonly refusedSignatures: () => Promise<number>
@@ -35,6 +43,7 @@ export interface Rig {
 export interface RigOptions {
   readonly mode?: Mode
   readonly desk?: FakeDesk
+  readonly agents?: FakeAgents
   readonly detail?: 'full' | 'summary' | 'link'
   readonly clock?: Clock
   readonly timing?: Partial<Timing>
@@ -47,6 +56,7 @@ export interface RigOptions {
 export async function startRig({
   mode = 'socket',
   desk = createFakeDesk(),
+  agents = createFakeAgents(),
   detail = 'full',
   clock = systemClock,
   timing = {},
@@ -76,6 +86,7 @@ export async function startRig({
       api_url: fake.apiUrl,
     }),
     desk,
+    agents,
     findPerson({ team, user }, accounts) {
       const person = people.get(parseParty(accounts[`${team}/${user}`] ?? '')?.subject ?? '')
       return person ? { person } : { fault: 'unlinked' }
@@ -95,6 +106,7 @@ export async function startRig({
   const rig: Rig = {
     slack: fake,
     desk,
+    agents,
     channel,
     people,
     log: () => written.join(''),

@@ -1,9 +1,10 @@
+import type { SwitchRequest, SwitchResult } from '../../../src/domain/agent.ts'
 import type { Approval, Ballot, BallotResult, Vote } from '../../../src/domain/approval.ts'
 import type { Card } from '../../../src/domain/card.ts'
-import type { Delivery, Desk } from '../../../src/domain/channel.ts'
+import type { Delivery, Desk, StopDesk } from '../../../src/domain/channel.ts'
 import { CLAIM_MS, type ClaimRequest, type ClaimResult } from '../../../src/domain/claim.ts'
 import type { Precedents } from '../../../src/domain/precedent.ts'
-import type { Person } from '../../../src/domain/principal.ts'
+import { formatParty, type Party, type Person } from '../../../src/domain/principal.ts'
 
 const ISSUER = 'https://idp.example.com'
 
@@ -199,4 +200,33 @@ export function allButtonsOf(blocks: unknown): string[] {
   return textsOf(blocks)
     .filter(({ kind, key }) => kind === 'button' && key === 'action_id')
     .map(({ text }) => text)
+}
+
+export interface FakeAgents extends StopDesk {
+  readonly requests: SwitchRequest[]
+  /** Takes the place of stopping, for one request. */
+  answerNext(answer: () => SwitchResult | Promise<SwitchResult>): void
+}
+
+/** A kill switch that knows these agents, of one issuer unless they say another. */
+export function createFakeAgents(known: readonly Party[] = [{ issuer: ISSUER, subject: 'agent-7' }]): FakeAgents {
+  const planned: (() => SwitchResult | Promise<SwitchResult>)[] = []
+  const requests: SwitchRequest[] = []
+  return {
+    requests,
+    answerNext: (answer) => planned.push(answer),
+    async find(name) {
+      return known.filter((agent) => formatParty(agent) === name || agent.subject.toLowerCase() === name.toLowerCase())
+    },
+    async suspend(request) {
+      requests.push(request)
+      const answer = planned.shift()
+      if (answer) return answer()
+      const { agent, by, reason } = request
+      const isSeen = known.some((one) => formatParty(one) === formatParty(agent))
+      const numbers = { calls: 1, holds: 0, denials: 0, heldBy: [] }
+      const suspension = { since: 0, by, reason, breaker: null }
+      return { done: true, isChanged: true, agent: { ...agent, seenAt: isSeen ? 1 : null, ...numbers, suspension } }
+    },
+  }
 }

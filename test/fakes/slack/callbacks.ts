@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto'
 import { checkView } from './blocks.ts'
+import { readEphemeral } from './ephemeral.ts'
 import { find, show } from './methods.ts'
 import type { Sockets } from './sockets.ts'
 import type { FakeMessage, FakeState, FakeView } from './state.ts'
@@ -29,6 +30,11 @@ export interface Callbacks {
   submit(user: string, value: string | null, how?: Pick<PressHow, 'alter'>): Promise<Taken>
   /** The modal that a person sees, if any. */
   openView(user: string): FakeView | undefined
+  /**
+   * A person types a slash command. What the app answers with is shown to them, and to nobody else; an answer that Slack
+   * would not show throws.
+   */
+  command(user: string, text: string, how?: Pick<PressHow, 'alter'>): Promise<Taken>
   /** Sends any payload as Slack would. */
   send(payload: Record<string, unknown>): Promise<Taken>
   /** The payload of the last press or submission. */
@@ -138,17 +144,47 @@ export function createCallbacks(parts: {
       return taken
     },
 
+    async command(user, text, { alter = unchanged } = {}) {
+      const responseUrl = `${base}/commands/${state.teamId}/${state.nextId('r')}`
+      const channel = 'C024FAKE'
+      state.responseUrls.set(responseUrl, { channel, user, at: state.clock.now(), uses: 0 })
+      const taken = await callbacks.send(
+        alter({
+          token: 'verification-token',
+          team_id: state.users.get(user)?.team_id ?? state.teamId,
+          team_domain: 'fake',
+          channel_id: channel,
+          channel_name: 'approvals',
+          user_id: user,
+          user_name: who(user).name,
+          command: '/countersign',
+          text,
+          api_app_id: state.appId,
+          is_enterprise_install: 'false',
+          response_url: responseUrl,
+          trigger_id: newTrigger(user),
+        }),
+      )
+      if (taken.status === 200 && taken.body !== null) {
+        state.ephemerals.push({ channel, user, ...readEphemeral(taken.body), thread_ts: undefined, via: 'command' })
+      }
+      return taken
+    },
+
     openView: (user) => state.views.findLast((view) => view.user === user && view.isOpen),
 
     async send(payload) {
       last = payload
       const started = performance.now()
       if (requestUrl === null) {
-        const { attempts, payload: body } = await sockets.deliver(payload)
+        const kind = 'command' in payload ? 'slash_commands' : 'interactive'
+        const { attempts, payload: body } = await sockets.deliver(payload, kind)
         const isEmpty = body === null || Object.keys(body).length === 0
         return { status: attempts === 0 ? 0 : 200, body: isEmpty ? null : body, tookMs: performance.now() - started }
       }
-      const body = new URLSearchParams({ payload: JSON.stringify(payload) }).toString()
+      // A command is a form of its own; everything else is one field of a form.
+      const fields = 'command' in payload ? formOf(payload) : { payload: JSON.stringify(payload) }
+      const body = new URLSearchParams(fields).toString()
       const response = await fetch(requestUrl, {
         method: 'POST',
         headers: callbacks.sign(body),
@@ -174,6 +210,10 @@ export function createCallbacks(parts: {
     },
   }
   return callbacks
+}
+
+function formOf(payload: Record<string, unknown>): Record<string, string> {
+  return Object.fromEntries(Object.entries(payload).map(([name, value]) => [name, String(value)]))
 }
 
 function unchanged(payload: Record<string, unknown>): Record<string, unknown> {

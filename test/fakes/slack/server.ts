@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Clock, systemClock } from '../../../src/platform/clock.ts'
 import { type Callbacks, createCallbacks } from './callbacks.ts'
+import { readEphemeral } from './ephemeral.ts'
 import { type Answer, RULES } from './methods.ts'
 import { createFakeOpenId, type FakeOpenId } from './openid.ts'
 import { createSockets, type Sockets } from './sockets.ts'
@@ -68,7 +69,7 @@ export async function startFakeSlack({
     const { pathname } = new URL(request.url ?? '', base)
     const body = await read(request)
     if (await openid.serve(request, body, response)) return
-    if (pathname.startsWith('/actions/')) return answerResponseUrl(request, body, response)
+    if (/^\/(actions|commands)\//.test(pathname)) return answerResponseUrl(request, body, response)
     if (!pathname.startsWith('/api/')) return end(response, 404, 'text/html', 'Not found')
     const method = pathname.slice('/api/'.length)
     const args = new Map(new URLSearchParams(body))
@@ -134,14 +135,14 @@ export async function startFakeSlack({
       return json(response, { ok: false, error: 'invalid_payload' }, 400)
     }
     const sent: unknown = JSON.parse(body)
-    if (typeof sent !== 'object' || sent === null || !('text' in sent) || typeof sent.text !== 'string') {
-      return json(response, { ok: false, error: 'no_text' }, 500)
-    }
     entry.uses += 1
-    const isEphemeral = !('response_type' in sent) || sent.response_type === 'ephemeral'
-    if (!isEphemeral) return json(response, { ok: false, error: 'not supported by this fake' }, 500)
     const { channel, user } = entry
-    state.ephemerals.push({ channel, user, text: sent.text, thread_ts: undefined, via: 'response_url' })
+    try {
+      const shown = readEphemeral({ ...(sent as Record<string, unknown>) })
+      state.ephemerals.push({ channel, user, ...shown, thread_ts: undefined, via: 'response_url' })
+    } catch (error) {
+      return json(response, { ok: false, error: String(error) }, 500)
+    }
     end(response, 200, 'text/plain', 'ok')
   }
 

@@ -14,7 +14,7 @@ export interface Sockets {
   /** Resolves as soon as an app is connected. */
   connected(): Promise<void>
   count(): number
-  deliver(payload: Record<string, unknown>): Promise<Acknowledged>
+  deliver(payload: Record<string, unknown>, type?: 'interactive' | 'slash_commands'): Promise<Acknowledged>
   /** Slack moves its servers: it asks the app to connect again. */
   refresh(): void
   /** The next connections are opened, and then nothing is heard on them. */
@@ -83,7 +83,7 @@ export function createSockets(server: Server, state: FakeState, ackMs: number): 
     connected,
     count: () => sockets.clients.size,
 
-    async deliver(payload) {
+    async deliver(payload, type = 'interactive') {
       const id = state.nextId('envelope-')
       const acknowledged = new Promise<Record<string, unknown> | null>((resolve) => waiting.set(id, resolve))
       for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
@@ -92,7 +92,7 @@ export function createSockets(server: Server, state: FakeState, ackMs: number): 
         if (connection) {
           send(connection, {
             envelope_id: id,
-            type: 'interactive',
+            type,
             payload,
             accepts_response_payload: true,
             ...(attempt > 1 ? { retry_attempt: attempt - 1, retry_reason: 'timeout' } : {}),

@@ -36,7 +36,8 @@ export interface Ephemeral {
   readonly user: string
   readonly text: string
   readonly thread_ts: string | undefined
-  readonly via: 'chat.postEphemeral' | 'response_url'
+  readonly via: 'chat.postEphemeral' | 'response_url' | 'command'
+  readonly blocks?: readonly Record<string, unknown>[]
 }
 
 /** What one workspace of the fake knows. */
