@@ -1,3 +1,4 @@
+import { counted } from './counted.ts'
 import type { Person } from './principal.ts'
 
 /**
@@ -102,14 +103,13 @@ export function describeExtent({ extent, changes, more }: Pick<Difference, 'exte
 
 /** A duration in whole days, hours or minutes. */
 export function describeSpan(ms: number): string {
-  const [amount, unit] =
-    ms >= 172_800_000
-      ? [ms / 86_400_000, 'days']
-      : ms >= 7_200_000
-        ? [ms / 3_600_000, 'hours']
-        : [ms / 60_000, 'minutes']
-  return `${Math.max(1, Math.round(amount))} ${unit}`
+  if (ms >= 2 * DAY_MS) return counted(Math.round(ms / DAY_MS), 'day')
+  if (ms >= 2 * HOUR_MS) return counted(Math.round(ms / HOUR_MS), 'hour')
+  return counted(Math.max(1, Math.round(ms / 60_000)), 'minute')
 }
+
+const HOUR_MS = 3_600_000
+const DAY_MS = 24 * HOUR_MS
 
 function times(count: number): string {
   if (count === 1) return 'once'

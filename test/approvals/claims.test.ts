@@ -180,8 +180,14 @@ describe('looking at an approval', () => {
     await expect.poll(() => deliveries.length).toBe(1)
     expect(deliveries[0]).toMatchObject({ kind: 'card', precedents: { approved: 0 } })
     expect(deliveries[0]?.approval.claim).toBeUndefined()
+    let changes = 0
+    const unwatch = told.queue.watch(() => {
+      changes += 1
+    })
     // Through another process.
     await claim(approval, rita)
+    await expect.poll(() => changes).toBeGreaterThan(0)
+    unwatch()
     await expect.poll(() => deliveries.length).toBe(2)
     expect(deliveries[1]).toMatchObject({
       kind: 'result',

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { compareCards, hasSameActions } from '../../src/approvals/difference.ts'
 import type { Card, Payload } from '../../src/domain/card.ts'
@@ -126,6 +127,38 @@ describe('what differs between two calls', () => {
     const changes = changesOf(before, now)
     expect(changes).toHaveLength(1)
     for (const { before: old, now: current } of changes) expect(`${old}${current}`.isWellFormed()).toBe(true)
+  })
+
+  it('never says nothing of two payloads that differ, and never too much', () => {
+    const text = fc.oneof(
+      fc.json().map((one) => JSON.stringify(JSON.parse(one), null, 2)),
+      fc.json({ maxDepth: 2 }),
+      fc.string({ unit: 'binary', maxLength: 500 }),
+    )
+    fc.assert(
+      fc.property(text, text, (before, now) => {
+        const { changes, more, unseen } = compareCards(cardOf(before), cardOf(now), 'content')
+        expect(changes.length > 0 || unseen.includes('order')).toBe(before !== now)
+        expect(changes.length + more > 20).toBe(more > 0)
+        for (const side of changes.flatMap((one) => [one.at, one.before ?? '', one.now ?? ''])) {
+          expect(side.length).toBeLessThan(210)
+          expect(side.isWellFormed()).toBe(true)
+        }
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  it('tells every value that differs in JSON of the same form', () => {
+    const names = fc.uniqueArray(fc.string({ minLength: 1, maxLength: 20 }), { minLength: 1, maxLength: 15 })
+    fc.assert(
+      fc.property(names, fc.nat(), (fields, pick) => {
+        const of = (changed: number) =>
+          json(fields.map((name, index) => ({ [name]: index === changed ? 'new' : 'old' })))
+        const at = pick % fields.length
+        expect(changesOf(of(-1), of(at))).toMatchObject([{ before: '"old"', now: '"new"' }])
+      }),
+    )
   })
 
   it('knows the same actions, in the same order', () => {
