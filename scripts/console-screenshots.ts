@@ -163,7 +163,7 @@ try {
     })
     await as('Otto', '/agents', look, (page) => take(page, 'agents', 'all'))
     await as('Aud', '/audit?effect=hold', look, async (page) => {
-      await take(page, 'audit', 'all')
+      await take(page, 'audit', look.name === 'phone' ? 'window' : 'all')
       await page.goto(`${world.controlUrl}/audit/report`)
       await take(page, 'auditors')
       await page.goto(`${world.controlUrl}/policy`)
@@ -196,6 +196,7 @@ try {
 }
 
 async function picture(page: Page, name: string, extent: Extent): Promise<void> {
+  await page.evaluate('scrollTo(0, 0)')
   const box = typeof extent === 'object' ? await page.locator(extent.part).boundingBox() : null
   const { x, y, width, height } = box ?? { x: 0, y: 0, width: 0, height: 0 }
   // With some of what is around it.
