@@ -97,7 +97,7 @@ try {
     await page.getByRole('button', { name: 'Sign out' }).waitFor()
   }
 
-  /** What the pages have to show: a passkey, a chat account, a grant that is used, an agent that is stopped. */
+  /** What the pages have to show: a denial, a passkey, a chat account, a grant that is used, an agent that is stopped. */
   async function prepare({ post }: Agent): Promise<void> {
     const { context, page } = await visit(browser)
     const devtools = await context.newCDPSession(page)
@@ -137,6 +137,14 @@ try {
     await page.getByRole('button', { name: 'Approve, and grant this' }).click()
     await granted
     await post('/billing/credits', { amount: 180, customer: 'c-2' }, 'She was promised a credit, too.')
+
+    const denied = post('/billing/refunds', { amount: 900, customer: 'c-1' }, 'She asked for her money back once more.')
+    denied.catch(() => null)
+    await page.goto(`${world.controlUrl}/`)
+    await page.getByRole('link', { name: /refunds/ }).click()
+    await page.locator('#reason').fill('That order was refunded already.')
+    await page.getByRole('button', { name: 'Deny' }).click()
+    await denied
 
     await page.goto(
       `${world.controlUrl}/agents?${new URLSearchParams({ issuer: world.issuer, subject: 'night-agent' })}`,
