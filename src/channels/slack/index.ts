@@ -71,6 +71,7 @@ async function start(parts: SlackParts): Promise<RunningChannel> {
   const signIn = openSignIn(options, { publicUrl, timeoutMs: timing.timeoutMs })
   const workspace = createWorkspace(client)
   const messages = createMessages(client, options.channel)
+  const refresh = createRefresh({ desk, messages, detail, publicUrl })
   const presses = createPresses({
     desk,
     recognise: createRecognise({
@@ -91,7 +92,7 @@ async function start(parts: SlackParts): Promise<RunningChannel> {
       if (!answer.ok) log.warn({ slack: answer }, 'the question for a reason could not be opened')
       return answer.ok
     },
-    refresh: createRefresh({ desk, messages, detail, publicUrl }),
+    refresh,
     detail,
     publicUrl,
     clock,
@@ -119,6 +120,11 @@ async function start(parts: SlackParts): Promise<RunningChannel> {
     if (answer) await ack(answer)
     else await ack()
   })
+  app.view('countersign.question', async ({ body, ack }) => {
+    const answer = await inTime.run<ModalAnswer>((isLate) => presses.submitQuestion(body, stopping, isLate))
+    if (answer) await ack(answer)
+    else await ack()
+  })
   const connection = running()
   const greeting = greet()
 
@@ -135,7 +141,7 @@ async function start(parts: SlackParts): Promise<RunningChannel> {
 
   return {
     name: 'slack',
-    deliver: createDeliver({ messages, workspace, detail, publicUrl, clock, log }),
+    deliver: createDeliver({ messages, workspace, refresh, detail, publicUrl, clock, log }),
     ...(signIn && { signIn }),
     async stop() {
       await inTime.settled(timing.drainMs)

@@ -50,6 +50,19 @@ describe('a card', () => {
     expect(buttonsOf(render().blocks)).toEqual(both)
   })
 
+  it('says for whom a delegate voted', () => {
+    const vote: Vote = {
+      reviewer: makePerson('alice'),
+      decision: 'approve',
+      reason: null,
+      via: 'delegate:4TQ8W2ZK7N:console',
+      at: Date.now(),
+      standsFor: { issuer: 'https://idp.example.com', subject: 'paula', name: 'Paula\u202e' },
+    }
+    const text = readable(render(makeCard(), { approval: { votes: [vote] } }).blocks)
+    expect(text).toContain('Approved by Alice for Paula⟨U+202E⟩ (console)')
+  })
+
   it('names who has voted so far', () => {
     const vote: Vote = {
       reviewer: makePerson('alice'),
