@@ -38,7 +38,7 @@ interface Decided extends Held {
  * decision follows from, the card. And only while the card is kept, since what cannot be compared is no precedent.
  */
 export function createPrecedents(
-  ground: Pick<SchemaGround, 'database' | 'keys' | 'log'>,
+  ground: Pick<SchemaGround, 'database' | 'keys' | 'ended' | 'hasSchema' | 'log'>,
   { keepMs }: { keepMs: number },
 ) {
   const { database, keys, log } = ground

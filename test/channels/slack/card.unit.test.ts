@@ -46,7 +46,7 @@ describe('a card', () => {
 
   it('carries approval and card hash in every button', () => {
     const values = textsOf(render().blocks).filter(({ kind, key }) => kind === 'button' && key === 'value')
-    expect(values.map(({ text }) => text)).toEqual(Array(3).fill(`7Q3FX2K9AB:${'ca'.repeat(32)}`))
+    expect(values.map(({ text }) => text)).toEqual(Array(4).fill(`7Q3FX2K9AB:${'ca'.repeat(32)}`))
     expect(buttonsOf(render().blocks)).toEqual(both)
   })
 

@@ -6,6 +6,8 @@ import { allButtonsOf, createFakeDesk, makeApproval, makeQuestion, readable, tex
 const APPROVE = 'countersign.approve'
 const DENY = 'countersign.deny'
 const ASK = 'countersign.ask'
+/** Buttons, but for those that say who is looking. */
+const buttonsOf = (blocks: unknown) => allButtonsOf(blocks).filter((id) => id !== 'countersign.claim')
 const MODES: Mode[] = ['socket', 'http']
 const HOSTILE = '<!channel> *bold* <https://evil.test|here> \u202e</q>'
 
@@ -32,7 +34,7 @@ describe.each(MODES)('over %s', (mode) => {
     const own = await start({ mode })
     const { slack, desk, card } = own
     const message = await card()
-    expect(allButtonsOf(message.blocks)).toEqual([APPROVE, DENY, ASK])
+    expect(buttonsOf(message.blocks)).toEqual([APPROVE, DENY, ASK])
     await slack.press('U0ALICE', message, ASK)
     expect(await slack.submit('U0ALICE', 'Which order?')).toMatchObject({ status: 200, body: null })
     expect(desk.asked).toEqual([
@@ -40,14 +42,14 @@ describe.each(MODES)('over %s', (mode) => {
     ])
     expect(await news(own, message, null)).toMatchObject({ result: 'delivered' })
     expect(readable(message.blocks)).toMatch(/Alice asked: Which order\?.*has not replied/s)
-    expect(allButtonsOf(message.blocks)).toEqual([APPROVE, DENY])
+    expect(buttonsOf(message.blocks)).toEqual([APPROVE, DENY])
 
     const stale = message.blocks
     await news(own, message, HOSTILE)
     const replies = slack.state.messages.filter(({ thread_ts: thread }) => thread === message.ts)
     expect(readable(replies[0]?.blocks)).toContain('The agent was asked')
     expect(readable(replies[1]?.blocks)).toMatch(/The agent replied.*Which order\?.*<!channel>/s)
-    expect(allButtonsOf(replies.map(({ blocks }) => blocks))).toEqual([])
+    expect(buttonsOf(replies.map(({ blocks }) => blocks))).toEqual([])
     const shown = readable(message.blocks)
     expect(shown).toMatch(/its replies are its claims.*⟨U\+202E⟩<\/q>/s)
     for (const { kind, text } of textsOf([message.blocks, replies])) {
@@ -146,7 +148,7 @@ describe('news of a question', () => {
     desk.current = { ...pending, approval: makeApproval({ state: 'denied', decidedAt: Date.now() }) }
     await result(message)
     await deliver({ ...pending, kind: 'question', posted: { channel: message.channel, ts: message.ts } })
-    expect(allButtonsOf(message.blocks)).toEqual([])
+    expect(buttonsOf(message.blocks)).toEqual([])
     expect(slack.state.messages[0]).toBe(message)
   })
 
@@ -171,6 +173,6 @@ it('a card full of questions and replies still fits into a message', async () =>
   const { desk, card } = await start({ desk: createFakeDesk() })
   desk.current = { ...desk.current, questions: long }
   const message = await card()
-  expect(allButtonsOf(message.blocks)).toEqual([APPROVE, DENY])
+  expect(buttonsOf(message.blocks)).toEqual([APPROVE, DENY])
   expect(readable(message.blocks)).toContain('(cut)')
 })
