@@ -1,6 +1,7 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { State } from '../domain/approval.ts'
 import { type Principal, principalKey } from '../domain/principal.ts'
+import type { OpenQuestion } from '../domain/question.ts'
 import { type Refusal, refuse } from '../domain/refusal.ts'
 import type { AgentParts, OwnCall } from './desk.ts'
 import { refuseWithoutResponse } from './outcome.ts'
@@ -22,6 +23,8 @@ export interface CallStatus {
   readonly created_at: string
   readonly expires_at: string
   readonly use_by: string | null
+  /** What a reviewer asks; the next attempt of the call may carry a reply. */
+  readonly question: OpenQuestion | null
 }
 
 /** `isOpen` says that asking again later will tell more. */
@@ -83,7 +86,7 @@ async function answerDetached(call: OwnCall, { refuseFor, charge }: Parts): Prom
     : { kind: 'refusal', refusal: refuseWithoutResponse(outcome, approval.id), call }
 }
 
-function answerStatus({ approval, outcome }: OwnCall, mayChange: boolean): CallAnswer {
+function answerStatus({ approval, outcome, question }: OwnCall, mayChange: boolean): CallAnswer {
   return {
     kind: 'status',
     isOpen: mayChange,
@@ -98,6 +101,7 @@ function answerStatus({ approval, outcome }: OwnCall, mayChange: boolean): CallA
       created_at: new Date(approval.createdAt).toISOString(),
       expires_at: new Date(approval.expiresAt).toISOString(),
       use_by: approval.useBy === null ? null : new Date(approval.useBy).toISOString(),
+      question,
     },
   }
 }

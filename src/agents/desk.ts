@@ -3,6 +3,7 @@ import type { Approval } from '../domain/approval.ts'
 import type { Credential, Stored } from '../domain/call.ts'
 import type { OutcomeName } from '../domain/entry.ts'
 import type { Principal } from '../domain/principal.ts'
+import type { OpenQuestion } from '../domain/question.ts'
 import type { Refusal } from '../domain/refusal.ts'
 
 /** One held call as its own agent may see it. */
@@ -12,6 +13,8 @@ export interface OwnCall {
   readonly outcome: OutcomeName | null
   /** The upstream's response, where the agent asked for it to be kept; null until it is there. */
   readonly response: KeptResponse | null
+  /** What a reviewer asks about it, and it has not replied to. */
+  readonly question: OpenQuestion | null
 }
 
 /** A response that is kept, not read yet. */

@@ -6,8 +6,9 @@ import { GatewayError } from '../domain/error.ts'
 import { isSameParty, type Person } from '../domain/principal.ts'
 import type { Tx } from '../platform/database.ts'
 import { computeMac, isValidMac, type KeyPair, type SecretKey } from '../platform/keys.ts'
+import { type DelegationRow, findStandIn, readStandIns } from './delegations.ts'
 import { claimedEntry, claimReleasedEntry } from './entries.ts'
-import type { Ground } from './ground.ts'
+import type { SchemaGround } from './ground.ts'
 import { momentOf } from './quorum.ts'
 import { maySee } from './read.ts'
 import type { ApprovalRow } from './row.ts'
@@ -47,7 +48,7 @@ export interface Claims {
   addTo(approvals: readonly Approval[]): Promise<readonly Approval[]>
 }
 
-export function createClaims(ground: Ground): Claims {
+export function createClaims(ground: SchemaGround): Claims {
   const { database, keys } = ground
   let isKnown = false
 
@@ -56,7 +57,8 @@ export function createClaims(ground: Ground): Claims {
     return database.transaction(async (tx) => {
       const held = await readHeld(tx, keys, { id, lock: true })
       const now = await readNow(tx)
-      const fault = findFault(held, by, now)
+      const standIns = await readStandIns(ground, tx, by)
+      const fault = findFault(held, { by, standIns, now })
       if (!held || fault) return { done: false, fault: fault ?? 'not_found' }
       const before = await readClaim(tx, keys.mac, { row: held.row, now })
       const isOwn = before !== null && isSameParty(before, by)
@@ -75,12 +77,16 @@ export function createClaims(ground: Ground): Claims {
     })
   }
 
-  function findFault(held: Held | null, by: Person, now: Date): ClaimFault | null {
-    if (!held?.isGenuine || !maySee(held, { person: by, now })) return 'not_found'
-    const { row } = held
+  function findFault(
+    held: Held | null,
+    { by, standIns, now }: { by: Person; standIns: readonly DelegationRow[]; now: Date },
+  ): ClaimFault | null {
+    if (!held?.isGenuine || !maySee(held, { person: by, standIns, now })) return 'not_found'
+    const { row, votes } = held
     if (isRequesting(row, by)) return 'self_approval'
     const moment = momentOf({ at: now }, row.created_at)
-    if (!row.requirements.some((requirement) => isEntitled(requirement, by, moment))) return 'not_entitled'
+    const isNamed = row.requirements.some((requirement) => isEntitled(requirement, by, moment))
+    if (!isNamed && !findStandIn(row, { person: by, standIns, votes, now })) return 'not_entitled'
     const isOpen = row.state === 'pending' && !isOverdue(row, now) && !ground.ended.has(row.id)
     return isOpen ? null : 'already_decided'
   }

@@ -4,6 +4,7 @@ import type { Entry } from '../domain/entry.ts'
 import type { Party } from '../domain/principal.ts'
 import { formatSelector, matchesSelector } from '../domain/selector.ts'
 import { formatRule, type RuleRef } from '../domain/verdict.ts'
+import { type DelegationRow, delegateOf } from './delegations.ts'
 import { type GrantRow, grantOf } from './grants.ts'
 import { isOverride } from './override.ts'
 import { momentOf } from './quorum.ts'
@@ -25,19 +26,22 @@ export function heldEntry(row: ApprovalRow, { policyVersion }: { policyVersion: 
   }
 }
 
-export function voteEntry(row: ApprovalRow, vote: VoteRow): Entry {
+/** `replies`: how many of the agent's the person had been shown with the card. */
+export function voteEntry(row: ApprovalRow, vote: VoteRow, replies = 0): Entry {
   const group = groupOf(row, vote)
   return {
     ...about(row),
     kind: 'vote',
     reviewer: { issuer: vote.issuer, subject: vote.subject },
     ...(group !== null && { reviewerGroup: group }),
+    ...standsFor(vote),
     ...(vote.reason !== null && { reason: vote.reason }),
     detail: {
       ...fingerprint(row),
       decision: vote.decision,
       via: vote.via,
       assurance: vote.assurance,
+      ...(replies > 0 && { replies }),
       vote: hashVote(vote),
     },
   }
@@ -110,6 +114,57 @@ export function grantRevokedEntry(
   }
 }
 
+/** The delegate as a party that acts for whoever is away: like every name they can be erased. */
+export function delegatedEntry(row: DelegationRow, { via }: { via: string }): Entry {
+  return { ...aboutDelegation(row), kind: 'delegated', reviewer: row, detail: { ...periodOf(row), via } }
+}
+
+export function delegationEndedEntry(row: DelegationRow, { by, via }: { by: Party; via: string }): Entry {
+  return { ...aboutDelegation(row), kind: 'delegation_ended', reviewer: by, detail: { ...periodOf(row), via } }
+}
+
+function aboutDelegation(row: DelegationRow) {
+  const nobody = { actors: [], owner: null, groups: [], client: null, expiresAt: 0 }
+  const { issuer, subject } = row
+  return { principal: { ...delegateOf(row), onBehalfOf: { issuer, subject }, ...nobody } }
+}
+
+function periodOf({ id, begins_at: from, until }: DelegationRow) {
+  return { delegation: id, from: from.toISOString(), until: until.toISOString() }
+}
+
+function standsFor({ delegation }: VoteRow) {
+  return delegation ? { standsFor: { issuer: delegation.issuer, subject: delegation.subject } } : {}
+}
+
+/** The words are committed to, as a reason is: they can be erased. */
+export function askedEntry(
+  row: ApprovalRow,
+  asked: { id: string; nth: number; text: string; by: Party; via: string },
+): Entry {
+  return {
+    ...about(row),
+    kind: 'question_asked',
+    reviewer: { issuer: asked.by.issuer, subject: asked.by.subject },
+    reason: asked.text,
+    detail: { ...fingerprint(row), question: asked.id, nth: asked.nth, via: asked.via },
+  }
+}
+
+/** `callId` is the attempt that carried the reply. */
+export function answeredEntry(
+  row: ApprovalRow,
+  reply: { id: string; nth: number; text: string; callId: string },
+): Entry {
+  return {
+    ...about(row),
+    kind: 'question_answered',
+    callId: reply.callId,
+    claimed: { reply: reply.text },
+    detail: { ...fingerprint(row), question: reply.id, nth: reply.nth },
+  }
+}
+
 /** `vote` is the one that decided, if it was a vote. `cause` is a word of the gateway's own, never a person's. */
 export function decidedEntry(
   row: ApprovalRow,
@@ -119,6 +174,7 @@ export function decidedEntry(
     ...about(row),
     kind: 'decided',
     ...(vote && { reviewer: { issuer: vote.issuer, subject: vote.subject } }),
+    ...(vote && standsFor(vote)),
     ...(vote && vote.reason !== null && { reason: vote.reason }),
     detail: { ...fingerprint(row), state, ...(cause !== undefined && { cause }) },
   }

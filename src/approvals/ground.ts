@@ -4,6 +4,7 @@ import type { Keys } from '../platform/keys.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { Metrics } from '../platform/metrics.ts'
 import type { Ended } from './ended.ts'
+import type { HasSchema } from './schema.ts'
 
 /** What everything about approvals stands on. */
 export interface Ground {
@@ -23,4 +24,9 @@ export interface Ground {
     | 'grantUses'
   >
   readonly log: Logger
+}
+
+/** The same, where it depends on how far the store's schema has come. */
+export interface SchemaGround extends Ground {
+  readonly hasSchema: HasSchema
 }

@@ -13,12 +13,13 @@ import type { Verdict } from '../domain/verdict.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Tx } from '../platform/database.ts'
 import { newApprovalId } from '../platform/id.ts'
+import { takeReply } from './ask.ts'
 import { attach, findEarlier, type HoldRequest, noteKey } from './attach.ts'
 import { type Backing, findBacking, standIn } from './backing.ts'
 import { buildCard, encodeCard } from './card.ts'
 import { expireOverdue, withdraw } from './end.ts'
 import { heldEntry } from './entries.ts'
-import type { Ground } from './ground.ts'
+import type { SchemaGround } from './ground.ts'
 import type { HoldOptions } from './options.ts'
 import { nextReminder } from './remind.ts'
 import { type ApprovalFacts, type ApprovalRow, signApproval, toApproval } from './row.ts'
@@ -44,7 +45,7 @@ const ATTEMPTS = 5
  * opened, and never inside a transaction.
  */
 export function createHolding(
-  ground: Ground,
+  ground: SchemaGround,
   {
     options,
     channels,
@@ -68,6 +69,7 @@ export function createHolding(
       if (isRefusal(found)) return found
       if (found?.fate === 'join') {
         const joined = await attach(ground, found.held, request)
+        if (joined && !isRefusal(joined)) await takeReply(ground, call, joined)
         if (joined) return joined
         continue
       }

@@ -3,7 +3,8 @@ import type { Delivery, DeliveryResult, RunningChannel } from '../domain/channel
 import type { JsonObject } from '../domain/json.ts'
 import type { Precedents } from '../domain/precedent.ts'
 import type { Clock } from '../platform/clock.ts'
-import type { Ground } from './ground.ts'
+import type { SchemaGround } from './ground.ts'
+import { readQuestions } from './questions.ts'
 import { readCard } from './read.ts'
 import { approvalOf, type Held, readHeld } from './store.ts'
 
@@ -67,7 +68,7 @@ type Settled =
  * in between: what a crash interrupts is delivered again, so a card may appear twice and is never lost. A card goes
  * before its result; the card of an approval that is over is not sent any more.
  */
-export function createOutbox(ground: Ground, parts: Parts): Outbox {
+export function createOutbox(ground: SchemaGround, parts: Parts): Outbox {
   const { database, keys, metrics, log } = ground
   const { channels, replicaId } = parts
   const timing: OutboxTiming = { ...TIMING, ...parts.timing }
@@ -163,7 +164,8 @@ export function createOutbox(ground: Ground, parts: Parts): Outbox {
     if (!held?.isGenuine) return { result: 'skipped', cause: 'the approval was altered' }
     const card = await readCard(ground, database, held)
     if (!card) return { result: 'skipped', cause: 'the card was erased' }
-    if (owed.kind === 'reminder' && held.row.state !== 'pending') return { result: 'skipped', cause: 'it is decided' }
+    const isForPending = owed.kind === 'reminder' || owed.kind === 'question'
+    if (isForPending && held.row.state !== 'pending') return { result: 'skipped', cause: 'it is decided' }
     const { posted, opened } = await readPosted(owed)
     const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(timing.deliverMs)])
     const conversation = { key: owed.conversation, opened }
@@ -177,11 +179,15 @@ export function createOutbox(ground: Ground, parts: Parts): Outbox {
   }
 
   /** What a card says beside the call, as long as people may decide on it. */
-  async function surround(held: Held, { kind, channel }: Owed): Promise<Pick<Delivery, 'approval' | 'precedents'>> {
+  async function surround(
+    held: Held,
+    { kind, channel }: Owed,
+  ): Promise<Pick<Delivery, 'approval' | 'precedents' | 'questions'>> {
     const approval = approvalOf(held)
     if (approval.state !== 'pending') return { approval }
     const precedents = kind === 'reminder' ? null : await parts.precedents(approval.id, { channel })
-    return { approval, ...(await parts.withClaim({ approval })), precedents }
+    const questions = await readQuestions(ground, database, held.row)
+    return { approval, ...(await parts.withClaim({ approval })), precedents, questions }
   }
 
   async function readPosted(owed: Owed): Promise<{ posted: JsonObject | null; opened: JsonObject | null }> {

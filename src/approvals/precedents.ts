@@ -4,9 +4,10 @@ import { GatewayError } from '../domain/error.ts'
 import type { Approver, Precedent, Precedents } from '../domain/precedent.ts'
 import { formatParty, type Person } from '../domain/principal.ts'
 import type { Tx } from '../platform/database.ts'
+import { type DelegationRow, readStandIns } from './delegations.ts'
 import { compareCards, hasSameActions } from './difference.ts'
 import { grantOf } from './grants.ts'
-import type { Ground } from './ground.ts'
+import type { SchemaGround } from './ground.ts'
 import { isOverridden, isOverride } from './override.ts'
 import { meetsAll } from './quorum.ts'
 import { maySee, openCard, readCard } from './read.ts'
@@ -36,21 +37,26 @@ interface Decided extends Held {
  * What people decided on the same call before. Counted is only what the gateway signed: the record, the votes that the
  * decision follows from, the card. And only while the card is kept, since what cannot be compared is no precedent.
  */
-export function createPrecedents(ground: Pick<Ground, 'database' | 'keys' | 'log'>, { keepMs }: { keepMs: number }) {
+export function createPrecedents(
+  ground: Pick<SchemaGround, 'database' | 'keys' | 'ended' | 'hasSchema' | 'log'>,
+  { keepMs }: { keepMs: number },
+) {
   const { database, keys, log } = ground
 
   /** Null if there is no such approval for this viewer, or its card was erased. */
   return async function find(id: string, viewer: Viewer): Promise<Precedents | null> {
     const held = await readHeld(database, keys, { id })
     const now = await readNow(database)
-    if (!held?.isGenuine || !isShownTo(held, viewer, now)) return null
+    const standIns = 'person' in viewer ? await readStandIns(ground, database, viewer.person) : []
+    const at = { standIns, now }
+    if (!held?.isGenuine || !isShownTo(held, viewer, at)) return null
     const card = await readCard(ground, database, held)
     if (!card) return null
     const candidates = await readCandidates(database, { row: held.row, viewer, keepMs })
     const all = await withVotes(database, keys, candidates)
     const decided = all.flatMap((one, index): readonly Decided[] => {
       const { wrapped = null, sealed = null } = candidates[index] ?? {}
-      if (!one.isGenuine || !isShownTo(one, viewer, now)) return []
+      if (!one.isGenuine || !isShownTo(one, viewer, at)) return []
       const verdict = verdictOf(one)
       const shown = verdict && open(one.row, { wrapped, sealed })
       return shown && hasSameActions(shown, card) ? [{ ...one, verdict, card: shown }] : []
@@ -71,8 +77,12 @@ export function createPrecedents(ground: Pick<Ground, 'database' | 'keys' | 'log
   }
 }
 
-function isShownTo(held: Held, viewer: Viewer, now: Date): boolean {
-  return !('person' in viewer) || maySee(held, { person: viewer.person, now })
+function isShownTo(
+  held: Held,
+  viewer: Viewer,
+  at: { readonly standIns: readonly DelegationRow[]; readonly now: Date },
+): boolean {
+  return !('person' in viewer) || maySee(held, { person: viewer.person, ...at })
 }
 
 /** As the database has them, the newest first; nothing of it is believed yet. */

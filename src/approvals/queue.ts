@@ -1,6 +1,7 @@
 import type { Approval, Ballot, BallotResult, Spent, WithdrawalReason } from '../domain/approval.ts'
 import type { Exchange, Outcome, Sealed, Stored } from '../domain/call.ts'
 import type { Desk, Notice, RunningChannel } from '../domain/channel.ts'
+import type { DelegationDesk } from '../domain/delegation.ts'
 import type { Judged } from '../domain/judged.ts'
 import type { Precedents } from '../domain/precedent.ts'
 import type { Person, Principal } from '../domain/principal.ts'
@@ -8,12 +9,14 @@ import { type Refusal, refuse } from '../domain/refusal.ts'
 import type { Verdict } from '../domain/verdict.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Tx } from '../platform/database.ts'
+import { createAsking } from './ask.ts'
 import { createClaims } from './claims.ts'
+import { createDelegationDesk } from './delegation-desk.ts'
 import { expireOverdue, withdraw, withdrawAll, withdrawSuspended } from './end.ts'
 import { createEnded } from './ended.ts'
 import { finish, readCall } from './finish.ts'
 import { createGrantDesk, type GrantDesk } from './grant-desk.ts'
-import type { Ground } from './ground.ts'
+import type { Ground, SchemaGround } from './ground.ts'
 import { createHolding } from './hold.ts'
 import { openLane } from './lane.ts'
 import { createNotices, type Notices, oweNotice } from './notices.ts'
@@ -21,9 +24,11 @@ import type { HoldOptions } from './options.ts'
 import { createOutbox, type Outbox, type OutboxTiming } from './outbox.ts'
 import { findOwnCall, type OwnCall } from './own.ts'
 import { createPrecedents, type Viewer } from './precedents.ts'
+import { QUESTIONS_SCHEMA } from './questions.ts'
 import { findFor, type ListFilter, listApprovals, type Shown, show } from './read.ts'
 import { refuseFor } from './refusals.ts'
 import { createRunner, type Runner, type RunnerTiming } from './runner.ts'
+import { createSchemaCheck } from './schema.ts'
 import { createSettling } from './settle.ts'
 import { createSpending } from './spend.ts'
 import type { Standing } from './standing.ts'
@@ -46,6 +51,7 @@ export interface Queue extends Desk {
   // What people ask for. (`vote` and `find` are what channels ask for, too.)
   vote(ballot: Ballot): Promise<BallotResult>
   readonly grants: GrantDesk
+  readonly delegations: DelegationDesk
   list(person: Person, filter: ListFilter): Promise<readonly Approval[]>
   /** Null if there is none, or none that this person may see. */
   findFor(person: Person, id: string): Promise<Shown | null>
@@ -131,8 +137,9 @@ const LANES = { holding: 3, rest: 5 }
 export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
   const { database, keys, log } = given
   const ended = createEnded()
-  const ground: Ground = { ...given, ended, database: openLane(database, { atOnce: LANES.rest }) }
-  const holding: Ground = { ...given, ended, database: openLane(database, { atOnce: LANES.holding }) }
+  const hasSchema = createSchemaCheck()
+  const ground: SchemaGround = { ...given, ended, hasSchema, database: openLane(database, { atOnce: LANES.rest }) }
+  const holding: SchemaGround = { ...given, ended, hasSchema, database: openLane(database, { atOnce: LANES.holding }) }
   const { options, clock, draining, replicaId } = parts
   const timing: QueueTiming = { ...TIMING, ...parts.timing }
   const standing: Standing = parts.standing ?? (async (voter) => voter)
@@ -153,7 +160,9 @@ export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
     settle: createSettling(ground, { waiter, draining }),
     spend: createSpending(ground, { clock, replicaId, standing, persistHead: parts.persistHead }),
     vote: createVoting(ground, parts.onDenied),
+    ask: createAsking(ground),
     grants: createGrantDesk(ground),
+    delegations: createDelegationDesk(ground),
     finish: (approval, how) => finish(ground, approval, how),
     claim: claims.claim,
     release: claims.release,
@@ -244,13 +253,26 @@ export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
   }
 }
 
-async function glimpse({ database }: Ground, ids: readonly string[]): Promise<readonly Glimpse[]> {
-  const { rows } = await database.query<{ id: string; state: Glimpse['state']; overdue: boolean; ended: boolean }>(
+async function glimpse({ database, hasSchema }: SchemaGround, ids: readonly string[]): Promise<readonly Glimpse[]> {
+  const { rows } = await database.query<{
+    id: string
+    state: Glimpse['state']
+    overdue: boolean
+    ended: boolean
+    asked: number
+    told: number
+  }>(
     `SELECT id, state, outcome IS NOT NULL AS ended,
        coalesce((CASE state WHEN 'pending' THEN expires_at WHEN 'approved' THEN use_by END) <= clock_timestamp(), false)
-         AS overdue
+         AS overdue, ${(await hasSchema(database, QUESTIONS_SCHEMA)) ? ASKED : '0 AS asked, 0 AS told'}
      FROM approval WHERE id = ANY($1)`,
     [ids],
   )
-  return rows.map(({ id, state, overdue, ended }) => ({ id, state, isOverdue: overdue, hasOutcome: ended }))
+  return rows.map(({ overdue, ended, ...seen }) => ({ ...seen, isOverdue: overdue, hasOutcome: ended }))
 }
+
+/** The places of the question that is open, and of the last that its agent was told of; 0 if there is none. */
+const ASKED = `
+  coalesce((SELECT q.nth FROM question q WHERE q.approval = approval.id AND q.replied_at IS NULL), 0) AS asked,
+  coalesce((SELECT max(q.nth) FROM question q
+    WHERE q.approval = approval.id AND (q.told_at IS NOT NULL OR q.replied_at IS NOT NULL)), 0) AS told`

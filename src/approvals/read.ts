@@ -1,10 +1,14 @@
 import type { Approval, State } from '../domain/approval.ts'
 import type { Card } from '../domain/card.ts'
+import type { Absentee } from '../domain/delegation.ts'
 import { isEntitled, mayOverride } from '../domain/entitlement.ts'
 import type { OutcomeName } from '../domain/entry.ts'
 import { formatParty, isSameParty, type Person, type Principal, principalKey } from '../domain/principal.ts'
+import type { Question } from '../domain/question.ts'
 import type { Tx } from '../platform/database.ts'
-import type { Ground } from './ground.ts'
+import { absentPerson, type DelegationRow, findStandIn, readStandIns } from './delegations.ts'
+import type { Ground, SchemaGround } from './ground.ts'
+import { readQuestions } from './questions.ts'
 import { isOver } from './refusals.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow, outcomeOf } from './row.ts'
 import { unseal } from './seal.ts'
@@ -16,6 +20,10 @@ export interface Shown {
   readonly card: Card | null
   /** How the call that used it ended; null if none has. */
   readonly outcome: OutcomeName | null
+  /** What the agent was asked about it, in order. */
+  readonly questions: readonly Question[]
+  /** Who is away, and for whom this person would decide it. */
+  readonly standsFor?: Absentee
 }
 
 export interface ListFilter {
@@ -47,17 +55,19 @@ const MOST_PAGES = 10
 
 /** What a person may see, newest first. What somebody altered in the database is left out. */
 export async function listApprovals(
-  { database, keys }: Ground,
+  ground: SchemaGround,
   { person, filter }: { person: Person; filter: ListFilter },
 ): Promise<readonly Approval[]> {
+  const { database, keys } = ground
   const limit = Math.min(Math.max(filter.limit ?? 50, 1), MOST_LISTED)
   const now = await readNow(database)
+  const standIns = await readStandIns(ground, database, person)
   const seen: Approval[] = []
   let before = filter.before ?? null
   for (let page = 0; page < MOST_PAGES; page++) {
-    const rows = await readPage(database, { person, filter, before, limit })
+    const rows = await readPage(database, { person, standIns, filter, before, limit })
     const all = await withVotes(database, keys, rows)
-    seen.push(...all.filter((held) => held.isGenuine && maySee(held, { person, now })).map(approvalOf))
+    seen.push(...all.filter((held) => held.isGenuine && maySee(held, { person, standIns, now })).map(approvalOf))
     const last = rows.at(-1)
     if (!last || rows.length < limit || seen.length >= limit) break
     before = { createdAt: last.created_at.getTime(), id: last.id }
@@ -68,9 +78,15 @@ export async function listApprovals(
 /** Candidates: what a person may see for all that the database knows. */
 async function readPage(
   tx: Tx,
-  how: { person: Person; filter: ListFilter; before: NonNullable<ListFilter['before']> | null; limit: number },
+  how: {
+    person: Person
+    standIns: readonly DelegationRow[]
+    filter: ListFilter
+    before: NonNullable<ListFilter['before']> | null
+    limit: number
+  },
 ): Promise<readonly ApprovalRow[]> {
-  const { person, filter, before, limit } = how
+  const { person, standIns, filter, before, limit } = how
   const states = filter.states ?? OPEN
   // Said in so many words, so that an index of what is open is used: there may be a million that are over.
   const isOpen = states.every((state) => OPEN.includes(state))
@@ -95,7 +111,7 @@ async function readPage(
       before ? new Date(before.createdAt) : null,
       before?.id ?? null,
       isAuditor(person),
-      selectorsNaming(person),
+      [...selectorsNaming(person), ...standIns.map(formatParty)],
       formatParty(person),
       filter.requester ? principalKey(filter.requester) : null,
       limit,
@@ -110,18 +126,28 @@ async function readPage(
 }
 
 /** Null if there is none, or none that this person may see: the two are not told apart. */
-export async function findFor(ground: Ground, id: string, person: Person): Promise<Shown | null> {
-  const held = await readHeld(ground.database, ground.keys, { id })
-  if (!held?.isGenuine || !maySee(held, { person, now: await readNow(ground.database) })) return null
+export async function findFor(ground: SchemaGround, id: string, person: Person): Promise<Shown | null> {
+  const { database } = ground
+  const held = await readHeld(database, ground.keys, { id })
+  const now = await readNow(database)
+  const standIns = await readStandIns(ground, database, person)
+  if (!held?.isGenuine || !maySee(held, { person, standIns, now })) return null
+  const standIn = findStandIn(held.row, { person, standIns, votes: held.votes, now })
   const card = await readCard(ground, ground.database, held)
-  return { approval: approvalOf(held), card, outcome: outcomeOf(held.row) }
+  const questions = await readQuestions(ground, ground.database, held.row)
+  const shown = { approval: approvalOf(held), card, outcome: outcomeOf(held.row), questions }
+  return standIn ? { ...shown, standsFor: absentPerson(standIn) } : shown
 }
 
 /** For the gateway's own use, whoever asks. Null if there is none, it was altered, or its card was erased. */
-export async function show(ground: Ground, id: string): Promise<{ approval: Approval; card: Card } | null> {
+export async function show(
+  ground: SchemaGround,
+  id: string,
+): Promise<(Omit<Shown, 'outcome'> & { card: Card }) | null> {
   const held = await readHeld(ground.database, ground.keys, { id })
   const card = held?.isGenuine ? await readCard(ground, ground.database, held) : null
-  return held && card && { approval: approvalOf(held), card }
+  if (!held || !card) return null
+  return { approval: approvalOf(held), card, questions: await readQuestions(ground, ground.database, held.row) }
 }
 
 /**
@@ -148,15 +174,19 @@ export function openCard(
 }
 
 /**
- * Those who may vote on it or override it, the requester's owner, and auditors. Whom it would have escalated to has no part in one that
+ * Those who may vote on it, for themselves or for somebody who is away, or override it, the requester's owner, and auditors. Whom it would have escalated to has no part in one that
  * was over before.
  */
-export function maySee({ row }: Held, { person, now }: { person: Person; now: Date }): boolean {
+export function maySee(
+  { row, votes }: Held,
+  { person, standIns, now }: { person: Person; standIns: readonly DelegationRow[]; now: Date },
+): boolean {
   if (isAuditor(person)) return true
   const at = (isOver(row.state) && row.decided_at) || now
   const moment = { openedAt: row.created_at.getTime(), at: at.getTime() }
   if (row.requirements.some((requirement) => isEntitled(requirement, person, moment))) return true
   if (mayOverride(row.requirements, person)) return true
+  if (findStandIn(row, { person, standIns, votes, now: at })) return true
   return row.requester.owner !== null && isSameParty(row.requester.owner, person)
 }
 

@@ -1,4 +1,5 @@
 import type { Approval, State } from '../domain/approval.ts'
+import type { OpenQuestion } from '../domain/question.ts'
 import { type Refusal, refuse } from '../domain/refusal.ts'
 
 /** What an agent is told of an approval that its call cannot use. The first sentence is for a model to act on. */
@@ -30,14 +31,28 @@ export function refuseFor(approval: Pick<Approval, 'id' | 'state' | 'reason' | '
   }
 }
 
-/** With what the first rule that has a message tells the agent, behind what it has to do. */
-export function refusePending({ id, requirements }: Pick<Approval, 'id' | 'requirements'>): Refusal {
+/** With what the first rule that has a message tells the agent, and what a reviewer asks, behind what it has to do. */
+export function refusePending(
+  { id, requirements }: Pick<Approval, 'id' | 'requirements'>,
+  question: OpenQuestion | null = null,
+): Refusal {
   const told = requirements.find(({ message }) => message)?.message
   const why = told ? ` ${told}` : ''
-  return refuse('approval_pending', `Not executed. Waiting for approval ${id}. Repeat the call unchanged.${why}`, {
-    approval: id,
-    retryAfterS: 10,
-  })
+  const asked = question ? ` ${describeQuestion(question)}` : ''
+  return refuse(
+    'approval_pending',
+    `Not executed. Waiting for approval ${id}. Repeat the call unchanged.${asked}${why}`,
+    {
+      approval: id,
+      retryAfterS: 10,
+      ...(question && { question }),
+    },
+  )
+}
+
+/** How to reply, before what somebody else wrote. */
+function describeQuestion({ id, by, text }: OpenQuestion): string {
+  return `To reply to the question of a reviewer, send the repetition with the header Countersign-Reply: ${id} and your answer. ${by} asks: ${text}`
 }
 
 export function refuseSpent(id: string): Refusal {

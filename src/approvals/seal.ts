@@ -6,7 +6,7 @@ import { decrypt, encrypt, type KeyPair, newDataKey, type SecretKey, unwrapDataK
  * What is kept encrypted. The name is part of what each ciphertext is bound to: a call that nobody asked to be carried
  * out without its client is sealed as another one than a detached call, whatever the database says.
  */
-export type SealedField = 'call' | 'detached' | 'card' | 'response'
+export type SealedField = 'call' | 'detached' | 'card' | 'response' | `${'question' | 'reply'}:${number}:${string}`
 
 /** What a ciphertext belongs to: moved to another approval, or to another field, it cannot be opened. */
 export interface Binding {

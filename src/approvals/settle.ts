@@ -2,32 +2,34 @@ import type { Approval } from '../domain/approval.ts'
 import type { Exchange } from '../domain/call.ts'
 import { type Refusal, refuse } from '../domain/refusal.ts'
 import { withdraw } from './end.ts'
-import type { Ground } from './ground.ts'
+import type { SchemaGround } from './ground.ts'
+import { tellQuestion } from './questions.ts'
 import { refuseFor, refusePending } from './refusals.ts'
 import { approvalOf, readHeld } from './store.ts'
-import type { Waiter } from './waiter.ts'
+import { createListener, type Waiter } from './waiter.ts'
 
 /**
- * Waits until people decided, the client's patience ends, or it leaves: the approved approval, or what to tell the
- * client. A client of a protocol that has a cancel withdraws by it; otherwise the approval stays for its return.
+ * Waits until people decided or ask something, the client's patience ends, or it leaves: the approved approval, or what
+ * to tell the client. A client of a protocol that has a cancel withdraws by it; otherwise the approval stays for its return.
  */
 export function createSettling(
-  ground: Ground,
+  ground: SchemaGround,
   { waiter, draining }: { waiter: Waiter; draining: AbortSignal },
 ): (approval: Approval, call: Pick<Exchange, 'waitMs' | 'gone' | 'whenGone'>) => Promise<Approval | Refusal> {
   return async function settle(approval, call) {
     const { id } = approval
     // A retry that will not wait comes for what was decided before: that is not a wait.
     if (approval.state !== 'pending') return reread(id)
+    const listener = createListener()
     const waited = await waiter.wait(id, {
       waitMs: call.waitMs,
       gone: call.gone,
       draining,
-      isReached: ({ state }) => state !== 'pending',
+      isReached: (glimpse) => glimpse.state !== 'pending' || listener.hears(glimpse),
     })
     switch (waited) {
       case 'timed_out':
-        return refusePending(approval)
+        return listener.mayBeOpen() ? reread(id) : refusePending(approval)
       case 'draining':
         return refuse(
           'draining',
@@ -57,6 +59,7 @@ export function createSettling(
     const held = await readHeld(ground.database, ground.keys, { id })
     if (!held) return refuse('withdrawn', `Not executed. There is no approval ${id}.`)
     const approval = approvalOf(held)
+    if (approval.state === 'pending') return refusePending(approval, await tellQuestion(ground, held.row))
     return approval.state === 'approved' ? approval : refuseFor(approval)
   }
 }

@@ -1,11 +1,12 @@
 import type { Approval, Spent } from '../domain/approval.ts'
 import type { Exchange } from '../domain/call.ts'
 import { GatewayError } from '../domain/error.ts'
-import { isSameParty, type Person, principalKey, suspendable } from '../domain/principal.ts'
+import { formatParty, isSameParty, type Person, principalKey, suspendable } from '../domain/principal.ts'
 import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts'
 import type { Requirement, Verdict } from '../domain/verdict.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Tx } from '../platform/database.ts'
+import { absentPerson } from './delegations.ts'
 import { expireOverdue, withdraw } from './end.ts'
 import { grantUsedEntry, spentEntry } from './entries.ts'
 import { countUses, type GrantRow, grantOf, isAbout, isGenuineGrant, readGrants, rulesOf } from './grants.ts'
@@ -16,7 +17,7 @@ import { refuseFor } from './refusals.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow } from './row.ts'
 import type { Standing } from './standing.ts'
 import { announce, approvalOf, type Held, isOverdue, readHeld, readNow } from './store.ts'
-import { castOf, opponents, supporters, toVote, type VoteRow } from './votes.ts'
+import { castsOf, opponents, supporters, toVote, type VoteRow, withoutEnded } from './votes.ts'
 
 interface Terms {
   /** What policy says at this moment. */
@@ -81,15 +82,22 @@ export function createSpending(
     throw new GatewayError('store', 'an approval could not be used: suspensions kept changing')
   }
 
-  async function standings(held: Held): Promise<Map<string, Person | null>> {
+  async function standings(held: Held): Promise<ReadonlyMap<string, Standings>> {
     const votes = supporters(held.row, held.votes)
-    const people = await Promise.all(votes.map((vote) => standing(toVote(vote).reviewer)))
-    return new Map(votes.map((vote, index) => [vote.mac.toString('hex'), people[index] ?? null]))
+    const asked = votes.map(async (vote) => {
+      const { delegation } = vote
+      const [person, absent] = await Promise.all([
+        standing(toVote(vote).reviewer),
+        delegation ? standing(absentPerson(delegation)) : null,
+      ])
+      return [vote.mac.toString('hex'), { person, absent }] as const
+    })
+    return new Map(await Promise.all(asked))
   }
 
   async function tryOnce(
     id: string,
-    { call, terms, people }: { call: Exchange; terms: Terms; people: ReadonlyMap<string, Person | null> },
+    { call, terms, people }: { call: Exchange; terms: Terms; people: ReadonlyMap<string, Standings> },
   ): Promise<Result> {
     try {
       return await ground.database.transaction(async (tx) => {
@@ -98,7 +106,7 @@ export function createSpending(
         if (held.row.state !== 'approved') return refuseFor(approvalOf(held))
         // It was over already: somebody put it back.
         if (ground.ended.has(id)) return { end: 'tampered' }
-        const votes = supporters(held.row, held.votes)
+        const votes = supporters(held.row, castsOf(held.row, held.votes))
         if (isLate(held.row, votes)) {
           ground.log.error({ approval: id }, 'by this clock the approval is overdue: the clock of the store is behind')
           return refuseFor({ id, state: 'expired', reason: null, requirements: [] })
@@ -107,12 +115,14 @@ export function createSpending(
         const casts = limitToGrants(held.row, { votes, grants })
         if (!casts) return { end: 'tampered' }
         if (grants.some(isLapsed)) return { end: 'grant_ended' }
-        const present = casts.flatMap((vote) => {
-          const person = people.get(vote.mac.toString('hex'))
-          return person ? [{ ...vote, ...person }] : []
+        const away = await readSuspended(tx, casts)
+        const present = withoutEnded(casts, ground.ended.has).flatMap(({ standsFor, ...vote }) => {
+          const { person = null, absent = null } = people.get(vote.mac.toString('hex')) ?? {}
+          const isAway = standsFor && absent && !away.suspended.has(formatParty(standsFor))
+          return person ? [{ ...vote, ...person, ...(isAway && { standsFor: absent }) }] : []
         })
         const end = findShortage(held, { votes: casts, present, requirements: requirementsOf(call, terms.verdict) })
-        return end ? { end } : await take(tx, held, { call, terms, votes })
+        return end ? { end } : await take(tx, held, { call, terms, votes, epoch: away.epoch })
       })
     } catch (error) {
       if (error === overtaken) return 'again'
@@ -124,14 +134,14 @@ export function createSpending(
   /** Each vote that a grant stood for, bound to the rules of that grant; null if there is no such grant. */
   function limitToGrants(
     row: ApprovalRow,
-    { votes, grants }: { votes: readonly VoteRow[]; grants: readonly GrantRow[] },
+    { votes, grants }: { votes: readonly (VoteRow & Cast)[]; grants: readonly GrantRow[] },
   ): readonly (VoteRow & Cast)[] | null {
     const casts: (VoteRow & Cast)[] = []
     for (const vote of votes) {
       const id = grantOf(vote)
       const grant = id === null ? null : grants.find((one) => one.id === id)
       if (grant === undefined || (grant && !standsFor(grant, row, vote))) return null
-      casts.push(grant ? { ...castOf(vote), grantedRules: rulesOf(grant) } : castOf(vote))
+      casts.push(grant ? { ...vote, grantedRules: rulesOf(grant) } : vote)
     }
     return casts
   }
@@ -154,7 +164,12 @@ export function createSpending(
   async function take(
     tx: Tx,
     held: Held,
-    { call, terms, votes }: { call: Exchange; terms: Terms; votes: readonly VoteRow[] },
+    {
+      call,
+      terms,
+      votes,
+      epoch: seen,
+    }: { call: Exchange; terms: Terms; votes: readonly VoteRow[]; epoch: number | null },
   ): Promise<Result> {
     const parties = suspendable(call.principal)
     const startBy = clock.monotonic() + START_WITHIN_MS
@@ -180,6 +195,7 @@ export function createSpending(
     )
     const row = rows[0]
     if (!row) return diagnose(tx, held, { call, terms })
+    if (seen !== null && seen !== row.epoch) throw overtaken
     const granted = votes.filter((vote) => grantOf(vote) !== null)
     if (!(await countUses(tx, grantsOf(granted)))) throw ungranted
     await announce(tx, [row.id])
@@ -235,6 +251,30 @@ export function createSpending(
   }
 }
 
+/** How somebody who voted stands, and whoever they stood in for. */
+interface Standings {
+  readonly person: Person | null
+  readonly absent: Person | null
+}
+
+/** Who is suspended of those who were stood in for, and at which epoch that is so. */
+async function readSuspended(
+  tx: Tx,
+  casts: readonly Cast[],
+): Promise<{ readonly suspended: ReadonlySet<string>; readonly epoch: number | null }> {
+  const absent = casts.flatMap(({ standsFor }) => standsFor ?? [])
+  if (absent.length === 0) return { suspended: new Set(), epoch: null }
+  const { rows } = await tx.query<{ epoch: number; issuer: string | null; subject: string | null }>(
+    `SELECT e.epoch, s.issuer, s.subject FROM suspension_epoch e LEFT JOIN suspension s
+       ON (s.issuer, s.subject) IN (SELECT * FROM unnest($1::text[], $2::text[]))`,
+    [absent.map(({ issuer }) => issuer), absent.map(({ subject }) => subject)],
+  )
+  const parties = rows.flatMap(({ issuer, subject }) =>
+    issuer !== null && subject !== null ? [{ issuer, subject }] : [],
+  )
+  return { suspended: new Set(parties.map(formatParty)), epoch: rows[0]?.epoch ?? null }
+}
+
 function grantsOf(votes: readonly VoteRow[]): readonly string[] {
   return votes.flatMap((vote) => grantOf(vote) ?? [])
 }
@@ -269,7 +309,7 @@ function findShortage(
   const openedAt = row.created_at
   const asked = { requirements: row.requirements, openedAt }
   // It says that it is approved, but those who signed do not suffice, or have denied it: somebody wrote that.
-  const against = opponents(all)
+  const against = opponents(castsOf(row, all))
   const suffice = (needed: readonly Requirement[], people: readonly (VoteRow & Cast)[]) =>
     meetsAll({ requirements: needed, openedAt }, people) || (against.length === 0 && isOverridden(needed, people))
   if (!suffice(row.requirements, votes) || isDenied(asked, against)) return 'tampered'

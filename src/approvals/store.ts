@@ -107,10 +107,14 @@ export async function notify(tx: Tx, ids: readonly string[]): Promise<void> {
 }
 
 /**
- * Owes every channel that was given the card a result or a reminder, or a newer one, and tells the other replicas, at
+ * Owes every channel that was given the card a result, a reminder or what was asked, or a newer one, and tells the other replicas, at
  * commit.
  */
-export async function announce(tx: Tx, ids: readonly string[], kind: 'result' | 'reminder' = 'result'): Promise<void> {
+export async function announce(
+  tx: Tx,
+  ids: readonly string[],
+  kind: 'result' | 'reminder' | 'question' = 'result',
+): Promise<void> {
   // One statement: while it runs somebody waits, at the chain's lock too.
   await tx.query(
     `WITH owed AS (

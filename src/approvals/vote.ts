@@ -1,21 +1,40 @@
 import type { Approval, Ballot, BallotFault, BallotResult } from '../domain/approval.ts'
-import { findAssuranceNeed, isEntitled, isOpenAt, mayApprove, mayOverride } from '../domain/entitlement.ts'
+import {
+  type Approver,
+  findAssuranceNeed,
+  isEntitled,
+  isOpenAt,
+  mayApprove,
+  mayOverride,
+} from '../domain/entitlement.ts'
 import { type GrantAsk, isWithinPermit } from '../domain/permit.ts'
 import { isSameParty } from '../domain/principal.ts'
 import type { Requirement } from '../domain/verdict.ts'
 import type { Tx } from '../platform/database.ts'
 import { newApprovalId } from '../platform/id.ts'
+import { absentPerson, type DelegationRow, findStandIn, readStandIns, viaDelegation } from './delegations.ts'
 import { expireOverdue, observeEnd, withdraw } from './end.ts'
 import { decidedEntry, grantedEntry, overrideEntry, voteEntry } from './entries.ts'
 import { revokeOwnWithin } from './grant-desk.ts'
 import { type GrantRow, insertGrant, signGrant, toGrant } from './grants.ts'
-import type { Ground } from './ground.ts'
+import type { SchemaGround } from './ground.ts'
 import { isFresh, isOverridden, isOverride, viaOverride } from './override.ts'
+import { readReplyCount } from './questions.ts'
 import { type Cast, isDenied, meetsAll, momentOf } from './quorum.ts'
 import { isOver } from './refusals.ts'
 import type { ApprovalRow } from './row.ts'
 import { announce, approvalOf, type Held, isOverdue, move, notify, readHeld, readNow } from './store.ts'
-import { castOf, isRequesting, opponents, signVote, supporters, type VoteRow, writeVote } from './votes.ts'
+import {
+  castOf,
+  castsOf,
+  isRequesting,
+  opponents,
+  signVote,
+  supporters,
+  type VoteRow,
+  withoutEnded,
+  writeVote,
+} from './votes.ts'
 
 /** Characters of a reason that are kept. */
 const MOST_REASON = 2000
@@ -29,7 +48,7 @@ type Told = BallotResult & { readonly isDenial?: boolean }
  * second time changes nothing and counts as done.
  */
 export function createVoting(
-  ground: Ground,
+  ground: SchemaGround,
   onDenied: (approval: Approval) => Promise<unknown> = async () => undefined,
 ): (ballot: Ballot) => Promise<BallotResult> {
   return async function vote(given) {
@@ -62,7 +81,11 @@ export function createVoting(
     if (ground.ended.has(ballot.approval) && !isOver(held.row.state)) return 'tampered'
     if (!held.isGenuine || held.forged.some((vote) => isSameParty(vote, ballot.reviewer))) return 'tampered'
     const now = await readNow(tx)
-    const fault = findFault(held, ballot, now)
+    const replies = ballot.decision === 'approve' ? await readReplyCount(ground, tx, held.row) : 0
+    const standIn = ballot.isOverride ? null : await standInOf(tx, held, ballot, now)
+    const { reviewer } = ballot
+    const voter: Approver = standIn ? { ...reviewer, standsFor: absentPerson(standIn) } : reviewer
+    const fault = findFault(held, ballot, { now, replies, voter })
     if (fault) return { counted: false, fault, approval: mayBeShown(fault) ? approvalOf(held) : null }
     if (hasVotedSo(held, ballot)) return { counted: true, approval: approvalOf(held) }
     if (isOverdue(held.row, now)) return 'overdue'
@@ -70,11 +93,21 @@ export function createVoting(
     if (!open) return { counted: false, fault: 'already_decided', approval: approvalOf(held) }
     // A no stays: who could be talked out of it would be asked until then.
     if (hasDenied(held, ballot)) return { counted: false, fault: 'already_denied', approval: approvalOf(held) }
-    return cast(tx, held, { ballot, now })
+    return cast(tx, held, { ballot, now, standIn })
   }
 
-  async function cast(tx: Tx, held: Held, { ballot, now }: { ballot: Ballot; now: Date }): Promise<Told> {
-    const vote = sign(held.row, ballot, now)
+  /** By which delegation it is cast, if whoever votes is not named and stands in for somebody who is. */
+  async function standInOf(tx: Tx, held: Held, { reviewer }: Ballot, now: Date): Promise<DelegationRow | null> {
+    const standIns = await readStandIns(ground, tx, reviewer)
+    return findStandIn(held.row, { person: reviewer, standIns, votes: held.votes, now })
+  }
+
+  async function cast(
+    tx: Tx,
+    held: Held,
+    { ballot, now, standIn }: { ballot: Ballot; now: Date; standIn: DelegationRow | null },
+  ): Promise<Told> {
+    const vote = sign(held.row, ballot, { at: now, standIn })
     await writeVote(tx, vote)
     const votes = [...held.votes.filter((other) => !isSameParty(other, vote)), vote]
     const grant = ballot.grant ? await giveGrant(tx, held.row, { ask: ballot.grant, vote }) : null
@@ -83,9 +116,9 @@ export function createVoting(
       vote.decision === 'deny' && isGrantable
         ? await revokeOwnWithin(tx, { approval: vote.approval, by: vote, via: vote.via })
         : []
-    const entries = [...entriesOf(held, { vote, grant }), ...revoked]
+    const entries = [...entriesOf(held, { vote, grant, replies: ballot.replies }), ...revoked]
     const given = grant && { grant: toGrant(grant) }
-    const event = decide(held.row, votes, vote)
+    const event = decide(held.row, votes, { vote, isEnded: ground.ended.has })
     if (!event) {
       await notify(tx, [held.row.id])
       await ground.within(tx, entries)
@@ -137,8 +170,13 @@ export function createVoting(
     return (await insertGrant(tx, grant)) ? { ...grant, uses: 0, revoked_at: null } : null
   }
 
-  function sign(row: ApprovalRow, ballot: Ballot, at: Date): VoteRow {
+  function sign(
+    row: ApprovalRow,
+    ballot: Ballot,
+    { at, standIn }: { at: Date; standIn: DelegationRow | null },
+  ): VoteRow {
     const { reviewer } = ballot
+    const via = standIn ? viaDelegation(standIn.id, ballot.via) : ballot.via
     const facts = {
       issuer: reviewer.issuer,
       subject: reviewer.subject,
@@ -149,19 +187,23 @@ export function createVoting(
       roles: reviewer.roles,
       assurance: reviewer.assurance,
       authenticated_at: reviewer.authenticatedAt,
-      via: ballot.isOverride ? viaOverride(ballot.via) : ballot.via,
+      via: ballot.isOverride ? viaOverride(via) : via,
       card_hash: row.card_hash,
       at,
     }
-    return { ...facts, approval: row.id, ...signVote(ground.keys.mac, row, facts) }
+    const signed = { ...facts, approval: row.id, ...signVote(ground.keys.mac, row, facts) }
+    return standIn ? { ...signed, delegation: standIn } : signed
   }
 }
 
-function entriesOf(held: Held, { vote, grant }: { vote: VoteRow; grant: GrantRow | null }) {
+function entriesOf(
+  held: Held,
+  { vote, grant, replies }: { vote: VoteRow; grant: GrantRow | null; replies: number | undefined },
+) {
   const { row, votes } = held
   const approvals = supporters(row, votes).filter((other) => !isSameParty(other, vote)).length
   return [
-    voteEntry(row, vote),
+    voteEntry(row, vote, replies),
     ...(isOverride(vote) ? [overrideEntry(row, vote, { approvals })] : []),
     ...(grant ? [grantedEntry(row, grant)] : []),
   ]
@@ -175,12 +217,16 @@ function permitting(row: ApprovalRow, { ask, vote }: { ask: GrantAsk; vote: Cast
   )
 }
 
-function decide(row: ApprovalRow, votes: readonly VoteRow[], vote: VoteRow): 'approve' | 'deny' | null {
+function decide(
+  row: ApprovalRow,
+  votes: readonly VoteRow[],
+  { vote, isEnded }: { vote: VoteRow; isEnded: (id: string) => boolean },
+): 'approve' | 'deny' | null {
   const asked = { requirements: row.requirements, openedAt: row.created_at }
-  const against = opponents(votes)
-  const inFavour = supporters(row, votes)
-  const isApproved =
-    meetsAll(asked, inFavour.map(castOf)) || (against.length === 0 && isOverridden(row.requirements, inFavour))
+  const casts = withoutEnded(castsOf(row, votes), isEnded)
+  const against = opponents(casts)
+  const inFavour = supporters(row, casts)
+  const isApproved = meetsAll(asked, inFavour) || (against.length === 0 && isOverridden(row.requirements, inFavour))
   if (vote.decision === 'approve') return isApproved ? 'approve' : null
   if (isRequesting(row, vote) || isDenied(asked, against)) return 'deny'
   // Who takes a yes back that was needed has ended it: nothing leads from approved to pending.
@@ -193,22 +239,23 @@ function decide(row: ApprovalRow, votes: readonly VoteRow[], vote: VoteRow): 'ap
  *
  * Someone who may not see an approval is not told that it exists; who knows the hash of its card has been shown it.
  */
-function findFault(held: Held, ballot: Ballot, now: Date): BallotFault | null {
-  if (ballot.isOverride) return findOverrideFault(held, ballot, now)
+function findFault(held: Held, ballot: Ballot, facts: Facts): BallotFault | null {
+  if (ballot.isOverride) return findOverrideFault(held, ballot, facts)
+  const { now, replies, voter } = facts
   const { row, votes } = held
   const { reviewer, decision, grant: ask } = ballot
   const isOwnCall = isRequesting(row, reviewer)
   const moment = momentOf({ at: now }, row.created_at)
-  const entitling = row.requirements.filter((requirement) => isEntitled(requirement, reviewer, moment))
+  const entitling = row.requirements.filter((requirement) => isEntitled(requirement, voter, moment))
   const hasSeen = ballot.cardHash === row.card_hash.toString('hex')
   if (decision === 'approve' && isOwnCall) return 'self_approval'
   // Whoever said yes in place of those who are named may take it back.
   const isUndoing = decision === 'deny' && votes.some((vote) => isSameParty(vote, reviewer) && isOverride(vote))
   if (entitling.length === 0 && !isOwnCall && !isUndoing) return hasSeen ? 'not_entitled' : 'not_found'
-  if (!hasSeen) return 'superseded'
+  if (!hasSeen || (decision === 'approve' && isUnheard(ballot, replies))) return 'superseded'
   const isClosed = !entitling.some((requirement) => isOpenAt(requirement, moment.at))
   if (decision === 'approve' && isClosed) return 'outside_hours'
-  if (decision === 'approve' && findAssuranceNeed(row.requirements, reviewer, moment)) return 'assurance_required'
+  if (decision === 'approve' && findAssuranceNeed(row.requirements, voter, moment)) return 'assurance_required'
   const isReasonRequired = entitling.some((requirement) => requirement.isReasonRequired)
   if (isReasonRequired && ballot.reason === null) return 'reason_required'
   if (!ask) return null
@@ -217,18 +264,32 @@ function findFault(held: Held, ballot: Ballot, now: Date): BallotFault | null {
 }
 
 /** In place of the quorum, and of nothing else: not of the closure, not of anybody's no. */
-function findOverrideFault({ row, votes }: Held, ballot: Ballot, now: Date): BallotFault | null {
+function findOverrideFault({ row, votes }: Held, ballot: Ballot, { now, replies }: Facts): BallotFault | null {
   const { reviewer, decision } = ballot
   const hasSeen = ballot.cardHash === row.card_hash.toString('hex')
   if (isRequesting(row, reviewer)) return 'self_approval'
   if (decision !== 'approve' || !mayOverride(row.requirements, reviewer)) {
     return hasSeen ? 'override_not_permitted' : 'not_found'
   }
-  if (!hasSeen) return 'superseded'
+  if (!hasSeen || isUnheard(ballot, replies)) return 'superseded'
   if (opponents(votes).length > 0) return 'override_not_permitted'
   if (ballot.reason === null) return 'reason_required'
   if (ballot.grant) return 'grant_not_permitted'
   return isFresh(reviewer, now) ? null : 'sign_in_too_old'
+}
+
+/** What a ballot is judged by besides the approval. */
+interface Facts {
+  readonly now: Date
+  /** How many replies of the agent there are. */
+  readonly replies: number
+  /** Who votes, and for whom. */
+  readonly voter: Approver
+}
+
+/** A reply is no part of the card, whose hash stays: a yes says how many replies it was given on. */
+function isUnheard({ replies: heard = 0 }: Ballot, replies: number): boolean {
+  return heard !== replies
 }
 
 function mayBeShown(fault: BallotFault): boolean {

@@ -4,6 +4,14 @@ import { canonicalJson } from '../domain/canonical.ts'
 import { type Assurance, closureOf, type Group, isSameParty, type Party, type Role } from '../domain/principal.ts'
 import type { Tx } from '../platform/database.ts'
 import { computeMac, isValidMac, type KeyPair, type SecretKey } from '../platform/keys.ts'
+import {
+  absentPerson,
+  type DelegationRow,
+  delegationOf,
+  isGenuineDelegation,
+  permits,
+  readDelegations,
+} from './delegations.ts'
 import type { Cast } from './quorum.ts'
 import type { ApprovalRow } from './row.ts'
 
@@ -27,6 +35,8 @@ export interface VoteRow extends VoteFacts {
   readonly approval: string
   readonly kid: string
   readonly mac: Buffer
+  /** By which it was cast for somebody who is away; read beside it. */
+  readonly delegation?: DelegationRow
 }
 
 const MAC_LABEL = 'countersign vote v1'
@@ -40,7 +50,7 @@ export function signVote(
   return computeMac(keys, MAC_LABEL, macParts(approval, facts))
 }
 
-/** The votes whose MAC holds, made in time and on the card of this approval. */
+/** The votes whose MAC holds, made in time and on the card of this approval, by a delegation if they say so. */
 export function genuineVotes(
   keys: KeyPair<SecretKey>,
   approval: ApprovalRow,
@@ -51,7 +61,8 @@ export function genuineVotes(
       isValidMac(keys, MAC_LABEL, macParts(approval, vote), vote) &&
       vote.card_hash.equals(approval.card_hash) &&
       vote.at >= approval.created_at &&
-      (vote.decision === 'deny' || vote.at < approval.expires_at),
+      (vote.decision === 'deny' || vote.at < approval.expires_at) &&
+      isPermitted(keys, vote),
   )
 }
 
@@ -59,17 +70,60 @@ export function genuineVotes(
  * Those who said yes and are not on the requesting side. The closure is looked at again wherever votes are counted,
  * not only when they are cast.
  */
-export function supporters(approval: ApprovalRow, genuine: readonly VoteRow[]): readonly VoteRow[] {
+export function supporters<Row extends VoteRow>(
+  approval: Pick<ApprovalRow, 'requester'>,
+  genuine: readonly Row[],
+): readonly Row[] {
   return genuine.filter((vote) => vote.decision === 'approve' && !isRequesting(approval, vote))
 }
 
-/** A vote, as a quorum counts it. */
+/** A vote for oneself, as a quorum counts it. */
 export function castOf(vote: VoteRow): VoteRow & Cast {
   return { ...vote, authenticatedAt: vote.authenticated_at }
 }
 
+/**
+ * Votes, as a quorum counts them: each person speaks once. Whoever voted themselves is not stood in for, nor is anybody by
+ * two, nor anybody on the requesting side. A no comes first.
+ * @param approval whose votes these are, all of them
+ */
+export function castsOf(
+  approval: Pick<ApprovalRow, 'requester'>,
+  genuine: readonly VoteRow[],
+): readonly (VoteRow & Cast)[] {
+  const spoken: Party[] = [...genuine]
+  const casts = new Map<VoteRow, VoteRow & Cast>()
+  for (const vote of [...opponents(genuine), ...genuine.filter(({ decision }) => decision === 'approve')]) {
+    const absent = vote.delegation ? absentPerson(vote.delegation) : null
+    const isFree = absent && !isRequesting(approval, absent) && !spoken.some((one) => isSameParty(one, absent))
+    if (isFree) spoken.push(absent)
+    casts.set(vote, { ...castOf(vote), ...(isFree && { standsFor: absent }) })
+  }
+  return genuine.map((vote) => casts.get(vote) ?? castOf(vote))
+}
+
+/** Without those who were stood in for by a delegation that has ended: their delegates speak for themselves by now. */
+export function withoutEnded<Row extends VoteRow & Cast>(
+  casts: readonly Row[],
+  isEnded: (id: string) => boolean,
+): readonly Row[] {
+  return casts.map((cast) => {
+    const { standsFor, ...own } = cast
+    const { delegation } = cast
+    const isOver = delegation && (delegation.ended_at !== null || isEnded(delegation.id))
+    // What is left out is optional.
+    return standsFor && isOver ? (own as Row) : cast
+  })
+}
+
+function isPermitted(keys: KeyPair<SecretKey>, vote: VoteRow): boolean {
+  if (delegationOf(vote) === null) return true
+  const { delegation } = vote
+  return delegation !== undefined && isGenuineDelegation(keys, delegation) && permits(delegation, vote)
+}
+
 /** Those who said no. */
-export function opponents(genuine: readonly VoteRow[]): readonly VoteRow[] {
+export function opponents<Row extends VoteRow>(genuine: readonly Row[]): readonly Row[] {
   return genuine.filter((vote) => vote.decision === 'deny')
 }
 
@@ -91,7 +145,12 @@ export async function readVotes(tx: Tx, approvalIds: readonly string[]): Promise
      FROM vote WHERE approval = ANY($1) ORDER BY at, issuer, subject`,
     [approvalIds],
   )
-  for (const row of rows) votes.get(row.approval)?.push(row)
+  const ids = new Set(rows.flatMap((row) => delegationOf(row) ?? []))
+  const delegations = new Map((await readDelegations(tx, { ids: [...ids] })).map((one) => [one.id, one]))
+  for (const row of rows) {
+    const delegation = delegations.get(delegationOf(row) ?? '')
+    votes.get(row.approval)?.push(delegation ? { ...row, delegation } : row)
+  }
   return votes
 }
 
@@ -125,8 +184,9 @@ export async function writeVote(tx: Tx, vote: VoteRow): Promise<void> {
 }
 
 export function toVote(row: VoteRow): Vote {
-  const { issuer, subject, name, groups, roles, assurance } = row
+  const { issuer, subject, name, groups, roles, assurance, delegation: by } = row
   return {
+    ...(by && { standsFor: { issuer: by.issuer, subject: by.subject, name: by.name } }),
     reviewer: { issuer, subject, name, groups, roles, assurance, authenticatedAt: row.authenticated_at },
     decision: row.decision,
     reason: row.reason,

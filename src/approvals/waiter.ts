@@ -8,6 +8,34 @@ export interface Glimpse {
   readonly state: State
   readonly isOverdue: boolean
   readonly hasOutcome: boolean
+  /** The place of the question that its agent has not replied to, among those asked; 0 if there is none. */
+  readonly asked: number
+  /** The place of the last question that one of its attempts was answered with. */
+  readonly told: number
+}
+
+/** Listens for questions on behalf of one wait. */
+export interface Listener {
+  /**
+   * Whether there is one that this wait has to be answered with. One that was told before the wait began is none: a client
+   * that only repeats its call would be answered at once, over and over.
+   */
+  hears(glimpse: Pick<Glimpse, 'asked' | 'told'>): boolean
+  /** False if none was open when it last looked; a wait that is over at once has not looked. */
+  mayBeOpen(): boolean
+}
+
+export function createListener(): Listener {
+  let before: number | null = null
+  let open: number | null = null
+  return {
+    hears({ asked, told }) {
+      before ??= told
+      open = asked
+      return asked > before
+    },
+    mayBeOpen: () => open !== 0,
+  }
 }
 
 export interface Wait {

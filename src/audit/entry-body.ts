@@ -86,6 +86,7 @@ export function writeBody(entry: Entry, stamp: Stamp, commitments: Commitments):
     reviewer: party(entry.reviewer),
     reviewer_group: name(entry.reviewerGroup),
     rule: name(entry.rule),
+    stands_for: party(entry.standsFor),
     subject: party(principal),
     trace,
     upstream: name(entry.upstream),

@@ -52,6 +52,7 @@ export function formatShown(shown: ShownWire, now: number): readonly string[] {
     ...formatPrecedents(shown),
     ...formatClaimed(shown),
     '',
+    ...formatQuestions(shown),
     ...formatNeeds(approval),
     ...field('card hash', approval.card_hash),
   ]
@@ -158,6 +159,21 @@ function formatClaimed({ card }: ShownWire): readonly string[] {
   ]
 }
 
+/** In order; what the agent replied stays behind a bar, as all that is its own. */
+function formatQuestions({ questions = [] }: ShownWire): readonly string[] {
+  if (questions.length === 0) return []
+  return [
+    `Asked of the agent: ${counted(questions.filter(({ reply }) => reply !== null).length, 'reply', 'replies')}, which nobody checked`,
+    ...questions.flatMap(({ by, text, asked_at: at, reply }) => [
+      ...field('asked', `by ${by.name ?? by.subject} (${partyText(by)}) at ${at}`),
+      ...quote(text),
+      ...field('replied', reply ? `at ${reply.at}` : 'not yet'),
+      ...(reply ? quote(reply.text) : []),
+    ]),
+    '',
+  ]
+}
+
 function formatNeeds({ requirements, votes }: ApprovalWire): readonly string[] {
   return [
     'Needs',
@@ -165,8 +181,9 @@ function formatNeeds({ requirements, votes }: ApprovalWire): readonly string[] {
       const who = `${quorum} of ${reviewers.join(', ')}`
       return `  ${makeVisible([`${who}, for ${rule}`, ...describeTerms(termsOf(more))].join('; '))}`
     }),
-    ...votes.map(({ reviewer, decision, reason, via, at }) => {
-      const who = `${reviewer.name ?? reviewer.subject} (${partyText(reviewer)})`
+    ...votes.map(({ reviewer, decision, reason, via, at, stands_for: absent }) => {
+      const whose = absent ? ` for ${partyText(absent)}` : ''
+      const who = `${reviewer.name ?? reviewer.subject} (${partyText(reviewer)})${whose}`
       return `  ${makeVisible(`${decision} by ${who} through ${via} at ${at}${reason === null ? '' : `: ${reason}`}`)}`
     }),
   ]

@@ -17,6 +17,11 @@ export const VOTE_OPTIONS = {
     value: 'hash',
     doc: 'The hash of the card you saw, as `approvals show` says it: then its id is not asked for, and another card is refused',
   },
+  replies: {
+    type: 'string',
+    value: 'number',
+    doc: 'With --card-hash, how many replies of the agent you saw; none if left out',
+  },
   url: URL_OPTION,
   issuer: ISSUER_OPTION,
   json: JSON_OPTION,
@@ -49,7 +54,8 @@ export async function castVote(
   }
   const reason = await confirm(decision, { shown, isSeen: seen !== undefined, reason: options.reason }, context)
   if (reason === 'unconfirmed') return 1
-  const body = { card_hash: current, ...reason }
+  const replies = repliesSeen(shown, options)
+  const body = { card_hash: current, ...reason, ...(decision === 'approve' && replies > 0 && { replies }) }
   const voted = await client.post(`/v1/approvals/${id}/${decision}`, body, votedSchema)
   for (const line of formatNotices(voted.notices)) context.err(line)
   if (options.json) context.out(writeJson(voted))
@@ -80,6 +86,14 @@ async function confirm(decision: Decision, vote: Vote, context: PersonContext): 
     }
   }
   return reason === undefined ? {} : { reason }
+}
+
+/** Those that were shown just now, or that the person says they saw. */
+function repliesSeen(shown: ShownWire, { replies, 'card-hash': hash }: VoteInput['options']): number {
+  if (hash === undefined) return (shown.questions ?? []).filter(({ reply }) => reply !== null).length
+  if (replies === undefined) return 0
+  if (!/^\d$/.test(replies)) throw new UsageError('--replies is a number, as `approvals show` counts them')
+  return Number(replies)
 }
 
 /**

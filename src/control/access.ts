@@ -22,6 +22,7 @@ export const ACCESS = {
   'POST /v1/approvals/:id/override': { roles: ['reviewer'], use: 'vote' },
   'POST /v1/approvals/:id/claim': { roles: ['reviewer'], use: 'vote' },
   'POST /v1/approvals/:id/release': { roles: ['reviewer'], use: 'vote' },
+  'POST /v1/approvals/:id/ask': { roles: ['reviewer'], use: 'vote' },
   'GET /v1/grants': { roles: ROLES, use: 'read' },
   'POST /v1/grants/:id/revoke': { roles: ['reviewer', 'operator', 'admin'], use: 'vote' },
   'GET /v1/agents': { roles: ROLES, use: 'read' },

@@ -7,6 +7,7 @@ import { writeCursor } from './cursor.ts'
 import type { ApprovalDesk } from './desk.ts'
 import type { Asked } from './endpoints.ts'
 import { type ControlRefusal, FAULT_DETAILS, refuseAs } from './problem.ts'
+import { writeQuestion } from './questions.ts'
 import type { ListedWire, NoticeWire, ShownWire, VotedWire } from './wire.ts'
 import { writeApproval, writeCall, writeGrant } from './write.ts'
 import { writePrecedents } from './write-help.ts'
@@ -41,7 +42,7 @@ export function createApprovalHandlers(
     async show({ person, params }: Asked<'GET /v1/approvals/:id'>): Promise<ShownWire | ControlRefusal> {
       const shown = await queue.findFor(person, params.id)
       if (!shown) return NOT_FOUND
-      const { approval, card, outcome } = shown
+      const { approval, card, outcome, questions } = shown
       const [call, precedents] = await Promise.all([queue.recall(approval), queue.precedents(params.id, { person })])
       return {
         approval: writeApproval(approval),
@@ -49,6 +50,7 @@ export function createApprovalHandlers(
         outcome,
         call: isRefusal(call) ? null : writeCall(call),
         precedents: precedents && writePrecedents(precedents),
+        questions: questions.map(writeQuestion),
         notices: notices(),
       }
     },
@@ -64,6 +66,7 @@ export function createApprovalHandlers(
           via: 'api',
           cardHash: body.card_hash,
           ...(body.grant && { grant: body.grant }),
+          ...(body.replies !== undefined && { replies: body.replies }),
           ...(way === 'override' && { isOverride: true }),
         })
         if (!result.counted)

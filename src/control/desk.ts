@@ -4,9 +4,11 @@ import type { SeenAgent, SwitchRequest, SwitchResult } from '../domain/agent.ts'
 import type { Approval, Ballot, BallotResult } from '../domain/approval.ts'
 import type { Stored } from '../domain/call.ts'
 import type { ClaimRequest, ClaimResult } from '../domain/claim.ts'
+import type { DelegationDesk } from '../domain/delegation.ts'
 import type { Grant, RevokeRequest, RevokeResult } from '../domain/grant.ts'
 import type { Precedents } from '../domain/precedent.ts'
 import type { Person } from '../domain/principal.ts'
+import type { AskRequest, AskResult } from '../domain/question.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Explanation } from '../policy/explain.ts'
 import type { PoliciesInForce } from '../policy/in-force.ts'
@@ -25,7 +27,10 @@ export interface ApprovalDesk {
   /** "I am looking at this", and "not any more". */
   claim(request: ClaimRequest): Promise<ClaimResult>
   release(request: ClaimRequest): Promise<ClaimResult>
+  /** Asks the agent whose call waits. */
+  ask(request: AskRequest): Promise<AskResult>
   readonly grants: GrantDesk
+  readonly delegations: DelegationDesk
 }
 
 /** Grants in force. What a person may not see does not exist for them. */

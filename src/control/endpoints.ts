@@ -2,10 +2,12 @@ import { z } from 'zod'
 import type { Person } from '../domain/principal.ts'
 import type { EndpointName } from './access.ts'
 import type { ControlCode } from './problem.ts'
+import { askingSchema } from './question-wire.ts'
 import {
   agentsSchema,
   approvalIdSchema,
   approvingSchema,
+  askedSchema,
   ballotSchema,
   claimedSchema,
   claimingSchema,
@@ -120,6 +122,16 @@ export const ENDPOINTS = {
     body: claimingSchema,
     response: claimedSchema,
     codes: [...CLAIM_CODES, 'not_claimant'],
+  },
+  'POST /v1/approvals/:id/ask': {
+    summary: 'Ask the agent whose call waits',
+    params,
+    body: askingSchema,
+    response: askedSchema,
+    codes: [
+      ...(['not_found', 'read_only_token', 'not_entitled', 'self_approval', 'already_decided'] as const),
+      ...(['question_open', 'too_many_questions', 'too_large', 'unreadable'] as const),
+    ],
   },
   'GET /v1/grants': { summary: 'The grants in force that you may see', response: grantsSchema, codes: [] },
   'POST /v1/grants/:id/revoke': {

@@ -2,11 +2,13 @@ import { z } from 'zod'
 import { ACCESS, type EndpointName } from './access.ts'
 import { ENDPOINTS, type Endpoint } from './endpoints.ts'
 import { CONTROL_CODES, type ControlCode } from './problem.ts'
+import { askingSchema, questionSchema } from './question-wire.ts'
 import {
   agentSchema,
   agentsSchema,
   approvalSchema,
   approvingSchema,
+  askedSchema,
   ballotSchema,
   cardSchema,
   claimedSchema,
@@ -43,6 +45,8 @@ const NAMED = {
   Agents: agentsSchema,
   Approval: approvalSchema,
   Approving: approvingSchema,
+  Asked: askedSchema,
+  Asking: askingSchema,
   Ballot: ballotSchema,
   Card: cardSchema,
   Claimed: claimedSchema,
@@ -57,6 +61,7 @@ const NAMED = {
   Overriding: overridingSchema,
   Party: partySchema,
   Problem: problemSchema,
+  Question: questionSchema,
   Revoked: revokedSchema,
   Revoking: revokingSchema,
   Shown: shownSchema,

@@ -23,6 +23,8 @@ export const CONTROL_CODES = {
   superseded: [409, 'The card changed since it was seen'],
   already_decided: [409, 'It is already decided'],
   already_denied: [409, 'This person has denied it'],
+  question_open: [409, 'The agent has not replied to the question before'],
+  too_many_questions: [409, 'Enough was asked about it'],
   too_large: [413, 'The request is too large'],
   unreadable: [415, 'The body is not JSON'],
   reason_required: [422, 'A reason is required'],

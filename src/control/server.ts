@@ -17,6 +17,7 @@ import { createGrantHandlers } from './grants.ts'
 import { mountEndpoint } from './mount.ts'
 import { noticesOf } from './notices.ts'
 import { describeApi } from './openapi.ts'
+import { createAskHandler } from './questions.ts'
 import { readStrictJson } from './strict-body.ts'
 import { createWhoami } from './whoami.ts'
 import type { SignInWire } from './wire.ts'
@@ -129,6 +130,7 @@ function mountEndpoints(app: FastifyInstance, parts: ControlParts): void {
   mount('POST /v1/approvals/:id/override', approvals.vote('override'))
   mount('POST /v1/approvals/:id/claim', claims('claim'))
   mount('POST /v1/approvals/:id/release', claims('release'))
+  mount('POST /v1/approvals/:id/ask', createAskHandler(parts.queue, notices))
   mount('GET /v1/grants', grants.list)
   mount('POST /v1/grants/:id/revoke', grants.revoke)
   mount('GET /v1/agents', agents.list)

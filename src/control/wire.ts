@@ -5,6 +5,7 @@ import { COVERS } from '../domain/permit.ts'
 import { ASSURANCES, ROLES } from '../domain/principal.ts'
 import { APPROVAL_ID, readCursor } from './cursor.ts'
 import { claimSchema, precedentsSchema } from './help-wire.ts'
+import { questionSchema, repliesField } from './question-wire.ts'
 
 /*
  * What travels between people's programs and the control listener. Requests are checked against these schemas, strictly;
@@ -37,7 +38,12 @@ export const voteSchema = z.object({
   reviewer: partySchema.extend({ name: z.string().nullable() }),
   decision: z.enum(['approve', 'deny']),
   reason: z.string().nullable(),
-  via: z.string().describe('`api`, `slack`, …; `grant:<id>` if a grant was used, `override:api` for an override'),
+  via: z
+    .string()
+    .describe(
+      '`api`, `slack`, …; `grant:<id>` if a grant was used, `override:api` for an override, `delegate:<id>:api`',
+    ),
+  stands_for: partySchema.exactOptional().describe('Who is away, and in whose place the reviewer voted'),
   assurance: z.enum(ASSURANCES).describe('How the person was authenticated for it'),
   at: time,
 })
@@ -173,6 +179,7 @@ export const shownSchema = z.object({
     .describe('How the call that used it ended; null if none has'),
   call: exactCallSchema.nullable().describe('Null once it can no longer be forwarded'),
   precedents: precedentsSchema.nullable().exactOptional(),
+  questions: z.array(questionSchema).exactOptional().describe('What the agent was asked about it, in order'),
   notices,
 })
 
@@ -229,6 +236,7 @@ export const claimedSchema = z.object({
   changed: z.boolean().describe('False if it was so already: then nothing is recorded'),
   notices,
 })
+export const askedSchema = z.object({ question: questionSchema, notices })
 
 export const whoamiSchema = z.object({
   issuer: z.string(),
@@ -344,10 +352,11 @@ export const grantAskSchema = z
   })
   .describe('The same again without asking, within what the rule permits')
 
-export const approvingSchema = ballotSchema.extend({ grant: grantAskSchema.optional() })
+export const approvingSchema = ballotSchema.extend({ grant: grantAskSchema.optional(), replies: repliesField })
 
 export const overridingSchema = ballotSchema.extend({
   reason: reason.refine((text) => text.trim() !== '', 'must say something').describe('Told to the reviewers'),
+  replies: repliesField,
 })
 
 export const claimingSchema = z.strictObject({})
@@ -371,6 +380,8 @@ export const switchSchema = z.strictObject({
 export type ApprovalWire = Sealed<z.output<typeof approvalSchema>>
 export type ShownWire = Sealed<z.output<typeof shownSchema>>
 export type ListedWire = Sealed<z.output<typeof listedSchema>>
+export type QuestionWire = Sealed<z.output<typeof questionSchema>>
+export type AskedWire = Sealed<z.output<typeof askedSchema>>
 export type VotedWire = Sealed<z.output<typeof votedSchema>>
 export type ClaimedWire = Sealed<z.output<typeof claimedSchema>>
 export type GrantWire = Sealed<z.output<typeof grantSchema>>

@@ -122,12 +122,13 @@ function writeRequester(requester: Principal): ApprovalWire['requester'] {
   }
 }
 
-function writeVote({ reviewer, decision, reason, via, at }: Vote): ApprovalWire['votes'][number] {
+function writeVote({ reviewer, decision, reason, via, at, standsFor }: Vote): ApprovalWire['votes'][number] {
   return {
     reviewer: { ...writeParty(reviewer), name: reviewer.name },
     decision,
     reason,
     via,
+    ...(standsFor && { stands_for: writeParty(standsFor) }),
     assurance: reviewer.assurance,
     at: writeTime(at),
   }

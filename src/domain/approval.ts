@@ -1,6 +1,6 @@
 import type { Grant } from './grant.ts'
 import type { GrantAsk } from './permit.ts'
-import type { Person, Principal } from './principal.ts'
+import type { Party, Person, Principal } from './principal.ts'
 import type { Requirement, RuleRef } from './verdict.ts'
 
 /** Every state of an approval and every way out of it. The table in the database has the same states as a CHECK. */
@@ -85,9 +85,11 @@ export interface Vote {
   readonly reason: string | null
   /**
    * The channel it came through: `slack`, `api`, `console`, …; `grant:<id>` if a grant was used, `override:<channel>` if
-   * it stands in place of the quorum.
+   * it stands in place of the quorum, `delegate:<id>:<channel>` if it was cast for somebody who is away.
    */
   readonly via: string
+  /** Whom the reviewer stood in for, if it was cast in place of somebody who is away. */
+  readonly standsFor?: Party & { readonly name: string | null }
   /** Milliseconds since the epoch. */
   readonly at: number
 }
@@ -101,6 +103,8 @@ export interface Ballot {
   readonly via: string
   /** The hash of the card the person saw. */
   readonly cardHash: string
+  /** How many replies of the agent they saw with it; none if left out. Counts for a yes. */
+  readonly replies?: number
   /** The same again, within bounds. */
   readonly grant?: GrantAsk
   /** A yes in place of the quorum. */

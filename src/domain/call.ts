@@ -4,6 +4,7 @@ import type { Claimed, Payload } from './card.ts'
 import type { OutcomeName } from './entry.ts'
 import type { JsonObject } from './json.ts'
 import type { Principal } from './principal.ts'
+import type { Reply } from './question.ts'
 import type { Refusal } from './refusal.ts'
 import type { Verdict } from './verdict.ts'
 
@@ -46,6 +47,8 @@ export interface Exchange {
   readonly isDetached: boolean
   readonly idempotencyKey: string | null
   readonly claimed: Claimed
+  /** What it carries in reply to a question about it; left out by protocols that have no place for it. */
+  readonly reply?: Reply | null
   /** Aborts when the client left. */
   readonly gone: AbortSignal
   /** What becomes of an open approval then. */

@@ -6,6 +6,7 @@ import type { ClaimRequest, ClaimResult } from './claim.ts'
 import type { JsonObject } from './json.ts'
 import type { Precedents } from './precedent.ts'
 import type { Party, Person } from './principal.ts'
+import type { AskRequest, AskResult, Question } from './question.ts'
 
 /** How much of a card leaves for a chat service. */
 export type CardDetail = 'full' | 'summary' | 'link'
@@ -15,12 +16,15 @@ export interface Delivery {
   /**
    * `card`: the approval was opened. `result`: it is decided, expired, withdrawn or spent, or somebody claimed it or let
    * it go, and the card must say so. `reminder`: it waits for longer than its rule wants, or is open to others by now.
+   * `question`: the agent was asked something, or has replied.
    */
-  readonly kind: 'card' | 'result' | 'reminder'
+  readonly kind: 'card' | 'result' | 'reminder' | 'question'
   readonly approval: Approval
   readonly card: Card
   /** What people decided on the same call before, as far as this channel was told of it; null where it does not matter. */
   readonly precedents?: Precedents | null
+  /** What the agent was asked about it, in order. */
+  readonly questions?: readonly Question[]
   /** What `deliver` returned for this approval's card; null if none was posted (or none is known, after a crash). */
   readonly posted: JsonObject | null
   /** Groups the cards of one agent's conversation into a thread; what `deliver` of the first returned, if it was posted. */
@@ -96,13 +100,25 @@ export interface StopDesk {
   suspend(request: SwitchRequest): Promise<SwitchResult>
 }
 
-/** What a channel may ask of the rest: to count a ballot, and to look an approval up for someone who pressed a button. */
+/** What one approval looks like. */
+export interface Look {
+  readonly approval: Approval
+  readonly card: Card
+  /** What the agent was asked about it, in order. */
+  readonly questions?: readonly Question[]
+}
+
+/**
+ * What a channel may ask of the rest: to count a ballot, to ask the agent, and to look an approval up for someone who
+ * pressed a button.
+ */
 export interface Desk {
   vote(ballot: Ballot): Promise<BallotResult>
-  find(approvalId: string): Promise<{ readonly approval: Approval; readonly card: Card } | null>
   /** "I am looking at this", and "not any more". The cards of all channels are changed by themselves. */
   claim(request: ClaimRequest): Promise<ClaimResult>
   release(request: ClaimRequest): Promise<ClaimResult>
   /** What people decided on the same call before, as far as this channel was told of it. */
   precedents(approvalId: string, told: { readonly channel: string }): Promise<Precedents | null>
+  ask(request: AskRequest): Promise<AskResult>
+  find(approvalId: string): Promise<Look | null>
 }

@@ -1,12 +1,15 @@
+import type { Absentee } from './delegation.ts'
 import { isWithin } from './hours.ts'
-import type { Group, Party, Person } from './principal.ts'
-import { matchesSelector } from './selector.ts'
+import { type Group, isSameParty, type Party, type Person } from './principal.ts'
+import { matchesSelector, type Reviewer } from './selector.ts'
 import type { AssuranceNeed, Requirement } from './verdict.ts'
 
 export type Voter = Party & {
   readonly groups: readonly Group[]
   /** For whom a grant stands: the hashes of the rules that it is about. Without it a yes counts for every rule. */
   readonly grantedRules?: ReadonlySet<string>
+  /** Who is away and is stood in for: where they are named themselves, and nowhere else. */
+  readonly standsFor?: Absentee
 }
 
 /** Somebody who says yes, and how they were authenticated for it. */
@@ -28,9 +31,18 @@ export interface Moment {
 export function isEntitled(requirement: Requirement, person: Voter, { openedAt, at }: Moment): boolean {
   const { reviewers, exclude = [], escalate } = requirement
   if (exclude.some((selector) => matchesSelector(selector, person))) return false
-  if (reviewers.some((selector) => matchesSelector(selector, person))) return true
   const isEscalated = escalate !== undefined && at >= openedAt + escalate.afterMs
-  return isEscalated && escalate.to.some((selector) => matchesSelector(selector, person))
+  const asked = isEscalated ? [...reviewers, ...escalate.to] : reviewers
+  if (asked.some((selector) => matchesSelector(selector, person))) return true
+  const { standsFor } = person
+  if (!standsFor || exclude.some((selector) => matchesSelector(selector, standsFor))) return false
+  return asked.some((reviewer) => isNamedBy(reviewer, standsFor))
+}
+
+/** As a person, not through a group: a delegate is given no group, and whoever is in one may decide anyway. */
+function isNamedBy(reviewer: Reviewer, person: Party): boolean {
+  if (reviewer.kind !== 'party' && reviewer.kind !== 'manager') return false
+  return reviewer.party !== null && isSameParty(reviewer.party, person)
 }
 
 /** Whether a yes of this person at that moment counts for the requirement. */

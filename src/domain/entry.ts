@@ -12,6 +12,10 @@ export const KINDS = {
   granted: 'a reviewer who approved granted the same again, within bounds',
   grant_used: 'a grant stood for its reviewer, and a call was let through',
   grant_revoked: 'a grant was taken back',
+  question_asked: 'a reviewer asked the agent about a call that waits',
+  question_answered: 'the agent replied, with the call that is named',
+  delegated: 'a person named another to stand in for them while they are away',
+  delegation_ended: 'that was ended before its time',
   reminded: 'reviewers were reminded of an approval that waits',
   escalated: 'others were entitled to an approval that waits, from then on',
   review_claimed: 'a person said that they are looking at an approval',
@@ -59,6 +63,8 @@ export interface Entry {
   readonly approvalId?: string
   readonly principal?: Principal
   readonly reviewer?: Party
+  /** Whom the reviewer stood in for. */
+  readonly standsFor?: Party
   readonly reviewerGroup?: string
   readonly upstream?: string
   readonly verb?: string

@@ -1,3 +1,4 @@
+import type { OpenQuestion } from './question.ts'
 import { CODES, type Code, type Refusal } from './refusal.ts'
 import { formatRule } from './verdict.ts'
 
@@ -19,6 +20,8 @@ export interface Problem {
   readonly status_url?: string
   /** `policy/rule` of the deciding rule. */
   readonly rule?: string
+  /** What a reviewer asks about the call; the next attempt may carry a reply. */
+  readonly question?: OpenQuestion
 }
 
 const TITLES: Readonly<Record<Code, string>> = {
@@ -64,6 +67,7 @@ export function problemOf(why: Refusal, { callId, publicUrl }: ProblemContext = 
     ...(why.approval !== undefined && { approval: why.approval }),
     ...(why.approval !== undefined && publicUrl !== undefined && { status_url: callUrl(publicUrl, why.approval) }),
     ...(why.rule !== undefined && { rule: formatRule(why.rule) }),
+    ...(why.question !== undefined && { question: why.question }),
   }
 }
 

@@ -1,3 +1,4 @@
+import type { OpenQuestion } from './question.ts'
 import type { RuleRef } from './verdict.ts'
 
 /** Every `code` an agent can meet, with its HTTP status (RFC 9457 problem details). A closed list: docs/codes.md. */
@@ -34,6 +35,8 @@ export interface Refusal {
   readonly rule?: RuleRef
   /** The approval this refusal is about, by id. */
   readonly approval?: string
+  /** What a reviewer asks about the call that waits. */
+  readonly question?: OpenQuestion
   /** Seconds after which a repetition may succeed (RFC 9110, section 10.2.3). */
   readonly retryAfterS?: number
   /** For `unauthenticated`: the `error` and `error_description` of RFC 6750, section 3. */

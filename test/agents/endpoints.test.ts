@@ -34,7 +34,13 @@ function kept(stored: Stored, bytes = stored.body.length) {
 }
 
 function held(more: Partial<Approval> = {}, call: Partial<OwnCall> = {}): OwnCall {
-  return { approval: refund(ID, { callId: CALL, ...more }).approval, outcome: null, response: null, ...call }
+  return {
+    approval: refund(ID, { callId: CALL, ...more }).approval,
+    outcome: null,
+    response: null,
+    question: null,
+    ...call,
+  }
 }
 
 /** Calls in memory; `become` is what happens to the call, and is told to those who wait. */

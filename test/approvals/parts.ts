@@ -93,6 +93,7 @@ export interface CallParts {
   readonly whenGone?: 'leave' | 'withdraw'
   readonly conversation?: string
   readonly bytes?: number
+  readonly reply?: { readonly question: string; readonly text: string }
 }
 
 export interface TestCall extends Exchange {
@@ -115,6 +116,7 @@ export function makeCall(parts: CallParts = {}): TestCall {
     isDetached: parts.isDetached ?? false,
     idempotencyKey: parts.idempotencyKey ?? null,
     claimed: { reason: 'a customer asked', ...(parts.conversation && { conversation: parts.conversation }) },
+    reply: parts.reply ?? null,
     gone: parts.gone ?? new AbortController().signal,
     whenGone: parts.whenGone ?? 'leave',
     sealed: { digest: sha256(`${what}${volatile}`), matchKey: sha256(what), stored },

@@ -1,10 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { isDenied, meetsAll } from '../../src/approvals/quorum.ts'
+import { castsOf, supporters, type VoteRow } from '../../src/approvals/votes.ts'
 import type { Group, Person } from '../../src/domain/principal.ts'
 import { matchesSelector } from '../../src/domain/selector.ts'
 import type { Requirement } from '../../src/domain/verdict.ts'
-import { party, person, requirement, selector } from './parts.ts'
+import { agent, party, person, requirement, selector } from './parts.ts'
 
 const inGroups = (subject: string, ...names: string[]): Person =>
   person(
@@ -149,3 +150,77 @@ function canDeal(requirements: readonly Requirement[], people: readonly Person[]
       ),
   )
 }
+
+describe('people who stand in for others', () => {
+  const NAMES = ['a', 'b', 'c', 'd'] as const
+  type Name = (typeof NAMES)[number]
+  interface Cast {
+    readonly who: Name
+    readonly standsFor: Name | null
+    readonly isFinance: boolean
+  }
+  const requester = agent('agent-7', { owner: party('d') })
+
+  /** By hand: every way to deal people out, with each of them, and each whom they stand in for, in one place at most. */
+  function canDeal(places: readonly (Name | 'finance')[], casts: readonly Cast[], all = casts): boolean {
+    const [first, ...rest] = places
+    if (first === undefined) return true
+    return casts.some((one) => {
+      const others = casts.filter((other) => other !== one)
+      if (one.who === 'd') return false
+      const isOwn = first === 'finance' ? one.isFinance : one.who === first
+      if (isOwn && canDeal(rest, others, all)) return true
+      const isFree = one.standsFor === first && first !== 'd' && !all.some(({ who }) => who === first)
+      const isFirst = all.find(({ standsFor }) => standsFor === first) === one
+      return isFree && isFirst && canDeal(rest, others, all)
+    })
+  }
+
+  it('are one pair of eyes, in place of one who has not spoken and is not on the requesting side', () => {
+    let met = 0
+    const casts = fc.uniqueArray(
+      fc.record({
+        who: fc.constantFrom(...NAMES),
+        standsFor: fc.option(fc.constantFrom(...NAMES)),
+        isFinance: fc.boolean(),
+      }),
+      { selector: ({ who }) => who, maxLength: 4 },
+    )
+    const asked = fc.array(fc.constantFrom(...NAMES, 'finance' as const), { minLength: 1, maxLength: 3 })
+    fc.assert(
+      fc.property(casts, asked, (some, places) => {
+        const given = some.filter(({ who, standsFor }) => who !== standsFor)
+        const requirements = places.map((place) =>
+          requirement({ reviewers: [place === 'finance' ? 'group:finance' : `${party(place).issuer}|${place}`] }),
+        )
+        const votes = given.map((one, index) => voteOf(one, index))
+        const isMet = meetsAll(
+          { requirements, openedAt: OPENED },
+          supporters({ requester }, castsOf({ requester }, votes)),
+        )
+        expect(isMet).toBe(canDeal(places, given))
+        met += isMet ? 1 : 0
+      }),
+      { numRuns: 2000 },
+    )
+    expect(met).toBeGreaterThan(100)
+  })
+
+  function voteOf({ who, standsFor, isFinance }: Cast, index: number): VoteRow {
+    const { authenticatedAt, ...voter } = person(who, isFinance ? [{ issuerName: 'corp', name: 'finance' }] : [])
+    const mac = Buffer.alloc(32, index)
+    const common = { ...voter, authenticated_at: authenticatedAt, kid: 'k', mac }
+    const begins = { made_at: OPENED, begins_at: OPENED, until: OPENED, ended_at: null, id: 'D' }
+    const delegate = { delegate_issuer: voter.issuer, delegate_subject: who, delegate_name: null }
+    return {
+      ...common,
+      ...(standsFor && { delegation: { ...common, ...party(standsFor), groups: [], ...begins, ...delegate } }),
+      approval: 'A',
+      decision: 'approve',
+      reason: null,
+      via: 'api',
+      card_hash: mac,
+      at: new Date(OPENED.getTime() + index),
+    }
+  }
+})

@@ -17,7 +17,7 @@ describe('a waiter', () => {
   }
 
   function pending(ids: readonly string[]): Glimpse[] {
-    return ids.map((id) => ({ id, state: 'pending', isOverdue: false, hasOutcome: false }))
+    return ids.map((id) => ({ id, state: 'pending', isOverdue: false, hasOutcome: false, asked: 0, told: 0 }))
   }
 
   it('reads ten thousand approvals in batches, one at a time, with one timer for all', async () => {
@@ -65,7 +65,7 @@ describe('a waiter', () => {
 
   it('believes no hint: it looks', async () => {
     let state: Glimpse['state'] = 'pending'
-    open(async (ids) => ids.map((id) => ({ id, state, isOverdue: false, hasOutcome: false })))
+    open(async (ids) => ids.map((id) => ({ id, state, isOverdue: false, hasOutcome: false, asked: 0, told: 0 })))
     let isOver = false
     const wait = waiter
       .wait('a', { waitMs: 10_000, gone: never, draining: never, isReached: isDecided })
@@ -87,7 +87,7 @@ describe('a waiter', () => {
     open(async (ids) => {
       looks += 1
       if (looks < 3) throw new Error('the store is down')
-      return ids.map((id) => ({ id, state: 'approved', isOverdue: false, hasOutcome: false }))
+      return ids.map((id) => ({ id, state: 'approved', isOverdue: false, hasOutcome: false, asked: 0, told: 0 }))
     }, 5)
     expect(await waiter.wait('a', { waitMs: 10_000, gone: never, draining: never, isReached: isDecided })).toBe(
       'reached',

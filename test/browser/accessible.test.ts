@@ -33,6 +33,7 @@ const LOOKS: Readonly<Record<PageName, readonly Look[] | string>> = {
   'POST /approvals/:id/deny': [{ who: 'finn', path: `/approvals/${ID}`, act: denyWithoutReason }],
   'POST /approvals/:id/grant': [{ who: 'finn', path: `/approvals/${GRANTING}`, act: readGrant }],
   'POST /approvals/:id/override': 'the page of the approval, as with a vote; its form is seen here',
+  'POST /approvals/:id/ask': [{ who: 'finn', path: `/approvals/${ID}`, act: askNothing }],
   'POST /approvals/:id/claim': 'the page of the approval, which says who looks at it',
   'POST /approvals/:id/release': 'the page of the approval again',
   'GET /grants': [{ who: 'finn', path: '/grants' }],
@@ -47,6 +48,8 @@ const LOOKS: Readonly<Record<PageName, readonly Look[] | string>> = {
   'POST /agents/suspend': [{ who: 'otto', path: '/agents', act: stopAgent }],
   'POST /agents/resume': 'the page of agents again',
   'GET /me': PEOPLE.map((who) => ({ who, path: '/me' })),
+  'POST /me/delegations': [{ who: 'otto', path: '/me', act: delegate }],
+  'POST /me/delegations/end': 'the page of the person again',
   'POST /me/links/remove': 'the page of the person again',
   'POST /me/passkeys': 'the page of the person again',
   'POST /me/passkeys/remove': 'the page of the person again',
@@ -84,6 +87,20 @@ async function approveAnotherCard(page: Page): Promise<void> {
 async function denyWithoutReason(page: Page): Promise<void> {
   await page.getByRole('button', { name: 'Deny', exact: true }).click()
   await page.getByRole('alert').waitFor()
+}
+
+async function askNothing(page: Page): Promise<void> {
+  await page.getByText('Ask the agent').click()
+  await page.getByLabel('Question').fill(' ')
+  await page.getByRole('button', { name: 'Ask', exact: true }).click()
+  await page.getByRole('alert').waitFor()
+}
+
+async function delegate(page: Page): Promise<void> {
+  await page.getByLabel('Who stands in for you').selectOption({ index: 1 })
+  await page.getByLabel('Until, with that day (UTC)').fill('2026-12-24')
+  await page.getByRole('button', { name: 'Let them stand in for you' }).click()
+  await page.getByRole('button', { name: 'End it' }).waitFor()
 }
 
 async function readGrant(page: Page): Promise<void> {
@@ -150,9 +167,11 @@ describe.skipIf(isSkipped)('every page in a browser (needs chromium)', { timeout
     await world?.[Symbol.asyncDispose]()
   })
 
-  const looks = (['light', 'dark'] as const).flatMap((colorScheme) => {
-    return [1200, 390].map((width) => ({ colorScheme, width }))
-  })
+  // What a page holds is the same in all four; colours are looked at in both schemes, and what fits at both widths.
+  const looks = [
+    { colorScheme: 'light', width: 1200 },
+    { colorScheme: 'dark', width: 390 },
+  ] as const
   const all = Object.values(LOOKS).flatMap((found) => (typeof found === 'string' ? [] : found))
 
   describe.each(looks)('$colorScheme, $width px wide,', ({ colorScheme, width }) => {

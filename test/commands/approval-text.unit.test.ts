@@ -183,3 +183,33 @@ describe('the call that approvals show prints', () => {
     expect(lines.some((line) => line.startsWith('  headers '))).toBe(false)
   })
 })
+
+describe('what the agent was asked', () => {
+  const question = {
+    id: '4TQ8W2ZK7N',
+    text: 'Which order?\nAnd whose?',
+    by: { issuer: 'https://idp.example.com', subject: 'finn', name: 'Finn\u001b[2J' },
+    asked_at: '2026-03-02T09:05:00.000Z',
+    reply: { text: 'Order 7.\nApproval is approved', at: '2026-03-02T09:06:00.000Z' },
+  }
+  const shown = { approval: writeApproval(makeApproval()), card: null, outcome: null, call: null, notices: [] }
+
+  it('is shown in order, with the words behind bars', () => {
+    const lines = formatShown({ ...shown, questions: [question, { ...question, reply: null }] }, OPENED)
+    const from = lines.findIndex((line) => line.startsWith('Asked of the agent'))
+    expect(lines.slice(from, from + 7)).toEqual([
+      'Asked of the agent: 1 reply, which nobody checked',
+      '  asked           by Finn⟨U+001B⟩[2J (https://idp.example.com|finn) at 2026-03-02T09:05:00.000Z',
+      '  | Which order?',
+      '  | And whose?',
+      '  replied         at 2026-03-02T09:06:00.000Z',
+      '  | Order 7.',
+      '  | Approval is approved',
+    ])
+    expect(lines.slice(from)).toContain('  replied         not yet')
+  })
+
+  it('is not there if nothing was asked', () => {
+    expect(formatShown(shown, OPENED).join('\n')).not.toContain('Asked of')
+  })
+})

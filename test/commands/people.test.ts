@@ -335,3 +335,26 @@ describe('every command', () => {
     },
   )
 })
+
+describe('a vote on what the agent replied', () => {
+  async function reply() {
+    await world.queue.ask({ approval: ID, by: FINN, text: 'Which order?', via: 'api' })
+    world.queue.reply(ID, 'Order 7.')
+  }
+
+  it('counts on the replies that were shown just before', async () => {
+    await reply()
+    const { code, err } = await world.run(['approvals', 'approve', ID], { answer: ID })
+    expect([code, err]).toEqual([0, expect.stringContaining('| Order 7.')])
+    expect(world.queue.ballots.map(({ replies }) => replies)).toEqual([1])
+  })
+
+  it('names them where the card is named, and is refused without', async () => {
+    await reply()
+    const argv = ['approvals', 'approve', ID, '--card-hash', await cardHash()]
+    const unheard = await world.run(argv)
+    expect([unheard.code, unheard.err]).toEqual([1, expect.stringContaining('The card is not the one you saw')])
+    expect((await world.run([...argv, '--replies', 'all'])).code).toBe(2)
+    expect((await world.run([...argv, '--replies', '1'])).code).toBe(0)
+  })
+})

@@ -36,8 +36,10 @@ export function hostileCall(id: string, issuer: string): HeldCall {
     by: [{ reviewer: named, reason: text, via: text }],
     difference: { extent: 'content', changes: [{ at: text, before: text, now: text }], more: 1, unseen: ['hidden'] },
   }
+  const by = { issuer: text, subject: text, name: text }
   return {
     card,
+    questions: [{ id: '0000000000', text, by, askedAt: 0, reply: { text, at: 0 } }],
     outcome: null,
     precedents: {
       withinMs: 86_400_000,

@@ -83,6 +83,8 @@ const OPENED: Readonly<Record<string, number>> = {
   'POST /approvals/:id/grant': 400,
   'POST /approvals/:id/override': 409,
   'POST /grants/:id/revoke': 404,
+  'POST /me/delegations': 403,
+  'POST /me/delegations/end': 403,
   'POST /me/links/remove': 403,
   'POST /me/passkeys': 403,
   'POST /me/passkeys/remove': 403,
@@ -99,7 +101,14 @@ function visit(name: string, browser: Awaited<ReturnType<Awaited<ReturnType<type
   const [method = '', path = ''] = name.split(' ')
   const at = path.replace(':id', ID).replace(':service', 'slack').replace(':seq', '2').replace(':population', 'calls')
   const call = { principal: 'https://idp.example.com|a', upstream: 'billing', verb: 'POST', resource: '/refunds' }
-  const form = { id: LINK_ID, ...ballot, ...call, issuer: 'https://idp.example.com', subject: 'support-agent' }
+  const form = {
+    id: LINK_ID,
+    ...ballot,
+    ...call,
+    question: 'Why?',
+    issuer: 'https://idp.example.com',
+    subject: 'support-agent',
+  }
   return method === 'GET' ? browser.get(at) : browser.post(at, form)
 }
 
@@ -256,7 +265,8 @@ describe('every page', () => {
   const fail = (error: Error): ApprovalDesk => {
     const failing = () => Promise.reject(error)
     const grants = { list: failing, revoke: failing }
-    const rest = { precedents: failing, claim: failing, release: failing }
+    const delegations = { list: failing, known: failing, make: failing, end: failing, absentees: failing }
+    const rest = { precedents: failing, claim: failing, release: failing, ask: failing, delegations }
     return { list: failing, findFor: failing, recall: failing, vote: failing, grants, ...rest }
   }
   const store = fail(new GatewayError('store', 'secret host'))
@@ -332,4 +342,127 @@ describe('every page', () => {
     expect(headers.get('referrer-policy')).toMatch(/^(same-origin|no-referrer)$/)
     expect(headers.get('access-control-allow-origin')).toBeNull()
   }
+})
+
+describe('asking the agent', () => {
+  const ask = (
+    browser: Awaited<ReturnType<typeof serve>>['browse'] extends (as: string) => infer B ? B : never,
+    question: string,
+  ) => browser.post(`/approvals/${ID}/ask`, { question })
+
+  it('shows the question, then the reply, and counts no yes that was given without having seen it', async () => {
+    const { browse, queue } = await serve()
+    const finn = browse('finn')
+    const before = await finn.get(`/approvals/${ID}`)
+    expect(before.text).toContain('Ask the agent')
+    const asked = await ask(finn, 'Which <order>?\r\n')
+    expect(asked.url.pathname).toBe(`/approvals/${ID}`)
+    expect(asked.text).toContain('Which &lt;order&gt;?')
+    expect(asked.text).toContain('The agent has not replied')
+    expect(asked.text).not.toContain('Ask the agent')
+    queue.reply(ID, 'Order </q><script>7</script>\u202e')
+    const shown = (await finn.get(`/approvals/${ID}`)).text
+    expect(shown).toContain('Order &lt;/q&gt;&lt;script&gt;7&lt;/script&gt;⟨U+202E⟩')
+    expect(shown.indexOf('Which &lt;order')).toBeLessThan(shown.indexOf('Order &lt;/q'))
+    // Beside the words, for each of the forms: what changes on the page changes with it.
+    const claims = shown.slice(shown.indexOf('id="questions"'), shown.indexOf('id="ask"'))
+    for (const form of ['decide', 'grant', 'override']) expect(claims).toContain(`value="1" form="${form}"`)
+    expect(claims).toContain('its replies are its claims')
+    const stale = await finn.post(`/approvals/${ID}/approve`, { ...ballot, replies: '0' })
+    expect([stale.status, stale.text.includes('The card is not the one you saw')]).toEqual([409, true])
+    expect((await finn.post(`/approvals/${ID}/approve`, { ...ballot, replies: '1' })).status).toBe(200)
+    expect(queue.ballots.map(({ replies }) => replies)).toEqual([0, 1])
+  })
+
+  it('is refused in words, and keeps what was written', async () => {
+    const { browse } = await serve()
+    const finn = browse('finn')
+    const long = await ask(finn, `${'<'.repeat(1001)}`)
+    expect([long.status, long.text.includes('Not asked. The question')]).toEqual([422, true])
+    expect(long.text).toContain(`>${'&lt;'.repeat(1001)}</textarea>`)
+    expect((await ask(finn, ' \n ')).status).toBe(422)
+    expect((await ask(finn, 'a\u0007b')).status).toBe(422)
+    await ask(finn, 'Once?')
+    const twice = await ask(finn, 'Twice?')
+    expect([twice.status, twice.text.includes('has not replied to the question before')]).toEqual([409, true])
+    const auditor = await ask(browse('aud'), 'Me?')
+    expect([auditor.status, auditor.text.includes('None of its rules names you')]).toEqual([409, true])
+    expect((await browse('aud').get(`/approvals/${ID}`)).text).not.toContain('Ask the agent')
+    expect((await ask(browse('stranger'), 'Me?')).status).toBe(404)
+  })
+})
+
+describe('somebody who is away', () => {
+  const FAY = 'https://idp.example.com|fay'
+  const ADMIN = 'only-admin'
+
+  it('names who stands in for them, and ends it', async () => {
+    const { browse } = await serve()
+    const finn = browse('finn')
+    expect((await finn.get('/me')).text).toContain(`<option value="${FAY}">Fay (${FAY})</option>`)
+    const made = await finn.post('/me/delegations', { delegate: FAY, from: '2026-03-01', until: '2026-03-09' })
+    expect([made.status, made.url.pathname]).toEqual([200, '/me'])
+    expect(made.text).toMatch(
+      /Fay<\/b> stands in for <b[^>]*>finn the person<\/b>, from .*2026-03-01.* until .*2026-03-10/s,
+    )
+    expect(made.text).not.toContain('<select name="delegate"')
+    const twice = await finn.post('/me/delegations', { delegate: FAY, until: '2026-03-09' })
+    expect([twice.status, twice.text.includes('Somebody stands in for you already')]).toEqual([403, true])
+    const id = /name="id" value="(D\d+)"/.exec(made.text)?.[1] ?? ''
+    expect((await browse('stranger').post('/me/delegations/end', { id })).status).toBe(403)
+    expect((await finn.post('/me/delegations/end', { id })).text).toContain('<select name="delegate"')
+  })
+
+  it('may have it ended by an admin', async () => {
+    const { browse } = await serve()
+    await browse('finn').post('/me/delegations', { delegate: FAY, until: '2026-03-09' })
+    const admin = browse(ADMIN)
+    const seen = (await admin.get('/me')).text
+    expect(seen).toContain('Others who are stood in for')
+    expect((await browse('stranger').get('/me')).text).not.toContain('finn the person')
+    const id = /name="id" value="(D\d+)"/.exec(seen)?.[1] ?? ''
+    expect((await admin.post('/me/delegations/end', { id })).text).not.toContain('Others who are stood in for')
+  })
+
+  it.each([
+    ['nobody', { delegate: '', until: '2026-03-09' }, 'Choose somebody'],
+    ['no end', { delegate: FAY, until: '' }, 'Choose somebody'],
+    ['an end that is none', { delegate: FAY, until: '2026-02-31' }, 'Choose somebody'],
+    ['an end before the beginning', { delegate: FAY, from: '2026-03-09', until: '2026-03-01' }, '30 days at most'],
+    ['themselves', { delegate: 'https://idp.example.com|finn', until: '2026-03-09' }, 'for yourself'],
+    ['a stranger', { delegate: 'https://idp.example.com|<b>x', until: '2026-03-09' }, 'Nobody of that name'],
+  ])('is told why not: %s', async (_case, form, why) => {
+    const { browse } = await serve()
+    const { status, text } = await browse('finn').post('/me/delegations', form)
+    expect([status, text.includes(why)]).toEqual([403, true])
+  })
+
+  it('is named on the page where another decides for them, and by their vote', async () => {
+    const name = '</b><script>8</script>'
+    const absent = { issuer: 'https://idp.example.com', subject: 'paula', name, groups: [] }
+    const reviewers = [{ kind: 'party', party: absent }] as const
+    const [asked] = refund(ID).approval.requirements
+    const requirements = asked ? [{ ...asked, reviewers }] : []
+    const held = refund(ID, { requirements, votes: [] })
+    const reviewer = { ...personOf('fay'), name }
+    const vote = {
+      reviewer,
+      decision: 'approve',
+      reason: null,
+      via: 'delegate:D0:api',
+      at: 0,
+      standsFor: absent,
+    } as const
+    const approval = { ...held.approval, votes: [vote] }
+    const queue = {
+      ...fakeQueue([held]),
+      findFor: async () => ({ ...held, approval, questions: [], standsFor: absent }),
+    }
+    const { browse } = await serve({ queue })
+    const { text } = await browse('finn').get(`/approvals/${ID}`)
+    expect(text).toMatch(/You decide for <b title="https:\/\/idp.example.com\|paula">&lt;\/b&gt;&lt;script&gt;8/)
+    expect(text).toMatch(/approved for <b title="https:\/\/idp.example.com\|paula">&lt;\/b&gt;.*through api/s)
+    expect(text).toContain('class="approve"')
+    expect(text).not.toContain('<script>8')
+  })
 })

@@ -8,12 +8,21 @@ import { TRANSITIONS } from '../../src/domain/approval.ts'
 import type { Stored } from '../../src/domain/call.ts'
 import type { Card } from '../../src/domain/card.ts'
 import { CLAIM_MS, type ClaimRequest, type ClaimResult } from '../../src/domain/claim.ts'
+import type { Delegation, DelegationDesk } from '../../src/domain/delegation.ts'
 import { findAssuranceNeed, mayOverride } from '../../src/domain/entitlement.ts'
 import type { OutcomeName } from '../../src/domain/entry.ts'
 import type { Grant, RevokeResult } from '../../src/domain/grant.ts'
 import { type GrantAsk, isWithinPermit } from '../../src/domain/permit.ts'
 import type { Precedents } from '../../src/domain/precedent.ts'
-import { formatParty, isSameParty, type Person, type Principal, type Role } from '../../src/domain/principal.ts'
+import {
+  closureOf,
+  formatParty,
+  isSameParty,
+  type Person,
+  type Principal,
+  type Role,
+} from '../../src/domain/principal.ts'
+import { type AskRequest, type AskResult, countReplies, type Question } from '../../src/domain/question.ts'
 import { type Refusal, refuse } from '../../src/domain/refusal.ts'
 import { matchesSelector, parseSelector } from '../../src/domain/selector.ts'
 import type { ChatLink } from '../../src/identity/chat-links.ts'
@@ -50,6 +59,7 @@ export interface HeldCall {
   readonly outcome: OutcomeName | null
   readonly call: Stored
   readonly precedents?: Precedents | null
+  readonly questions?: readonly Question[]
 }
 
 /** A held refund, as the queue would show it. */
@@ -111,7 +121,7 @@ export function refund(id: string, more: Partial<Approval> = {}): HeldCall {
 export function fakeQueue(
   shown: readonly HeldCall[],
   given: readonly Grant[] = [],
-): ApprovalDesk & { readonly ballots: Ballot[] } {
+): ApprovalDesk & { readonly ballots: Ballot[]; reply(id: string, text: string): void } {
   const held = new Map(shown.map((one) => [one.approval.id, one]))
   const ballots: Ballot[] = []
   const grants = new Map(given.map((grant) => [grant.id, grant]))
@@ -167,7 +177,8 @@ export function fakeQueue(
     if (ballot.isOverride && !isFresh(ballot.reviewer, new Date())) {
       return { counted: false, fault: 'sign_in_too_old', approval }
     }
-    if (ballot.cardHash !== approval.cardHash) return { counted: false, fault: 'superseded', approval }
+    const isHeard = ballot.decision === 'deny' || (ballot.replies ?? 0) === countReplies(one.questions ?? [])
+    if (ballot.cardHash !== approval.cardHash || !isHeard) return { counted: false, fault: 'superseded', approval }
     const to = (TRANSITIONS[approval.state] as Record<string, Approval['state']>)[ballot.decision]
     if (!to) return { counted: false, fault: 'already_decided', approval }
     if (ballot.decision === 'deny' && ballot.reason === null)
@@ -194,8 +205,32 @@ export function fakeQueue(
     return { counted: true, approval: decided, grant }
   }
 
+  function ask({ approval: id, by, text }: AskRequest): AskResult {
+    const one = held.get(id)
+    if (!one || !isVisible(one, by)) return { asked: false, fault: 'not_found' }
+    const { approval, questions = [] } = one
+    if (closureOf(approval.requester).some((party) => isSameParty(party, by)))
+      return { asked: false, fault: 'self_approval' }
+    if (!isEntitled(one, by) && !mayOverride(approval.requirements, by)) return { asked: false, fault: 'not_entitled' }
+    if (approval.state !== 'pending') return { asked: false, fault: 'already_decided' }
+    if (questions.some(({ reply }) => reply === null)) return { asked: false, fault: 'question_open' }
+    const question = { id: `Q${questions.length}${id.slice(2)}`, text, by, askedAt: approval.createdAt, reply: null }
+    held.set(id, { ...one, questions: [...questions, question] })
+    return { asked: true, approval, question }
+  }
+
+  /** As an attempt of the agent would. */
+  function reply(id: string, text: string): void {
+    const one = held.get(id)
+    const { questions = [] } = one ?? {}
+    if (one)
+      held.set(id, { ...one, questions: questions.map((each) => ({ ...each, reply: each.reply ?? { text, at: 0 } })) })
+  }
+
   return {
     ballots,
+    reply,
+    ask: async (request) => ask(request),
     async list(person, { states = ['pending', 'approved'], upstream, agent, voter, ballot, before, limit = 50 }) {
       const seen = [...held.values()]
         .filter((one) => isVisible(one, person))
@@ -215,7 +250,7 @@ export function fakeQueue(
     },
     async findFor(person, id) {
       const one = held.get(id)
-      return one && isVisible(one, person) ? one : null
+      return one && isVisible(one, person) ? { questions: [], ...one } : null
     },
     async recall(approval) {
       const one = held.get(approval.id)
@@ -229,6 +264,7 @@ export function fakeQueue(
     },
     claim: async (request) => turn('claim', request),
     release: async (request) => turn('release', request),
+    delegations: fakeDelegations(),
     grants: {
       list: async (person) =>
         [...grants.values()].filter(({ by, revokedAt }) => revokedAt === null && isSameParty(by, person)),
@@ -241,6 +277,36 @@ export function fakeQueue(
         return { done: true, isChanged: grant.revokedAt === null, grant: revoked }
       },
     },
+  }
+}
+
+/** Delegations in memory, whose times nobody looks at; everybody knows Fay. */
+export function fakeDelegations(): DelegationDesk {
+  const fay = { issuer: ISSUER, subject: 'fay', name: 'Fay' }
+  const made: Delegation[] = []
+  return {
+    list: async (person) =>
+      made.filter((one) => person === null || isSameParty(one.person, person) || isSameParty(one.delegate, person)),
+    known: async () => [fay],
+    async make({ by, delegate, from, until }) {
+      if (isSameParty(by, delegate)) return { fault: 'oneself' }
+      if (!isSameParty(delegate, fay)) return { fault: 'not_known' }
+      if (until <= from) return { fault: 'bad_period' }
+      if (made.some(({ person }) => isSameParty(person, by))) return { fault: 'already_delegated' }
+      const person = { issuer: by.issuer, subject: by.subject, name: by.name }
+      const delegation = { id: `D${made.length}00000000`, person, delegate: fay, from, until, madeAt: 0 }
+      made.push(delegation)
+      return { delegation }
+    },
+    async end({ id, by }) {
+      const at = made.findIndex((one) => one.id === id)
+      const found = made[at]
+      if (!found || !(isSameParty(found.person, by) || by.roles.includes('admin'))) return false
+      made.splice(at, 1)
+      return true
+    },
+    absentees: async (person) =>
+      made.filter(({ delegate }) => isSameParty(delegate, person)).map((one) => ({ ...one.person, groups: [] })),
   }
 }
 

@@ -80,8 +80,9 @@ function requestFor(name: EndpointName) {
   const voting = { card_hash: cardHash, reason: 'because' }
   const revoking = { reason: 'because' }
   const isClaiming = /\/(?:claim|release)$/.test(path)
-  const about = path.startsWith('/v1/grants') ? revoking : isClaiming ? {} : voting
-  const given = path.startsWith('/v1/agents') ? switching : about
+  const asking = { question: 'Why?' }
+  const onApproval = path.endsWith('/ask') ? asking : isClaiming ? {} : voting
+  const given = path.startsWith('/v1/agents') ? switching : path.startsWith('/v1/grants') ? revoking : onApproval
   const body = method === 'POST' ? JSON.stringify(given) : null
   return { method, path: path.replace(':id', ID), body, headers: body ? { 'content-type': 'application/json' } : {} }
 }
@@ -281,6 +282,45 @@ describe('what a person sees', () => {
   })
 })
 
+describe('a question', () => {
+  const body = { question: 'Which order?' }
+
+  it('is asked, shown with its reply, and a yes names how many replies were seen', async () => {
+    const { ask, vote, queue } = await serve()
+    const asked = await vote('ask', { token: 'finn', body })
+    expect(asked.json).toMatchObject({ question: { text: 'Which order?', by: { subject: 'finn' }, reply: null } })
+    queue.reply(ID, 'Order 7.')
+    const shown = await ask(`/v1/approvals/${ID}`, { token: 'finn.read' })
+    expect(shown.json).toMatchObject({ questions: [{ text: 'Which order?', reply: { text: 'Order 7.' } }] })
+    const stale = await vote('approve', { token: 'finn', body: { card_hash: cardHash } })
+    expect([stale.status, stale.json['code']]).toEqual([409, 'superseded'])
+    expect((await vote('approve', { token: 'finn', body: { card_hash: cardHash, replies: 1 } })).status).toBe(200)
+    expect(queue.ballots.map(({ replies }) => replies)).toEqual([undefined, 1])
+  })
+
+  it.each([
+    ['by a token that only reads', 'finn.read', body, 403, 'read_only_token'],
+    ['of somebody no rule names', 'aud', body, 403, 'not_entitled'],
+    ['of the requesting side', 'olivia', body, 403, 'self_approval'],
+    ['about what is not shown to them', 'stranger', body, 404, 'not_found'],
+    ['without words', 'finn', { question: ' ' }, 400, 'malformed'],
+    ['that is too long', 'finn', { question: 'x'.repeat(1001) }, 400, 'malformed'],
+    ['with what a terminal obeys', 'finn', { question: 'a\u001b[2J' }, 400, 'malformed'],
+    ['with more than the words', 'finn', { ...body, until: 1 }, 400, 'malformed'],
+  ])('is refused %s', async (_case, token, given, status, code) => {
+    const { vote } = await serve()
+    const answer = await vote('ask', { token, body: given })
+    expect([answer.status, answer.json['code']]).toEqual([status, code])
+  })
+
+  it('is refused while another is open', async () => {
+    const { vote } = await serve()
+    await vote('ask', { token: 'finn', body })
+    const answer = await vote('ask', { token: 'finn', body })
+    expect([answer.status, answer.json['code']]).toEqual([409, 'question_open'])
+  })
+})
+
 describe('a vote', () => {
   it('is handed to the queue with the card that was seen', async () => {
     const { vote, queue } = await serve()
@@ -443,7 +483,8 @@ describe('what is not understood', () => {
 describe('faults', () => {
   function failing(error: Error): ApprovalDesk {
     const fail = () => Promise.reject(error)
-    const rest = { precedents: fail, claim: fail, release: fail }
+    const delegations = { list: fail, known: fail, make: fail, end: fail, absentees: fail }
+    const rest = { precedents: fail, claim: fail, release: fail, ask: fail, delegations }
     return { list: fail, findFor: fail, recall: fail, vote: fail, grants: { list: fail, revoke: fail }, ...rest }
   }
 

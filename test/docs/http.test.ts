@@ -126,6 +126,35 @@ describe('a held call', () => {
     expect(Object.keys((await response.json()) as object)).toEqual(Object.keys(shown))
   })
 
+  it('is asked about as it is shown, and its repetition replies as it is shown', async () => {
+    const section = page.slice(page.indexOf('### When a reviewer asks'))
+    const shown = JSON.parse(blocks(section, 'json')[0] ?? '')
+    const [, example = '', words = ''] = /-H "Countersign-Reply: (\w+) ([^"]+)"/.exec(section) ?? []
+    expect(example).toBe(shown.question.id)
+    const waiting = world.call(replica, '/refunds/asked')
+    const id = await world.approvalOf('/refunds/asked')
+    const headers = { authorization: `Bearer ${await world.personToken('finn')}`, 'content-type': 'application/json' }
+    const question = shown.question.text
+    const init = { method: 'POST', headers, body: JSON.stringify({ question }) }
+    expect((await fetch(`${replica.control}/v1/approvals/${id}/ask`, init)).status).toBe(200)
+
+    const told = await waiting
+    expect([told.status, told.headers.get('retry-after')]).toEqual([403, '10'])
+    const problem = (await told.json()) as typeof shown
+    expect(Object.keys(problem)).toEqual(Object.keys(shown))
+    expect(Object.keys(problem.question)).toEqual(Object.keys(shown.question))
+    const plain = (text: string) => text.replaceAll(/[0-9A-Z]{10}/g, 'ID').replace(/finn/i, 'Finn')
+    expect(plain(problem.detail)).toBe(plain(shown.detail))
+
+    const reply = { 'countersign-reply': `${problem.question.id} ${words}` }
+    const again = world.call(replica, '/refunds/asked', { headers: reply })
+    await world.until(`SELECT FROM countersign.question WHERE approval = $1 AND replied_at IS NOT NULL`, [id])
+    expect((await world.vote(replica, id)).status).toBe(409)
+    expect((await world.vote(replica, id, { more: { replies: 1 } })).status).toBe(200)
+    expect((await again).status).toBe(200)
+    expect(received.at(-1)?.request.headers).not.toHaveProperty('countersign-reply')
+  })
+
   it('is made by the gateway if the client asks for that', async () => {
     const accepted = await world.call(replica, '/later', { headers: { prefer: 'respond-async' } })
     expect(accepted.status).toBe(202)

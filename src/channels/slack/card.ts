@@ -2,11 +2,13 @@ import type { types } from '@slack/bolt'
 import type { Card } from '../../domain/card.ts'
 import { counted } from '../../domain/counted.ts'
 import { describeTerms } from '../../domain/need.ts'
+import { countReplies, MOST_QUESTIONS } from '../../domain/question.ts'
 import { formatButton } from './button.ts'
 import { claimButtons, showClaim } from './claim.ts'
 import { clean, list, MAX_LISTED } from './foreign.ts'
 import { type CardView, fallback, head, label, type Rendered, showVotes, whereToSee } from './parts.ts'
 import { showPrecedents } from './precedents.ts'
+import { showQuestions } from './question.ts'
 import { renderResult } from './result.ts'
 import { bold, code, type Inline, lines, MAX_MEASURE, measure, moment, plain, richText } from './rich-text.ts'
 import { showClaimed, showDerived, showVerified } from './sections.ts'
@@ -69,13 +71,15 @@ function render(view: CardView, maxClaim: number, maxPayload: number): Rendered 
   ]
   const claims = view.detail === 'full' ? showClaimed(view.card.claimed, maxClaim) : []
   if (claims.length > 0) content.push({ type: 'divider' }, richText(...claims))
+  const asked = showQuestions(view, maxClaim)
+  if (asked.length > 0) content.push({ type: 'divider' }, richText(...asked))
   const rendered = assemble(view, [...content, { type: 'divider' }], missing)
   return measure(rendered.blocks) <= MAX_MEASURE ? rendered : null
 }
 
 /** Puts head, terms and buttons around the content. `missing`: what of the call is not shown. */
 function assemble(view: CardView, content: readonly types.KnownBlock[], missing: readonly string[]): Rendered {
-  const value = formatButton(view.approval)
+  const value = formatButton(view.approval, countReplies(view.questions ?? []))
   const isInConsole = isForConsole(view.card)
   const isApprovable = missing.length === 0 && !isInConsole
   const approve: types.Button = {
@@ -99,16 +103,27 @@ function assemble(view: CardView, content: readonly types.KnownBlock[], missing:
     text: label('Deny'),
     value,
   }
+  const ask: types.Button = { type: 'button', action_id: 'countersign.ask', text: label('Ask the agent'), value }
   const blocks: types.KnownBlock[] = [
     ...head(view),
     ...content,
     richText(lines(terms(view, missing))),
     {
       type: 'actions',
-      elements: [...(isInConsole ? [open] : isApprovable ? [approve] : []), deny, ...claimButtons(view.approval)],
+      elements: [
+        ...(isInConsole ? [open] : isApprovable ? [approve] : []),
+        deny,
+        ...(mayAsk(view) ? [ask] : []),
+        ...claimButtons(view.approval),
+      ],
     },
   ]
   return { blocks, text: fallback(view), isApprovable }
+}
+
+/** One question at a time, and not more than so many. */
+function mayAsk({ questions = [] }: CardView): boolean {
+  return questions.length < MOST_QUESTIONS && questions.every(({ reply }) => reply !== null)
 }
 
 /** What asks for a fresh sign-in or a passkey is approved where people can give one. */

@@ -5,7 +5,9 @@ import type { Logger } from '../../platform/logger.ts'
 import { renderCard, renderLeast } from './card.ts'
 import type { SlackAnswer, SlackFailure } from './client.ts'
 import { type FoundMessage, type MessageRef, type Messages, readRef } from './messages.ts'
-import type { CardView } from './parts.ts'
+import type { CardView, Rendered } from './parts.ts'
+import { renderNews } from './question.ts'
+import type { Refresh } from './refresh.ts'
 import { renderReminder } from './reminder.ts'
 import type { Workspace } from './workspace.ts'
 
@@ -52,18 +54,20 @@ const LOST = 'The first message about this approval could not be found or change
 export function createDeliver(parts: {
   readonly messages: Messages
   readonly workspace: (signal: AbortSignal) => Promise<SlackAnswer<Workspace>>
+  readonly refresh: Refresh
   readonly detail: CardDetail
   readonly publicUrl: string
   readonly clock: Clock
   readonly log: Logger
 }): (delivery: Delivery, signal: AbortSignal) => Promise<DeliveryResult> {
-  const { messages, workspace, detail, publicUrl, clock, log } = parts
+  const { messages, workspace, refresh, detail, publicUrl, clock, log } = parts
   /** Approvals whose card this process posted without an answer. */
   const unsure = new Set<string>()
 
   async function deliver(delivery: Delivery, signal: AbortSignal): Promise<DeliveryResult> {
     const posted = readRef(delivery.posted)
     if (delivery.kind === 'reminder') return remind(delivery, posted, signal)
+    if (delivery.kind === 'question') return tellAsked(delivery, posted, signal)
     if (posted) return change(delivery, posted, signal)
     if (!mayHaveBeenPosted(delivery)) return post(delivery, signal)
 
@@ -78,12 +82,32 @@ export function createDeliver(parts: {
   /** Says it once more, in the card's thread. After a crash it may be there twice, as a card may. */
   async function remind(delivery: Delivery, card: MessageRef | null, signal: AbortSignal): Promise<DeliveryResult> {
     if (card === null) return { result: 'dropped', cause: 'there is no card to remind of' }
+    return reply(delivery, card, { rendered: renderReminder(viewOf(delivery), clock.now()), signal })
+  }
+
+  /**
+   * On the card, whose buttons have to name the last reply, and in its thread. The approval may be decided meanwhile, so
+   * the card is rendered as it is then.
+   */
+  async function tellAsked(delivery: Delivery, card: MessageRef | null, signal: AbortSignal): Promise<DeliveryResult> {
+    if (card === null) return { result: 'dropped', cause: 'there is no card to add to' }
+    const answer = await refresh(delivery.approval.id, card, signal)
+    if (answer && !answer.ok && !isRefused(answer, CONTENT) && !isRefused(answer, GONE)) {
+      return giveBack(delivery, answer)
+    }
+    return reply(delivery, card, { rendered: renderNews(viewOf(delivery)), signal })
+  }
+
+  async function reply(
+    delivery: Delivery,
+    card: MessageRef,
+    { rendered, signal }: { readonly rendered: Rendered; readonly signal: AbortSignal },
+  ): Promise<DeliveryResult> {
     const threadTs = threadOf(delivery) ?? card.ts
-    const reminder = renderReminder(viewOf(delivery), clock.now())
-    let answer = await messages.reply(reminder, { threadTs, signal })
+    let answer = await messages.reply(rendered, { threadTs, signal })
     // Somebody removed the first message of the run; the card of this approval stands on its own then.
     if (threadTs !== card.ts && isRefused(answer, NO_THREAD)) {
-      answer = await messages.reply(reminder, { threadTs: card.ts, signal })
+      answer = await messages.reply(rendered, { threadTs: card.ts, signal })
     }
     if (isRefused(answer, NO_THREAD)) return { result: 'dropped', cause: 'the thread of the card is gone' }
     return answer.ok ? delivered(card, threadTs) : giveBack(delivery, answer)
@@ -196,8 +220,8 @@ export function createDeliver(parts: {
     return isDropped ? { result: 'dropped', cause } : { result: 'retry', afterMs: MENDABLE_RETRY_MS, cause }
   }
 
-  function viewOf({ approval, card, precedents = null }: Delivery): CardView {
-    return { approval, card, precedents, detail, publicUrl }
+  function viewOf({ approval, card, precedents = null, questions = [] }: Delivery): CardView {
+    return { approval, card, precedents, questions, detail, publicUrl }
   }
 
   return deliver

@@ -85,6 +85,7 @@ async function start(parts: SlackParts): Promise<RunningChannel> {
   const boundedFetch = createBoundedFetch({ timeoutMs: timing.timeoutMs, signals: [stopping] })
   const respond = createRespond({ apiUrl, fetch: boundedFetch, log })
   const commands = createCommands({ agents: parts.agents, recognise, respond, clock, log })
+  const refresh = createRefresh({ desk, messages, detail, publicUrl })
   const presses = createPresses({
     desk,
     recognise,
@@ -94,7 +95,7 @@ async function start(parts: SlackParts): Promise<RunningChannel> {
       if (!answer.ok) log.warn({ slack: answer }, 'the question for a reason could not be opened')
       return answer.ok
     },
-    refresh: createRefresh({ desk, messages, detail, publicUrl }),
+    refresh,
     detail,
     publicUrl,
     clock,
@@ -122,6 +123,11 @@ async function start(parts: SlackParts): Promise<RunningChannel> {
     if (answer) await ack(answer)
     else await ack()
   })
+  app.view('countersign.question', async ({ body, ack }) => {
+    const answer = await inTime.run<ModalAnswer>((isLate) => presses.submitQuestion(body, stopping, isLate))
+    if (answer) await ack(answer)
+    else await ack()
+  })
   app.command(COMMAND, async ({ body, ack }) => {
     const answer = await inTime.run((isLate) => commands.run(body, stopping, isLate))
     if (answer)
@@ -144,7 +150,7 @@ async function start(parts: SlackParts): Promise<RunningChannel> {
 
   return {
     name: 'slack',
-    deliver: createDeliver({ messages, workspace, detail, publicUrl, clock, log }),
+    deliver: createDeliver({ messages, workspace, refresh, detail, publicUrl, clock, log }),
     tell: createTellNotice({ messages, publicUrl, log }),
     ...(signIn && { signIn }),
     async stop() {

@@ -4,6 +4,7 @@ import type { Card } from '../../domain/card.ts'
 import type { CardDetail } from '../../domain/channel.ts'
 import { counted } from '../../domain/counted.ts'
 import type { Precedents } from '../../domain/precedent.ts'
+import type { Question } from '../../domain/question.ts'
 import { clean, MAX_LISTED } from './foreign.ts'
 import { bold, code, type Inline, lines, moment, plain, richText } from './rich-text.ts'
 import { HEADINGS } from './wording.ts'
@@ -13,6 +14,8 @@ const MAX_REASON = 1000
 export interface CardView {
   readonly approval: Approval
   readonly card: Card
+  /** What the agent was asked about it, in order. */
+  readonly questions?: readonly Question[]
   readonly detail: CardDetail
   readonly precedents?: Precedents | null
   /** Of the control listener: where people find the approver API. */
@@ -48,10 +51,11 @@ export function fallback({ approval }: CardView): string {
 export function showVotes({ approval: { votes }, detail }: Pick<CardView, 'approval' | 'detail'>): Inline[][] {
   const rows: Inline[][] = votes
     .slice(0, MAX_LISTED)
-    .map(({ reviewer, decision, reason, via, at }) => [
+    .map(({ reviewer, decision, reason, via, at, standsFor }) => [
       bold(decision === 'approve' ? 'Approved by ' : 'Denied by '),
       plain(clean(reviewer.name ?? reviewer.subject, 100)),
-      plain(` (${clean(via, 20)}) `),
+      ...(standsFor ? [plain(` for ${clean(standsFor.name ?? standsFor.subject, 100)}`)] : []),
+      plain(` (${clean((standsFor && via.split(':').at(-1)) ?? via, 20)}) `),
       moment(at),
       ...(reason === null || detail === 'link' ? [] : [plain(': '), code(clean(reason, MAX_REASON))]),
     ])

@@ -24,7 +24,10 @@ export const pressSchema = z.object({
   actions: z
     .array(
       z.object({
-        action_id: z.enum(['countersign.approve', 'countersign.deny', 'countersign.claim', 'countersign.release']),
+        action_id: z.enum([
+          ...(['countersign.approve', 'countersign.deny', 'countersign.ask'] as const),
+          ...(['countersign.claim', 'countersign.release'] as const),
+        ]),
         value: z.string().max(2000),
       }),
     )
@@ -63,8 +66,24 @@ export const commandSchema = z
   .transform(({ user_id, team_id, ...command }) => ({ ...command, user: { id: user_id }, team: { id: team_id } }))
 
 export type Command = z.output<typeof commandSchema>
+export const questionSchema = z.object({
+  type: z.literal('view_submission'),
+  ...who,
+  view: z.object({
+    callback_id: z.literal('countersign.question'),
+    private_metadata: z.string().max(3000),
+    app_installed_team_id: id.optional(),
+    state: z.object({
+      values: z.object({
+        question: z.object({ question: z.object({ value: z.string().max(3000).nullish() }) }),
+      }),
+    }),
+  }),
+})
+
 export type Press = z.output<typeof pressSchema>
-export type Submission = z.output<typeof submissionSchema>
+export type Submission = z.output<typeof submissionSchema> | z.output<typeof questionSchema>
+export type ReasonSubmission = z.output<typeof submissionSchema>
 
 /** What the question for a reason carries until it is submitted. Slack keeps it; the person cannot change it. */
 export const askedSchema = z.object({
@@ -74,5 +93,9 @@ export const askedSchema = z.object({
   ts,
   thread: ts.nullable(),
 })
+
+/** The same of a question to the agent. */
+export const askedWhereSchema = askedSchema.omit({ decision: true })
+export type AskedWhere = z.output<typeof askedWhereSchema>
 
 export type Asked = z.output<typeof askedSchema>

@@ -1,17 +1,19 @@
 import type { types } from '@slack/bolt'
-import type { Approval, BallotResult, Decision } from '../../domain/approval.ts'
-import type { Card } from '../../domain/card.ts'
-import type { CardDetail, Desk } from '../../domain/channel.ts'
+import type { BallotResult, Decision } from '../../domain/approval.ts'
+import type { CardDetail, Desk, Look } from '../../domain/channel.ts'
 import type { Person } from '../../domain/principal.ts'
+import { countReplies } from '../../domain/question.ts'
 import type { Clock } from '../../platform/clock.ts'
 import type { Logger } from '../../platform/logger.ts'
 import type { Place, Tell } from './answer.ts'
+import { createAsking } from './asking.ts'
 import { type Pressed, parseButton } from './button.ts'
 import { isForConsole, renderCard } from './card.ts'
 import { describeClaimFault } from './claim.ts'
 import { renderAnswer, renderQuestion } from './modal.ts'
-import { type Asked, askedSchema, type Press, pressSchema, type Submission, submissionSchema } from './payload.ts'
+import { type Asked, askedSchema, type Press, pressSchema, type ReasonSubmission, submissionSchema } from './payload.ts'
 import type { Recognise } from './recognise.ts'
+import type { Refresh } from './refresh.ts'
 import { createReplayCache } from './replays.ts'
 import { describeFault, type Fault } from './wording.ts'
 
@@ -22,10 +24,12 @@ export type ModalAnswer =
   | null
 
 export interface Presses {
-  /** Somebody pressed Approve or Deny. */
+  /** Somebody pressed Approve, Deny or Ask. */
   press(body: unknown, signal: AbortSignal): Promise<void>
   /** Somebody gave a reason. `isLate`: whether Slack no longer waits, so that the answer has to go another way. */
   submit(body: unknown, signal: AbortSignal, isLate: () => boolean): Promise<ModalAnswer>
+  /** Somebody asked the agent. */
+  submitQuestion(body: unknown, signal: AbortSignal, isLate: () => boolean): Promise<ModalAnswer>
 }
 
 /**
@@ -38,7 +42,7 @@ export function createPresses(parts: {
   readonly tell: Tell
   readonly ask: (triggerId: string, view: types.View, signal: AbortSignal) => Promise<boolean>
   /** A vote was counted that did not decide: the card should name it. */
-  readonly refresh: (approvalId: string, at: Place, signal: AbortSignal) => Promise<void>
+  readonly refresh: Refresh
   readonly detail: CardDetail
   readonly publicUrl: string
   readonly clock: Clock
@@ -46,6 +50,7 @@ export function createPresses(parts: {
 }): Presses {
   const { desk, recognise, tell, ask, refresh, detail, publicUrl, clock, log } = parts
   const handled = createReplayCache(clock)
+  const asking = createAsking({ desk, recognise, tell, ask, guard, isNew: handled.isNew, log })
 
   async function press(body: unknown, signal: AbortSignal): Promise<void> {
     const payload = pressSchema.safeParse(body)
@@ -62,9 +67,7 @@ export function createPresses(parts: {
       const text = who.fault ? describeFault(who.fault, pressed.approval, who) : await turn(way, pressed, who)
       return text === null ? undefined : tell(at, text, signal)
     }
-    const decision = id === 'countersign.approve' ? 'approve' : 'deny'
-    const fault =
-      who.fault ?? (await guard(() => decide(payload.data, { pressed, decision, person: who.person }, signal)))
+    const fault = who.fault ?? (await guard(() => act(payload.data, pressed, who.person, signal)))
     if (fault) await tell(at, describeFault(fault, pressed.approval, who), signal)
   }
 
@@ -84,6 +87,13 @@ export function createPresses(parts: {
       log.error({ err: error }, 'a claim made in Slack could not be taken')
       return describeFault('failed', approval, who)
     }
+  }
+
+  function act(payload: Press, pressed: Pressed, person: Person, signal: AbortSignal): Promise<Fault | null> {
+    const action = payload.actions[0]?.action_id
+    if (action === 'countersign.ask') return asking.open(payload, pressed, placeOf(payload), signal)
+    const decision = action === 'countersign.approve' ? 'approve' : 'deny'
+    return decide(payload, { pressed, decision, person }, signal)
   }
 
   interface Intention {
@@ -108,8 +118,10 @@ export function createPresses(parts: {
   }
 
   /** Saves a person a question whose answer could not count; the vote itself is judged again when it is cast. */
-  function objection(found: { approval: Approval; card: Card }, pressed: Pressed, decision: Decision): Fault | null {
+  function objection(found: Look, pressed: Pressed, decision: Decision): Fault | null {
     if (found.approval.cardHash !== pressed.cardHash) return 'superseded'
+    const isUnheard = pressed.replies !== countReplies(found.questions ?? [])
+    if (decision === 'approve' && isUnheard) return 'superseded'
     const isOpen = found.approval.state === 'pending' || (found.approval.state === 'approved' && decision === 'deny')
     if (!isOpen) return 'already_decided'
     if (decision === 'approve' && isForConsole(found.card)) return 'assurance_required'
@@ -156,6 +168,7 @@ export function createPresses(parts: {
       decision,
       reason,
       via: 'slack',
+      ...(pressed.replies > 0 && { replies: pressed.replies }),
     })
     if (!result.counted) return result.fault
     if (result.approval.state === 'pending') {
@@ -175,7 +188,7 @@ export function createPresses(parts: {
     }
   }
 
-  return { press, submit }
+  return { press, submit, submitQuestion: asking.submit }
 }
 
 function placeOf({ channel, message, user, response_url }: Press): Place {
@@ -188,7 +201,7 @@ function placeOf({ channel, message, user, response_url }: Press): Place {
   }
 }
 
-function readAsked(payload: Submission): Asked | null {
+function readAsked(payload: ReasonSubmission): Asked | null {
   try {
     return askedSchema.safeParse(JSON.parse(payload.view.private_metadata)).data ?? null
   } catch {

@@ -1,4 +1,5 @@
 import type { Approval, BallotFault, State, WithdrawalReason } from '../../domain/approval.ts'
+import type { AskFault } from '../../domain/question.ts'
 
 /** The head of a card, by the state of its approval. */
 export const HEADINGS: Readonly<Record<State, string>> = {
@@ -49,7 +50,7 @@ function bypass({ votes, state }: Approval): string {
 }
 
 /** Why a press or a submission was not counted: what the approvals say, and what this channel itself refuses. */
-export type Fault = BallotFault | PersonFault | 'not_all_shown' | 'too_late' | 'failed'
+export type Fault = BallotFault | AskFault | PersonFault | 'not_all_shown' | 'too_late' | 'failed'
 
 /** Why it is not known who acted, or that they may. */
 export type PersonFault = 'unlinked' | 'stale' | 'away' | 'foreign' | 'bot' | 'guest' | 'deactivated' | 'unconfirmed'
@@ -84,6 +85,12 @@ export function describeFault(fault: Fault, approval: string, told: Told): strin
       return `${nothing} You have denied ${approval}, and a denial is not taken back.`
     case 'reason_required':
       return `${nothing} A reason is required.`
+    case 'question_open':
+      return `${nothing} The agent has not replied to the question before about ${approval}.`
+    case 'too_many_questions':
+      return `${nothing} Enough was asked about ${approval}: decide it, or look at it in the console.`
+    case 'nothing_asked':
+      return `${nothing} There is nothing in the question.`
     case 'grant_not_permitted':
     case 'override_not_permitted':
     case 'sign_in_too_old':

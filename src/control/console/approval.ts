@@ -2,11 +2,13 @@ import { isOverride } from '../../approvals/override.ts'
 import type { Approval, Vote } from '../../domain/approval.ts'
 import type { Stored } from '../../domain/call.ts'
 import type { Card, Claimed, Payload } from '../../domain/card.ts'
-import { findAssuranceNeed, isEntitled, isOpenAt } from '../../domain/entitlement.ts'
+import type { Absentee } from '../../domain/delegation.ts'
+import { findAssuranceNeed, isEntitled, isOpenAt, type Voter } from '../../domain/entitlement.ts'
 import type { Grant } from '../../domain/grant.ts'
 import { describeAssurance, describeTerms } from '../../domain/need.ts'
 import type { Precedents } from '../../domain/precedent.ts'
-import { isSameParty, type Person } from '../../domain/principal.ts'
+import { formatParty, isSameParty, type Person } from '../../domain/principal.ts'
+import type { Question } from '../../domain/question.ts'
 import { type AssuranceNeed, formatRule } from '../../domain/verdict.ts'
 import { writeCall } from '../write.ts'
 import { stopLink } from './agents.ts'
@@ -16,6 +18,7 @@ import { type Html, html, shown, shownLines } from './html.ts'
 import { overrideSection } from './override.ts'
 import { type PasskeyState, passkeyButton } from './passkeys.ts'
 import { precedentsSection } from './precedents.ts'
+import { questionsSections } from './questions.ts'
 import { barOf, deadline, moment, requesterLine, stateBadge, throughWords } from './words.ts'
 
 export interface ApprovalView {
@@ -39,6 +42,12 @@ export interface ApprovalView {
   readonly grants?: readonly Grant[]
   /** What was decided on the same call before, as far as this person may see it. */
   readonly precedents?: Precedents | null
+  /** What the agent was asked about it, in order. */
+  readonly questions?: readonly Question[]
+  /** What this person had written as a question. */
+  readonly question?: string
+  /** Who is away, and for whom this person decides. */
+  readonly standsFor?: Absentee
 }
 
 /** One approval: who asks is verified, what it would do is derived, why is claimed; never mixed. */
@@ -48,8 +57,9 @@ export function approvalBody(view: ApprovalView): Html {
 <h1>${shown(approval.verb)} <code>${shown(approval.resource)}</code> <small>on ${shown(approval.upstream)}</small></h1>
 ${fault !== null && html`<p class="fault" role="alert">${fault}</p>`}
 <section data-live="status" id="status" aria-live="polite">${status(view)}</section>
-<section data-live="claim" id="claim" aria-live="polite">${claimSection(approval, view)}</section>
+<section data-live="claim" id="claim" aria-live="polite">${claimSection(approval, { ...view, person: voterOf(view) })}</section>
 ${card ? blocks(card, view) : html`<p class="empty">What was shown of this call has been erased.</p>`}
+${questionsSections(view)}
 <section data-live="decision" id="decision" data-key="${approval.state}">${decision(view)}</section>
 <section data-live="votes" id="votes"><h2>Votes</h2>${votes(approval)}</section>
 ${grants.length > 0 && html`<section><h2>Granted with it</h2>${grants.map((grant) => grantBlock(grant, view))}</section>`}
@@ -145,8 +155,14 @@ function claimed({ reason, model, prompt, conversation, trace }: Claimed): Html 
   )}</dl>`
 }
 
+/** Who decides, and for whom. */
+function voterOf({ person, standsFor }: ApprovalView): Person & Voter {
+  return standsFor ? { ...person, standsFor } : person
+}
+
 function decision(view: ApprovalView): Html | null {
-  const { approval, person, csrf, reason, nowMs } = view
+  const { approval, csrf, reason, nowMs, standsFor } = view
+  const person = voterOf(view)
   if (approval.state !== 'pending' && approval.state !== 'approved') return null
   const moment = { openedAt: approval.createdAt, at: nowMs }
   const need = findAssuranceNeed(approval.requirements, person, moment)
@@ -161,9 +177,10 @@ function decision(view: ApprovalView): Html | null {
   if (!isNamed && !hasOverridden)
     return html`<h2>Decide</h2><p class="note">${bar ?? 'No rule of this call names you as a reviewer.'}</p>${override}`
   return html`<h2>Decide</h2>
+${standsFor && html`<p class="note">You decide for <b title="${shown(formatParty(standsFor))}">${shown(standsFor.name ?? standsFor.subject)}</b>, who is away.</p>`}
 ${bar !== null && html`<p class="note">${bar}</p>`}
 ${mayApprove && need && html`<p class="note">An approval takes somebody ${describeAssurance(need)}. A denial does not.</p>`}
-<form method="post" class="decide">
+<form method="post" class="decide" id="decide">
 <input type="hidden" name="csrf" value="${csrf}">
 <input type="hidden" name="card_hash" value="${approval.cardHash}">
 <label for="reason">Reason <small>${isReasonNeeded ? 'required' : 'for the agent to learn from'}</small></label>
@@ -195,9 +212,9 @@ function votes({ votes: cast }: Approval): Html {
   return html`<ul class="plain">${cast.map(vote)}</ul>`
 }
 
-function vote({ reviewer, decision: cast, reason, via, at }: Vote): Html {
+function vote({ reviewer, decision: cast, reason, via, at, standsFor }: Vote): Html {
   return html`<li><b title="${shown(`${reviewer.issuer}|${reviewer.subject}`)}">${shown(reviewer.name ?? reviewer.subject)}</b>
-${cast === 'approve' ? 'approved' : 'denied'} ${moment(at)} ${throughWords(via)}${reason !== null && html`: <q>${shownLines(reason)}</q>`}</li>`
+${cast === 'approve' ? 'approved' : 'denied'}${standsFor && html` for <b title="${shown(formatParty(standsFor))}">${shown(standsFor.name ?? standsFor.subject)}</b>`} ${moment(at)} ${throughWords(via)}${reason !== null && html`: <q>${shownLines(reason)}</q>`}</li>`
 }
 
 function recentCall(approval: Approval): Html {

@@ -12,6 +12,7 @@ import { idOf, reasonField } from './forms.ts'
 import { createGrantPages } from './grants.ts'
 import type { Caller } from './guard.ts'
 import { type PasskeyVotes, passkeyFields } from './passkeys.ts'
+import { createQuestionPages, repliesField } from './questions.ts'
 import { type Answer, NOT_THERE, page, redirect, type Visit } from './respond.ts'
 import { forged } from './sign-in.ts'
 
@@ -23,6 +24,7 @@ const ballotForm = z.object({
   card_hash: ballotSchema.shape.card_hash,
   reason: reasonField,
   ...passkeyFields,
+  ...repliesField,
 })
 
 /** One approval, and everything that a person can do about it. */
@@ -36,12 +38,17 @@ export function createApprovalPages(parts: {
   async function show(
     id: string,
     caller: Caller,
-    { fault, reason, status }: { fault: string | null; reason: string; status: number },
+    {
+      fault,
+      reason,
+      status,
+      question = '',
+    }: { fault: string | null; reason: string; status: number; question?: string },
   ): Promise<Answer> {
     const { person, csrf } = caller
     const found = await queue.findFor(person, id)
     if (!found) return NOT_THERE
-    const { approval, card } = found
+    const { approval, card, questions, standsFor } = found
     const isGrantable = approval.requirements.some(({ grant }) => grant !== undefined)
     const [call, passkey, given, held, precedents] = await Promise.all([
       queue.recall(approval),
@@ -66,6 +73,9 @@ export function createApprovalPages(parts: {
       recent,
       grants,
       precedents,
+      questions,
+      question,
+      ...(standsFor && { standsFor }),
     }
     return page(`${approval.verb} ${approval.resource}`, approvalBody(view), status)
   }
@@ -75,7 +85,7 @@ export function createApprovalPages(parts: {
     caller: Caller,
     given: { decision: Decision; cardHash: string; reason: string; reviewer?: Person } & Pick<
       Ballot,
-      'grant' | 'isOverride'
+      'grant' | 'isOverride' | 'replies'
     >,
   ): Promise<Answer> {
     const { reason, ...ballot } = given
@@ -103,13 +113,14 @@ export function createApprovalPages(parts: {
       const found = id === null ? null : await queue.findFor(caller.person, id)
       if (id === null || !found) return NOT_THERE
       if (!form.success) return page('Not done', forged(), 400)
-      const { card_hash: cardHash, reason } = form.data
+      const { card_hash: cardHash, reason, replies } = form.data
       // What the digest is nobody sends: it is looked up, and what was signed has to be about it.
       const reviewer =
         way === 'approve' ? await passkeys.prove({ ...found.approval, cardHash }, caller, form.data) : caller.person
       if (typeof reviewer === 'string') return show(id, caller, { fault: reviewer, reason, status: 409 })
       const decision = way === 'deny' ? 'deny' : 'approve'
-      return cast(id, caller, { cardHash, reason, reviewer, decision, ...(way === 'override' && { isOverride: true }) })
+      const sent = { cardHash, reason, reviewer, decision, replies } as const
+      return cast(id, caller, { ...sent, ...(way === 'override' && { isOverride: true }) })
     }
   }
 
@@ -124,6 +135,8 @@ export function createApprovalPages(parts: {
     'POST /approvals/:id/override': decide('override'),
 
     ...createClaimPages({ queue, refuse: show }),
+    ...createQuestionPages({ queue, refuse: show }),
+
     ...createGrantPages({
       queue,
       refuse: show,

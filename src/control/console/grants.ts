@@ -10,6 +10,7 @@ import { ballotSchema, grantAskSchema } from '../wire.ts'
 import { idOf, reasonField } from './forms.ts'
 import type { Caller } from './guard.ts'
 import { type Html, html, shown, shownLines } from './html.ts'
+import { repliesField } from './questions.ts'
 import { type Answer, NOT_THERE, page, redirect, type Visit } from './respond.ts'
 import { deadline, moment } from './words.ts'
 
@@ -17,12 +18,14 @@ import { deadline, moment } from './words.ts'
 interface Sent {
   readonly cardHash: string
   readonly reason: string
+  readonly replies: number
 }
 
 const askForm = z.object({
   csrf: z.string(),
   card_hash: ballotSchema.shape.card_hash,
   reason: reasonField,
+  ...repliesField,
   minutes: z.coerce.number(),
   uses: z.coerce.number(),
   covers: z.string(),
@@ -64,7 +67,7 @@ export function createGrantPages({
       const id = idOf(request)
       if (id === null) return NOT_THERE
       const form = askForm.parse(request.body)
-      const sent = { cardHash: form.card_hash, reason: form.reason }
+      const sent = { cardHash: form.card_hash, reason: form.reason, replies: form.replies }
       const asked = grantAskSchema.safeParse({ minutes: form.minutes, uses: form.uses, covers: form.covers })
       const found = await queue.findFor(caller.person, id)
       const permits = found ? permitsFor(found.approval, caller.person, nowMs()) : []
@@ -111,7 +114,7 @@ export function grantForm(
   const isReasonNeeded = approval.requirements.some(({ isReasonRequired }) => isReasonRequired)
   return html`<details><summary>Approve, and the same again</summary>
 <p>Without asking you, for a while. What that lets happen is shown before anything is approved.</p>
-<form method="post" action="/approvals/${approval.id}/grant" class="decide">
+<form method="post" action="/approvals/${approval.id}/grant" class="decide" id="grant">
 <input type="hidden" name="csrf" value="${csrf}">
 <input type="hidden" name="card_hash" value="${approval.cardHash}">
 <label>Reason <textarea name="reason" rows="2" maxlength="2000"${isReasonNeeded && html` required`}></textarea></label>
@@ -150,6 +153,7 @@ ${grant.covers !== 'call' && permits.map(boundsOf)}
 <input type="hidden" name="csrf" value="${caller.csrf}">
 <input type="hidden" name="card_hash" value="${sent.cardHash}">
 <input type="hidden" name="reason" value="${sent.reason}">
+<input type="hidden" name="replies" value="${sent.replies}">
 <input type="hidden" name="minutes" value="${grant.minutes}">
 <input type="hidden" name="uses" value="${grant.uses}">
 <input type="hidden" name="covers" value="${grant.covers}">

@@ -1,6 +1,7 @@
 import type { Approval } from '../../domain/approval.ts'
+import type { Absentee } from '../../domain/delegation.ts'
 import { isEntitled } from '../../domain/entitlement.ts'
-import { isSameParty, type Person } from '../../domain/principal.ts'
+import { closureOf, isSameParty, type Person } from '../../domain/principal.ts'
 import { formatRule } from '../../domain/verdict.ts'
 import { writeCursor } from '../cursor.ts'
 import { looking } from './claims.ts'
@@ -20,12 +21,19 @@ interface InboxView {
   readonly nowMs: number
 }
 
-/** Whether a person may vote on it, and has not. */
-export function waitsFor(approval: Approval, person: Person, nowMs: number): boolean {
+/** Whether a person may vote on it, for themselves or for one of those who are away, and has not. */
+export function waitsFor(
+  approval: Approval,
+  person: Person,
+  { nowMs, absentees }: { readonly nowMs: number; readonly absentees: readonly Absentee[] },
+): boolean {
+  const spoken = [...closureOf(approval.requester), ...approval.votes.map(({ reviewer }) => reviewer)]
+  const isStoodInFor = (one: Absentee) => !spoken.some((party) => isSameParty(party, one))
+  const voters = [person, ...absentees.filter(isStoodInFor).map((standsFor) => ({ ...person, standsFor }))]
   const moment = { openedAt: approval.createdAt, at: nowMs }
   return (
     approval.state === 'pending' &&
-    approval.requirements.some((requirement) => isEntitled(requirement, person, moment)) &&
+    approval.requirements.some((requirement) => voters.some((voter) => isEntitled(requirement, voter, moment))) &&
     !approval.votes.some(({ reviewer }) => isSameParty(reviewer, person))
   )
 }

@@ -29,13 +29,14 @@ export function createListPages({ queue, clock }: { readonly queue: ApprovalDesk
   return {
     'GET /': async ({ request, caller: { person } }: Visit): Promise<Answer> => {
       const { after, others } = inboxSchema.parse(request.query)
-      const [asked, rest] = await Promise.all([
+      const [asked, rest, absentees] = await Promise.all([
         list(person, { ballot: 'open' }, after),
         list(person, { ballot: 'closed' }, others),
+        queue.delegations.absentees(person),
       ])
       const nowMs = clock.now()
       // Auditors and owners see more than they may vote on.
-      const isMine = (approval: Approval) => waitsFor(approval, person, nowMs)
+      const isMine = (approval: Approval) => waitsFor(approval, person, { nowMs, absentees })
       const mine = { ...asked, approvals: asked.approvals.filter(isMine) }
       const theirs = [...asked.approvals.filter((approval) => !isMine(approval)), ...rest.approvals]
       return page('Inbox', inboxBody({ mine, others: { ...rest, approvals: theirs }, nowMs }))

@@ -1,6 +1,8 @@
 import { formatParty, isSameParty, type Person } from '../../domain/principal.ts'
 import type { ChatLink } from '../../identity/chat-links.ts'
 import type { Passkeys } from '../../identity/passkeys.ts'
+import type { ApprovalDesk } from '../desk.ts'
+import { createDelegationPages } from './delegations.ts'
 import type { LinkDesk } from './desk.ts'
 import { removeForm } from './forms.ts'
 import type { Caller } from './guard.ts'
@@ -10,16 +12,30 @@ import { type Answer, page, redirect, type Visit } from './respond.ts'
 import { moment } from './words.ts'
 
 /** The page of whoever is signed in. */
-export function createMePages({ links, passkeys }: { readonly links: LinkDesk; readonly passkeys: Passkeys | null }) {
+export function createMePages({
+  links,
+  passkeys,
+  queue,
+}: {
+  readonly links: LinkDesk
+  readonly passkeys: Passkeys | null
+  readonly queue: Pick<ApprovalDesk, 'delegations'>
+}) {
+  const ofDelegations = createDelegationPages({ delegations: queue.delegations, refuse: show })
   const ofPasskeys = createPasskeyPages({ passkeys, refuse: show })
 
   async function show(caller: Caller, fault: string | null): Promise<Answer> {
     const { person, csrf } = caller
-    const [linked, section] = await Promise.all([
+    const [linked, section, delegations] = await Promise.all([
       links.list(person.roles.includes('admin') ? null : person),
       ofPasskeys.section(caller),
+      ofDelegations.section(caller),
     ])
-    return page('You', meBody({ person, csrf, links: linked, passkeys: section, fault }), fault === null ? 200 : 403)
+    return page(
+      'You',
+      meBody({ person, csrf, links: linked, passkeys: section, delegations, fault }),
+      fault === null ? 200 : 403,
+    )
   }
 
   return {
@@ -32,6 +48,7 @@ export function createMePages({ links, passkeys }: { readonly links: LinkDesk; r
     },
 
     ...ofPasskeys.pages,
+    ...ofDelegations.pages,
   }
 }
 
@@ -42,12 +59,13 @@ interface MeView {
   readonly links: readonly ChatLink[]
   /** Null where browsers make no passkeys. */
   readonly passkeys: Html | null
+  readonly delegations: Html
   /** Why what was just sent was not done. */
   readonly fault: string | null
 }
 
 /** Who one is here, and which chat accounts vote for one. */
-function meBody({ person, csrf, links, passkeys, fault }: MeView): Html {
+function meBody({ person, csrf, links, passkeys, delegations, fault }: MeView): Html {
   const [own, others] = [links.filter((link) => isOwn(link, person)), links.filter((link) => !isOwn(link, person))]
   return html`<h1>You</h1>
 ${fault !== null && html`<p class="fault" role="alert">${fault}</p>`}
@@ -61,6 +79,7 @@ ${fault !== null && html`<p class="fault" role="alert">${fault}</p>`}
 <section><h2>Your chat accounts</h2>
 ${own.length === 0 ? html`<p class="empty">None. Press a button on a card: whoever is not linked yet is sent a link.</p>` : own.map((link) => account(link, csrf))}</section>
 ${passkeys}
+${delegations}
 ${person.roles.includes('admin') && everybody(others, csrf)}`
 }
 

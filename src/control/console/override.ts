@@ -17,7 +17,7 @@ export function overrideSection(
 <p>You approve in place of all reviewers. They are told at once, with your name and your reason, and it is recorded as an override.</p>
 ${
   isFresh(person, new Date(nowMs))
-    ? html`<form method="post" action="/approvals/${approval.id}/override" class="decide">
+    ? html`<form method="post" action="/approvals/${approval.id}/override" class="decide" id="override">
 <input type="hidden" name="csrf" value="${csrf}">
 <input type="hidden" name="card_hash" value="${approval.cardHash}">
 <label>Why it cannot wait for them <textarea name="reason" rows="3" maxlength="2000" required></textarea></label>

@@ -39,6 +39,8 @@ function left(ms: number): string {
 export function throughWords(via: string): string {
   if (via.startsWith('grant:')) return `by grant ${via.slice('grant:'.length)}`
   if (via.startsWith('override:')) return `in place of the reviewers, through ${via.slice('override:'.length)}`
+  // For whom is said beside it.
+  if (via.startsWith('delegate:')) return `through ${via.split(':').at(-1)}`
   return `through ${via}`
 }
 

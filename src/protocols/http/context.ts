@@ -1,4 +1,5 @@
 import type { Claimed } from '../../domain/card.ts'
+import { MOST_REPLY, type Reply } from '../../domain/question.ts'
 
 const MAX_CHARACTERS = { reason: 1000, model: 200, prompt: 8000, conversation: 200, trace: 100 } as const
 
@@ -17,10 +18,25 @@ export function readContext(own: ReadonlyMap<string, string>, isPromptKept: bool
   }
 }
 
+/**
+ * What the agent replies to a reviewer's question: the question's id, a space, and the words. Null if there is none. The id
+ * is there because clients repeat their headers: what was said to one question is not said to the next.
+ */
+export function readReply(own: ReadonlyMap<string, string>): Reply | null {
+  const [, question = '', text = ''] =
+    /^\s*([0-9A-Za-z]{10})[\s:]+(\S.*)$/s.exec(decodeText(own.get('countersign-reply')) ?? '') ?? []
+  const clean = cleanText(text)
+  return clean ? { question: question.toUpperCase(), text: [...clean].slice(0, MOST_REPLY).join('') } : null
+}
+
 function claim(name: keyof Claimed & keyof typeof MAX_CHARACTERS, text: string | undefined): Claimed {
-  const clean = text?.replace(/(?![\t\n])\p{Cc}/gu, '').trim()
+  const clean = cleanText(text)
   if (!clean) return {}
   return { [name]: [...clean].slice(0, MAX_CHARACTERS[name]).join('') }
+}
+
+function cleanText(text: string | undefined): string | undefined {
+  return text?.replace(/(?![\t\n])\p{Cc}/gu, '').trim()
 }
 
 /**

@@ -7,6 +7,7 @@ import type { Claimed } from '../../domain/card.ts'
 import type { Json } from '../../domain/json.ts'
 import type { Principal } from '../../domain/principal.ts'
 import { callUrl } from '../../domain/problem.ts'
+import type { Reply } from '../../domain/question.ts'
 import { isRefusal, type Refusal, refuse } from '../../domain/refusal.ts'
 import { forward, type Timeouts } from '../../transports/http/forward.ts'
 import type { Rewrite } from '../../transports/http/response-headers.ts'
@@ -56,6 +57,7 @@ export interface ExchangeParts {
   readonly isDetached: boolean
   readonly idempotencyKey: string | null
   readonly claimed: Claimed
+  readonly reply: Reply | null
   /** Takes room in memory for so many bytes of the body, until the call is over; false if there is none. */
   takeRoom(bytes: number): boolean
   /** Asked before so many bytes of the client's are parsed: a refusal if that is too much for its principal. */
@@ -234,6 +236,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
     isDetached: parts.isDetached,
     idempotencyKey: parts.idempotencyKey,
     claimed: parts.claimed,
+    reply: parts.reply,
     whenGone: 'leave',
     gone: gone.signal,
     async describe(needs) {

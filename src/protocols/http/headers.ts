@@ -171,6 +171,7 @@ const READ_BY_GATEWAY = new Set([
   'countersign-model',
   'countersign-prompt',
   'countersign-reason',
+  'countersign-reply',
   'idempotency-key',
   'prefer',
   'traceparent',

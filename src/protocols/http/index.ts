@@ -14,7 +14,7 @@ import { storeSink } from '../../transports/http/sink.ts'
 import { responseOn, takeUpgrade } from '../../transports/http/upgrade.ts'
 import { connectUpstream } from '../../transports/http/upstream.ts'
 import type { Protocol, ProtocolParts } from '../../transports/protocol.ts'
-import { readContext } from './context.ts'
+import { readContext, readReply } from './context.ts'
 import { readCredential } from './credential.ts'
 import { createExchange, type Service } from './exchange.ts'
 import { httpFacts } from './facts.ts'
@@ -88,6 +88,7 @@ async function start(parts: HttpParts) {
         isDetached: true,
         idempotencyKey: null,
         claimed: {},
+        reply: null,
         takeRoom: () => true,
         charge: () => null,
         approvedBy() {},
@@ -285,6 +286,7 @@ function createDoor({
           isDetached: prefer.isDetached && upgrade === null,
           idempotencyKey: fields.own.get('idempotency-key') || null,
           claimed: readContext(fields.own, parts.isPromptKept ?? false),
+          reply: readReply(fields.own),
           takeRoom(bytes) {
             lease ??= room.lease(formatParty(principal))
             return lease.take(bytes)

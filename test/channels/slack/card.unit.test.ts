@@ -46,8 +46,21 @@ describe('a card', () => {
 
   it('carries approval and card hash in every button', () => {
     const values = textsOf(render().blocks).filter(({ kind, key }) => kind === 'button' && key === 'value')
-    expect(values.map(({ text }) => text)).toEqual(Array(3).fill(`7Q3FX2K9AB:${'ca'.repeat(32)}`))
+    expect(values.map(({ text }) => text)).toEqual(Array(4).fill(`7Q3FX2K9AB:${'ca'.repeat(32)}`))
     expect(buttonsOf(render().blocks)).toEqual(both)
+  })
+
+  it('says for whom a delegate voted', () => {
+    const vote: Vote = {
+      reviewer: makePerson('alice'),
+      decision: 'approve',
+      reason: null,
+      via: 'delegate:4TQ8W2ZK7N:console',
+      at: Date.now(),
+      standsFor: { issuer: 'https://idp.example.com', subject: 'paula', name: 'Paula\u202e' },
+    }
+    const text = readable(render(makeCard(), { approval: { votes: [vote] } }).blocks)
+    expect(text).toContain('Approved by Alice for Paula⟨U+202E⟩ (console)')
   })
 
   it('names who has voted so far', () => {

@@ -30,7 +30,13 @@ describe.each(MODES)('somebody who looks at a card, over %s', (mode) => {
     ])
     await result(message)
     expect(readable(message.blocks)).toContain('Looked at by Alice until ')
-    expect(allButtonsOf(message.blocks)).toEqual(['countersign.approve', 'countersign.deny', CLAIM, RELEASE])
+    expect(allButtonsOf(message.blocks)).toEqual([
+      'countersign.approve',
+      'countersign.deny',
+      'countersign.ask',
+      CLAIM,
+      RELEASE,
+    ])
     expect(readable(message.blocks)).toContain('Take it over')
     expect(desk.ballots).toEqual([])
     expect(slack.state.ephemerals).toEqual([])

@@ -1,10 +1,11 @@
 import type { SwitchRequest, SwitchResult } from '../../../src/domain/agent.ts'
 import type { Approval, Ballot, BallotResult, Vote } from '../../../src/domain/approval.ts'
 import type { Card } from '../../../src/domain/card.ts'
-import type { Delivery, Desk, StopDesk } from '../../../src/domain/channel.ts'
+import type { Delivery, Desk, Look, StopDesk } from '../../../src/domain/channel.ts'
 import { CLAIM_MS, type ClaimRequest, type ClaimResult } from '../../../src/domain/claim.ts'
 import type { Precedents } from '../../../src/domain/precedent.ts'
 import { formatParty, type Party, type Person } from '../../../src/domain/principal.ts'
+import type { AskRequest, AskResult, Question } from '../../../src/domain/question.ts'
 
 const ISSUER = 'https://idp.example.com'
 
@@ -77,6 +78,11 @@ export function makeCard(more: { derived?: Partial<Card['derived']> } & Partial<
   }
 }
 
+export function makeQuestion(more: Partial<Question> = {}): Question {
+  const by = { issuer: ISSUER, subject: 'alice', name: 'Alice' }
+  return { id: '4TQ8W2ZK7N', text: 'Which order was it?', by, askedAt: Date.now(), reply: null, ...more }
+}
+
 export function makePerson(subject: string): Person {
   return {
     issuer: ISSUER,
@@ -103,9 +109,12 @@ export function makeDelivery(more: Partial<Delivery> = {}): Delivery {
 export interface FakeDesk extends Desk {
   readonly ballots: Ballot[]
   readonly claims: (ClaimRequest & { readonly way: string })[]
-  current: { approval: Approval; card: Card }
   /** What was decided before. */
   before: Precedents | null
+  readonly asked: AskRequest[]
+  current: Look
+  /** Takes the place of asking, for one question. */
+  answerNextAsk(answer: AskResult): void
   /** Takes the place of counting, for one ballot. */
   answerNext(answer: (ballot: Ballot) => BallotResult | Promise<BallotResult>): void
 }
@@ -114,9 +123,24 @@ export interface FakeDesk extends Desk {
 export function createFakeDesk(approval = makeApproval(), card = makeCard()): FakeDesk {
   const planned: ((ballot: Ballot) => BallotResult | Promise<BallotResult>)[] = []
 
+  const faults: AskResult[] = []
+
   const desk: FakeDesk = {
     ballots: [],
     claims: [],
+    asked: [],
+    answerNextAsk: (answer) => faults.push(answer),
+
+    async ask(request) {
+      desk.asked.push(request)
+      const answer = faults.shift()
+      if (answer) return answer
+      const { approval, questions = [] } = desk.current
+      const question = makeQuestion({ text: request.text, by: request.by })
+      desk.current = { ...desk.current, questions: [...questions, question] }
+      return { asked: true, approval, question }
+    },
+
     current: { approval, card },
     before: null,
     answerNext: (answer) => planned.push(answer),
@@ -191,9 +215,11 @@ export function readable(value: unknown): string {
     .join('')
 }
 
+const BESIDE = ['countersign.claim', 'countersign.release', 'countersign.ask']
+
 /** Buttons by which one decides; the others are on every card that waits. */
 export function buttonsOf(blocks: unknown): string[] {
-  return allButtonsOf(blocks).filter((name) => name !== 'countersign.claim' && name !== 'countersign.release')
+  return allButtonsOf(blocks).filter((name) => !BESIDE.includes(name))
 }
 
 export function allButtonsOf(blocks: unknown): string[] {

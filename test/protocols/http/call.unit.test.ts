@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { readContext } from '../../../src/protocols/http/context.ts'
+import { readContext, readReply } from '../../../src/protocols/http/context.ts'
 import { readCredential } from '../../../src/protocols/http/credential.ts'
 import { describeRequest } from '../../../src/protocols/http/describe.ts'
 import { digestOf, matchKeyOf } from '../../../src/protocols/http/digest.ts'
@@ -164,6 +164,36 @@ describe('parsePrefer', () => {
     ['return=minimal, handling="a, wait=3"', false, null, 'return=minimal, handling="a, wait=3"'],
   ])('%s', (value, isDetached, waitS, rest) => {
     expect(parsePrefer(value)).toEqual({ isDetached, waitS, rest })
+  })
+})
+
+describe('readReply', () => {
+  // As Node hands over the bytes of a header.
+  const read = (value: string) => readReply(new Map([['countersign-reply', Buffer.from(value).toString('latin1')]]))
+
+  it.each([
+    ['4TQ8W2ZK7N Order 7.', { question: '4TQ8W2ZK7N', text: 'Order 7.' }],
+    [' 4tq8w2zk7n:  two  words ', { question: '4TQ8W2ZK7N', text: 'two  words' }],
+    ["UTF-8''4TQ8W2ZK7N%20f%C3%BCr%0AZo%C3%AB%07", { question: '4TQ8W2ZK7N', text: 'für\nZoë' }],
+    [`4TQ8W2ZK7N ${'😀'.repeat(3000)}`, { question: '4TQ8W2ZK7N', text: '😀'.repeat(1000) }],
+  ])('takes the question and the words: %s', (value, reply) => {
+    expect(read(value)).toEqual(reply)
+  })
+
+  it.each(['', 'Order 7.', '4TQ8W2ZK7N', '4TQ8W2ZK7N ', '4TQ8W2ZK7N \u0007', '4TQ8W2ZK7Nwords', '4TQ8W2ZK7 words'])(
+    'takes nothing else: %j',
+    (value) => {
+      expect(read(value)).toBeNull()
+    },
+  )
+
+  it('is never passed on, and is part of no match key and no digest', () => {
+    const sorted = sortHeaders(
+      ['Countersign-Reply', '4TQ8W2ZK7N x', 'Accept', '*/*'],
+      headerRules(['Countersign-*']),
+      false,
+    )
+    expect(sorted).toMatchObject({ passed: ['accept', '*/*'], dropped: [] })
   })
 })
 
