@@ -1,6 +1,10 @@
 import { once } from 'node:events'
 import { get, type IncomingMessage } from 'node:http'
+import Fastify from 'fastify'
+import pino from 'pino'
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
+import type { Caller } from '../../src/control/console/guard.ts'
+import { createLive } from '../../src/control/console/live.ts'
 import { type Browser, fieldOf } from './browser.ts'
 import { type ConsoleWorld, startConsole } from './console-world.ts'
 
@@ -65,6 +69,40 @@ it('is bounded for one person, and free again once a page is closed', async () =
   first.response.destroy()
   await vi.waitFor(() => expect(world.watching()).toBe(10))
   expect((await listen(finn)).response.statusCode).toBe(200)
+})
+
+it('keeps nothing of a browser that left before its session was looked up', async () => {
+  let watching = 0
+  const live = createLive({
+    log: pino({ level: 'silent' }),
+    watch: () => {
+      watching += 1
+      return () => {
+        watching -= 1
+      }
+    },
+  })
+  const caller = { person: { issuer: 'https://idp.example.com', subject: 'finn' }, isStillIn: async () => true } as Caller
+  const app = Fastify()
+  const arrived = Promise.withResolvers<void>()
+  const answered = Promise.withResolvers<void>()
+  app.get('/live', async (request, reply) => {
+    arrived.resolve()
+    await once(reply.raw, 'close')
+    live(request, reply, caller)
+    answered.resolve()
+    return reply
+  })
+  const url = await app.listen({ host: '127.0.0.1', port: 0 })
+  try {
+    const request = get(`${url}/live`).on('error', () => undefined)
+    await arrived.promise
+    request.destroy()
+    await answered.promise
+    expect(watching).toBe(0)
+  } finally {
+    await app.close()
+  }
 })
 
 it('ends when its person signs out, on whichever replica, and tells no more', async () => {

@@ -22,6 +22,8 @@ export function createLive({ watch, log }: { watch(told: () => void): () => void
 
   return function stream(_request: FastifyRequest, reply: FastifyReply, caller: Caller): FastifyReply {
     const who = `${caller.person.issuer}|${caller.person.subject}`
+    // Whoever left while the session was looked up is not told of again: nothing would ever end what begins here.
+    if (reply.raw.closed) return reply.hijack()
     const own = counts.get(who) ?? 0
     if (own >= MOST_OF_ONE || all >= MOST) {
       // No content: the browser does not come again by itself.
