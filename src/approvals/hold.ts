@@ -13,6 +13,7 @@ import type { Verdict } from '../domain/verdict.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Tx } from '../platform/database.ts'
 import { newApprovalId } from '../platform/id.ts'
+import type { Keys } from '../platform/keys.ts'
 import { takeReply } from './ask.ts'
 import { attach, findEarlier, type HoldRequest, noteKey } from './attach.ts'
 import { type Backing, findBacking, standIn } from './backing.ts'
@@ -22,7 +23,15 @@ import { heldEntry } from './entries.ts'
 import type { SchemaGround } from './ground.ts'
 import type { HoldOptions } from './options.ts'
 import { nextReminder } from './remind.ts'
-import { type ApprovalFacts, type ApprovalRow, signApproval, toApproval } from './row.ts'
+import {
+  APPROVAL_COLUMNS,
+  type ApprovalFacts,
+  type ApprovalRow,
+  isGenuine,
+  outcomeOf,
+  signApproval,
+  toApproval,
+} from './row.ts'
 import { encodeStored, newEnvelope } from './seal.ts'
 import type { Standing } from './standing.ts'
 import { notify, oweCard, readNow } from './store.ts'
@@ -36,6 +45,9 @@ const MOST_TEXT = 2000
  * ten thousand of them take quadratic time; what other replicas add in that time is all that may exceed the budget.
  */
 const TOTAL_FOR_MS = 250
+
+/** Earlier calls that are looked at: as many as somebody may have put in front of a real one. */
+const MOST_BEFORE = 20
 
 /** Rounds of looking and opening. Each one that fails means that another process was faster, or that one expired. */
 const ATTEMPTS = 5
@@ -99,7 +111,7 @@ export function createHolding(
     const id = newApprovalId()
     const createdAt = await readNow(tx)
     const expiresAt = new Date(createdAt.getTime() + lifetimeMs(verdict, options))
-    const before = await describeBefore(tx, request)
+    const before = await describeBefore(tx, keys, request)
     const card = encodeCard(
       buildCard({
         approval: id,
@@ -250,17 +262,26 @@ async function lockHolder(tx: Tx, principal: Buffer): Promise<void> {
   await tx.query('SELECT FROM holder WHERE principal_key = $1 FOR UPDATE', [principal])
 }
 
-/** That the same was done before is for the reviewer to know: it may be what the agent forgot, or what it repeats. */
-async function describeBefore(tx: Tx, { principalKey, matchKey }: HoldRequest): Promise<readonly string[]> {
-  const { rows } = await tx.query<{ id: string; spent_at: Date; outcome: string | null }>(
-    `SELECT id, spent_at, outcome FROM approval WHERE principal_key = $1 AND match_key = $2 AND state = 'spent'
-     ORDER BY spent_at DESC LIMIT 1`,
+/**
+ * That the same was done before is for the reviewer to know: it may be what the agent forgot, or what it repeats. In words
+ * of the gateway alone: whoever writes to the store would speak in its name.
+ */
+async function describeBefore(
+  tx: Tx,
+  keys: Pick<Keys, 'mac'>,
+  { principalKey, matchKey }: HoldRequest,
+): Promise<readonly string[]> {
+  const { rows } = await tx.query<ApprovalRow>(
+    `SELECT ${APPROVAL_COLUMNS} FROM approval WHERE principal_key = $1 AND match_key = $2 AND state = 'spent'
+     ORDER BY spent_at DESC LIMIT ${MOST_BEFORE}`,
     [principalKey, matchKey],
   )
-  return rows.map(({ id, spent_at, outcome }) => {
-    const end = outcome === null || outcome === 'unknown' ? 'how it ended is not known' : `it ended as ${outcome}`
-    return `The same call was done before, at ${spent_at.toISOString()} (approval ${id}); ${end}.`
-  })
+  if (rows.length === 0) return []
+  const row = rows.find((one) => isGenuine(keys.mac, one))
+  if (!row?.spent_at) return ['The same call was done before, says a record that this gateway cannot vouch for.']
+  const outcome = outcomeOf(row)
+  const end = outcome === null || outcome === 'unknown' ? 'how it ended is not known' : `it ended as ${outcome}`
+  return [`The same call was done before, at ${row.spent_at.toISOString()} (approval ${row.id}); ${end}.`]
 }
 
 async function insert(
