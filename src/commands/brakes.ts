@@ -26,7 +26,7 @@ export function startBrakes(
     readonly policies: Pick<PolicyStore, 'active'>
     judge(call: Exchange): Promise<Judged>
     /** Asked for when it is needed: the queue tells of denials, and is made of that. */
-    queue(): Pick<Queue, 'hold' | 'oweNotice' | 'withdrawSuspended'>
+    queue(): Pick<Queue, 'hold' | 'find' | 'oweNotice' | 'withdrawSuspended'>
   },
 ): Brakes {
   const { log, undo } = ground
@@ -55,11 +55,17 @@ export function startBrakes(
       const approval = await queue().hold(call, judged, sealed)
       // One that it attached to was counted before, and where a grant stood in nobody is asked.
       if (isRefusal(approval) || approval.callId !== call.id || approval.state !== 'pending') return approval
-      const hasTripped = await breakers.count({ ...aboutOf(approval), counts: ['holds'] })
+      const hasTripped = await breakers.count({ ...aboutOf(approval), actions: judged.actions ?? [], counts: ['holds'] })
       return hasTripped && suspensions.isSuspended(call.principal) ? refuseSuspended(approval.id) : approval
     },
 
-    onDenied: (approval) => breakers.count({ ...aboutOf(approval), counts: ['denials'] }),
+    async onDenied(approval) {
+      // The card has every action, and all of it; what the approval itself says is cut where an agent made it long.
+      const shown = await queue().find(approval.id)
+      const { verb, resource } = approval
+      const actions = shown?.card.derived.actions ?? [{ verb, resource }]
+      return breakers.count({ ...aboutOf(approval), actions, counts: ['denials'] })
+    },
   }
 }
 
@@ -71,8 +77,8 @@ function deedOf(call: Exchange, { effect, verdict, actions }: Judged): Deed | nu
   return { counts: isDenied ? ['calls', 'denials'] : ['calls'], principal, upstream: upstream.name, actions, callId }
 }
 
-function aboutOf({ callId, requester, upstream, verb, resource }: Approval): Omit<Deed, 'counts'> {
-  return { callId, principal: requester, upstream, actions: [{ verb, resource }] }
+function aboutOf({ callId, requester, upstream }: Approval): Omit<Deed, 'actions' | 'counts'> {
+  return { callId, principal: requester, upstream }
 }
 
 function refuseSuspended(approval: string): Refusal {

@@ -17,6 +17,8 @@ breakers:
   - { name: denied, verbs: [PATCH], counts: denials, more_than: 2, within: 10m, then: hold, approval: { reviewers: ["group:finance"] } }
   - { name: refused, verbs: [POST], resources: ["/refused/**"], counts: denials, more_than: 1, within: 10m, then: suspend }
   - { name: flood, resources: ["/flood/**"], counts: holds, more_than: 2, within: 10m, then: suspend }
+  - { name: ends, resources: ["/**/end"], counts: holds, more_than: 1, within: 10m, then: suspend }
+  - { name: no-ends, resources: ["/**/no-end"], counts: denials, more_than: 1, within: 10m, then: suspend }
 `
 /** Within one second everywhere; what the test itself takes to look is added. */
 const WITHIN_MS = 1_500
@@ -160,6 +162,18 @@ describe('circuit breakers, with three gateways', () => {
     expect(await listed('eager')).toMatchObject({ suspension: { breaker: 'billing/flood' } })
   })
 
+  it('look at all of a resource, however long an agent makes it', async () => {
+    const long = 'x'.repeat(2_100)
+    expect(await send(0, 'POST', `/${long}/1/end`, 'long')).toMatchObject({ code: 'approval_pending' })
+    expect(await send(1, 'POST', `/${long}/2/end`, 'long')).toMatchObject({ code: 'suspended' })
+
+    for (const n of [1, 2]) {
+      const { approval } = await send(0, 'POST', `/${long}/${n}/no-end`, 'longer')
+      expect((await world.vote(replica(1), String(approval), { decision: 'deny' })).status).toBe(200)
+    }
+    expect(await listed('longer')).toMatchObject({ suspension: { breaker: 'billing/no-ends' } })
+  })
+
   it('count what reviewers deny', async () => {
     for (const path of ['/refused/1', '/refused/2']) {
       const token = await world.agentToken('refused')
@@ -197,7 +211,9 @@ describe('the log', () => {
     expect(rows).toEqual([
       { rule: 'billing/deletions', subject: 'wild', times: 2 },
       { rule: 'billing/denied', subject: 'nosy', times: 1 },
+      { rule: 'billing/ends', subject: 'long', times: 1 },
       { rule: 'billing/flood', subject: 'eager', times: 1 },
+      { rule: 'billing/no-ends', subject: 'longer', times: 1 },
       { rule: 'billing/refused', subject: 'refused', times: 1 },
     ])
     const { configFile } = await world.prepare()
