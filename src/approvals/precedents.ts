@@ -9,11 +9,11 @@ import { compareCards, hasSameActions } from './difference.ts'
 import { grantOf } from './grants.ts'
 import type { SchemaGround } from './ground.ts'
 import { isOverridden, isOverride } from './override.ts'
-import { meetsAll } from './quorum.ts'
+import { isDenied, meetsAll } from './quorum.ts'
 import { maySee, openCard, readCard } from './read.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow } from './row.ts'
 import { type Held, readHeld, readNow, withVotes } from './store.ts'
-import { castOf, opponents, supporters, type VoteRow } from './votes.ts'
+import { castOf, isRequesting, opponents, supporters, type VoteRow } from './votes.ts'
 
 /** Decisions that are looked at, the newest of each kind: many of one never push out the others. */
 const MOST: Readonly<Record<string, number>> = { approved: 20, spent: 50, denied: 20 }
@@ -126,10 +126,13 @@ function isPartial(candidates: readonly Candidate[]): boolean {
 
 /** What its signed votes say; null if they do not bear out what the database says. */
 function verdictOf({ row, votes }: Held): Decided['verdict'] | null {
-  if (row.state === 'denied') return opponents(votes).length > 0 ? 'denied' : null
+  const against = opponents(votes)
+  if (row.state === 'denied') return against.length > 0 ? 'denied' : null
   const yes = supporters(row, votes)
-  if (isOverridden(row.requirements, yes) && opponents(votes).length === 0) return 'overridden'
   const asked = { requirements: row.requirements, openedAt: row.created_at }
+  // It was denied, and somebody wrote something else.
+  if (isDenied(asked, against) || against.some((vote) => isRequesting(row, vote))) return null
+  if (isOverridden(row.requirements, yes) && against.length === 0) return 'overridden'
   const themselves = yes.filter((vote) => grantOf(vote) === null)
   if (meetsAll(asked, themselves.map(castOf))) return 'approved'
   return themselves.length < yes.length ? 'granted' : null

@@ -272,6 +272,19 @@ describe('what was decided on the same call before', () => {
       expect(found).toMatchObject({ approved: 0, denied: 0, granted: 0, overridden: 0 })
     })
 
+    it('is not counted: a denial of what was approved before, made that approval again', async () => {
+      const found = await findAltered(
+        (id) => `UPDATE countersign.approval SET state = 'approved' WHERE id = '${id}'`,
+        async (who) => {
+          const approval = await open(callOf(who, { amount: 1 }))
+          for (const ballotOf of [ballot(approval, rita), ballot(approval, rolf, { decision: 'deny', reason: 'No.' })])
+            expect(await replica.queue.vote(ballotOf)).toMatchObject({ counted: true })
+          return approval
+        },
+      )
+      expect(found).toMatchObject({ approved: 0, lastApproved: null })
+    })
+
     it('is not counted: an approval made a denial', async () => {
       const found = await findAltered(
         (id) => `UPDATE countersign.approval SET state = 'denied', spent_at = NULL WHERE id = '${id}'`,

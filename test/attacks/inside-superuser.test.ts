@@ -96,6 +96,17 @@ describe('a superuser of the store, who has none of the keys', () => {
     expect(codeOf(await spend(approval, call))).toBe('withdrawn')
   })
 
+  it("undoes no denial of the agent's owner that it leaves where it is", async () => {
+    const { approval, call } = await approved(agent('su6'))
+    expect(await queue.vote(ballot(approval, person('olga', []), { decision: 'deny' }))).toMatchObject({ counted: true })
+    await world.asSuperuser(
+      'ALTER TABLE countersign.approval DISABLE TRIGGER ALL',
+      `UPDATE countersign.approval SET state = 'approved', reason = NULL WHERE id = '${approval.id}'`,
+    )
+    // One that has not seen it end.
+    expect(codeOf(await spend(approval, call, world.openReplica().queue))).toBe('withdrawn')
+  })
+
   it('adds no approval to one that was denied', async () => {
     const call = makeCall({ principal: agent('su4') })
     const approval = await hold(queue, call)
