@@ -55,7 +55,11 @@ export function startBrakes(
       const approval = await queue().hold(call, judged, sealed)
       // One that it attached to was counted before, and where a grant stood in nobody is asked.
       if (isRefusal(approval) || approval.callId !== call.id || approval.state !== 'pending') return approval
-      const hasTripped = await breakers.count({ ...aboutOf(approval), actions: judged.actions ?? [], counts: ['holds'] })
+      const hasTripped = await breakers.count({
+        ...aboutOf(approval),
+        actions: judged.actions ?? [],
+        counts: ['holds'],
+      })
       return hasTripped && suspensions.isSuspended(call.principal) ? refuseSuspended(approval.id) : approval
     },
 

@@ -98,7 +98,9 @@ describe('a superuser of the store, who has none of the keys', () => {
 
   it("undoes no denial of the agent's owner that it leaves where it is", async () => {
     const { approval, call } = await approved(agent('su6'))
-    expect(await queue.vote(ballot(approval, person('olga', []), { decision: 'deny' }))).toMatchObject({ counted: true })
+    expect(await queue.vote(ballot(approval, person('olga', []), { decision: 'deny' }))).toMatchObject({
+      counted: true,
+    })
     await world.asSuperuser(
       'ALTER TABLE countersign.approval DISABLE TRIGGER ALL',
       `UPDATE countersign.approval SET state = 'approved', reason = NULL WHERE id = '${approval.id}'`,

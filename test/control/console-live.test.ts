@@ -82,7 +82,10 @@ it('keeps nothing of a browser that left before its session was looked up', asyn
       }
     },
   })
-  const caller = { person: { issuer: 'https://idp.example.com', subject: 'finn' }, isStillIn: async () => true } as Caller
+  const caller = {
+    person: { issuer: 'https://idp.example.com', subject: 'finn' },
+    isStillIn: async () => true,
+  } as Caller
   const app = Fastify()
   const arrived = Promise.withResolvers<void>()
   const answered = Promise.withResolvers<void>()
