@@ -39,15 +39,15 @@ export function digestOf(model: RequestModel, body: Uint8Array, binding: Binding
  * then forwarded are the bytes that were approved, never the retry's.
  */
 export function matchKeyOf(model: RequestModel, body: Uint8Array, binding: Binding): Buffer {
-  const type = parseMediaType(model.contentType ?? undefined)
-  const isMultipart = type.essence.startsWith('multipart/') && type.boundary !== null
+  const boundary = boundaryOf(model.contentType ?? undefined)
   const steady: string[] = []
   for (let index = 0; index + 1 < model.headers.length; index += 2) {
     const name = model.headers[index] ?? ''
     if (isVolatile(name)) continue
-    steady.push(name, name === 'content-type' && isMultipart ? type.essence : (model.headers[index + 1] ?? ''))
+    const value = model.headers[index + 1] ?? ''
+    steady.push(name, name === 'content-type' && boundary !== null ? parseMediaType(value).essence : value)
   }
-  return sha256('countersign http match v1', [
+  return sha256(boundary === null ? 'countersign http match v1' : 'countersign http multipart match v1', [
     principalKey(binding.principal),
     binding.upstream,
     binding.target,
@@ -57,7 +57,7 @@ export function matchKeyOf(model: RequestModel, body: Uint8Array, binding: Bindi
     model.query,
     String(steady.length),
     ...steady,
-    isMultipart && type.boundary !== null ? withoutBoundary(body, type.boundary) : body,
+    boundary === null ? body : withoutBoundary(body, boundary),
   ])
 }
 
@@ -69,9 +69,17 @@ function isVolatile(name: string): boolean {
   return VOLATILE.has(name) || VOLATILE_PARTS.test(name)
 }
 
+/** Null unless the boundary is all that the type says of a multipart body: whatever else it says is part of the call. */
+function boundaryOf(contentType: string | undefined): string | null {
+  const { essence, boundary } = parseMediaType(contentType)
+  const isPlain = /^[^;]*;[ \t]*boundary=(?:"[^"\\]+"|[^\s;"]+)[ \t]*$/i.test(contentType ?? '')
+  return isPlain && essence.startsWith('multipart/') ? boundary : null
+}
+
+/** Each boundary becomes a character that no byte is: what looks like the boundary of another body stays what it is. */
 function withoutBoundary(body: Uint8Array, boundary: string): Buffer {
   const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('latin1')
-  return Buffer.from(text.replaceAll(`--${boundary}`, '--'), 'latin1')
+  return Buffer.from(text.replaceAll(`--${boundary}`, '\u0100'), 'utf8')
 }
 
 function sha256(label: string, parts: readonly (string | Uint8Array)[]): Buffer {

@@ -133,6 +133,19 @@ describe('the match key', () => {
     expect(form('aaa', '1')).not.toBe(form('aaa', '2'))
   })
 
+  it('tells a form with two parts from one whose text looks like two', () => {
+    const keyOf = (type: string, text: string) =>
+      key({ contentType: type, headers: ['content-type', type] }, Buffer.from(text))
+    const field = (name: string, value: string) => `Content-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`
+    const note = `--aaa\r\n${field('note', 'as agreed')}--\r\n${field('amount', '9999')}--aaa--`
+    const amount = `--bbb\r\n${field('note', 'as agreed')}--bbb\r\n${field('amount', '9999')}--bbb--`
+    const [aaa, bbb] = ['multipart/form-data; boundary=aaa', 'multipart/form-data; boundary=bbb']
+    expect(keyOf(aaa, note)).not.toBe(keyOf(bbb, amount))
+    // What else the type says, and what servers may read in two ways, is not passed over.
+    expect(keyOf(`${aaa}; charset=utf-16`, note)).not.toBe(keyOf(aaa, note))
+    expect(keyOf(`${aaa}; boundary=bbb`, note)).not.toBe(keyOf(`${bbb}; boundary=aaa`, note))
+  })
+
   it('keeps everything else', () => {
     expect(key({ query: 'a=2' })).not.toBe(key())
     expect(key({}, Buffer.from('{"amount":2}'))).not.toBe(key())
