@@ -20,22 +20,32 @@ export interface SessionView {
   readonly prepared: ReadonlyMap<string, Unresolved>
   /** Cursors that were declared (and named portals): FETCH does what they were declared for. */
   readonly cursors: ReadonlyMap<string, Named>
-  /** Names of relations this session made as temporary ones: they shadow others of their name. */
-  readonly temporary: ReadonlySet<string>
+  /**
+   * Names of what was made or altered since the catalog could be asked last, and of temporary relations: they may stand
+   * for something in any schema of the path. Grown by `advance`.
+   */
+  readonly shadows: ReadonlySet<string>
+  /** Whether a setting that names depend on was made in the open transaction, so that its end unmakes it. Kept by `advance`. */
+  readonly hasLocalPath: boolean
   readonly catalog: Catalog
 }
 
 /** The upstream's catalog, as far as a name that is not qualified needs it. */
 export interface Catalog {
   /**
-   * Which of these schemas hold something of the name. `any` if it is not known; then every one of them is named.
+   * Which of these schemas hold something of the name, for each of `wanted`. `any` if it is not known; then every one
+   * of them is named. `schemas` are entries of `searchPath` as they are (`pg_temp_3`); so are those that it returns.
    * The wire asks `pg_class`, `pg_proc`, `pg_operator` and `pg_type` in one query on the session's own upstream
    * connection, qualified with pg_catalog throughout. It rejects if it cannot be asked.
    */
   holders(wanted: readonly Wanted[], schemas: readonly string[]): Promise<readonly (readonly string[] | 'any')[]>
 }
 
-export type NameKind = 'relation' | 'function' | 'operator' | 'type'
+/**
+ * `row_function` is a function of one argument of a row type (`pg_type.typtype` c, or pseudo): `t.name` calls it where
+ * `t` has no column of the name.
+ */
+export type NameKind = 'relation' | 'function' | 'operator' | 'type' | 'row_function'
 
 export interface Wanted {
   readonly kind: NameKind
