@@ -199,7 +199,11 @@ export const DEFINITIONS = {
   ),
   CommentStmt: define('CommentStmt', object('objtype'), ['object']),
   SecLabelStmt: define('SecLabelStmt', object('objtype'), ['object']),
-  RenameStmt: define('RenameStmt', rename, ['object']),
+  RenameStmt(node, place) {
+    markWrite(place)
+    if (node['relation'] !== undefined) mentionRelation(place, node['relation'])
+    rename(place, node)
+  },
   AlterObjectDependsStmt: define(
     'AlterObjectDependsStmt',
     (place, node) => {
@@ -394,12 +398,16 @@ function createFunction(place: Place, node: Tree): void {
   mentionNew(place, 'function', node['funcname'])
   const written = stringsOf(optionOf(node['options'], 'language'))[0]
   place.found.languages.add(written ?? 'sql')
+  if (written !== undefined && !ORDINARY.has(written)) mentionGlobal(place, written, 'use language')
   // With two texts the first is the file that holds the code.
   const body = stringsOf(optionOf(node['options'], 'as'))
   if (body.length > 1 && body[0] !== undefined) place.found.files.add(body[0])
   const support = optionOf(node['options'], 'support')
   if (support !== undefined) mentionFunction(place, support)
 }
+
+/** Languages that run with no more than their caller's rights. */
+const ORDINARY: ReadonlySet<string> = new Set(['sql', 'plpgsql'])
 
 function grant(place: Place, node: Tree): void {
   const isAllInSchema = node['targtype'] === 'ACL_TARGET_ALL_IN_SCHEMA'

@@ -90,8 +90,9 @@ function nameAll(
   let view = session
   for (const [index, { start, bytes: length, summary }] of pieces.entries()) {
     const whole = bytes.toString('utf8', start, start + length)
-    // A comment behind the last semicolon belongs to the last statement.
-    const commented = index === pieces.length - 1 ? bytes.toString('utf8', start) : whole
+    // A comment before the first statement or behind the last semicolon is outside of every statement.
+    const from = index === 0 ? 0 : start
+    const commented = bytes.toString('utf8', from, index === pieces.length - 1 ? bytes.length : start + length)
     const statement = named(summary, resolve(summary, { view, holders }), whole.trim(), {
       location: { start, bytes: length },
       claimed: readComment(commented),

@@ -51,9 +51,9 @@ export const QUERIES = {
     const place = withCtes(node['withClause'], { ...outer, verb: 'select', locks: [] })
     const locks = [...new Set([...outer.locks, ...listOf(node['lockingClause']).flatMap(lockVerb)])]
     if (node['intoClause'] !== undefined) intoRelation(node['intoClause'], { ...place, verb: 'select into' })
-    select(node, place)
     if (locks.length > 0) markWrite(place)
     visitAny(node['fromClause'], { ...place, locks })
+    select(node, place)
     for (const side of ['larg', 'rarg']) {
       if (node[side] !== undefined) visit('SelectStmt', node[side], { ...place, locks })
     }
@@ -148,8 +148,6 @@ function withCtes(clause: unknown, place: Place): Place {
     visit('WithClause', clause, all)
     return all
   }
-  // Checks the clause itself for what is not known, without its queries.
-  visit('WithClause', { ...clause, ctes: [] }, place)
   let ctes = place.ctes
   for (const [index, item] of listOf(clause['ctes']).entries()) {
     visitAny(item, { ...place, ctes })

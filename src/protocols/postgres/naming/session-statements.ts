@@ -60,6 +60,8 @@ export const SESSION_STATEMENTS = {
       for (const column of columns.length > 0 ? columns : ['*']) place.found.columns.add(column)
     }
     copy(node, place)
+    // Acts of their own: a rule that allows copying the relation allows neither.
+    if (file !== null) mentionGlobal(place, file, isProgram ? 'copy program' : 'copy file')
   },
   VariableSetStmt: set,
   VariableShowStmt(node, place) {

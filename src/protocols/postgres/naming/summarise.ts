@@ -6,6 +6,7 @@ import { noteEffects, refuseParseChanges, SESSION_STATEMENTS } from './session-s
 import type { Summary } from './summary.ts'
 import { isDefinition, tagOf } from './tags.ts'
 import {
+  check,
   emptyFound,
   isTree,
   type NodeTag,
@@ -44,6 +45,7 @@ export function summarise(statement: unknown): Summary {
   const tagged = untag(statement)
   if (!tagged) throw unknownNode('statement')
   const { tag: kind, node } = tagged
+  check(kind, node)
   const tag = tagOf(kind, node)
   if (tag === null) throw unknownNode(kind)
 

@@ -199,7 +199,18 @@ export const LOCK_VERBS: Readonly<Record<string, string>> = {
 }
 
 /** What is done to a relation, a function or a type that is not the statement's own verb. */
-const USES = ['call', 'references', 'use type', 'create table as', 'create materialized view', 'select', 'select into']
+const USES = [
+  'call',
+  'copy program',
+  'copy file',
+  'use language',
+  'references',
+  'use type',
+  'create table as',
+  'create materialized view',
+  'select',
+  'select into',
+]
 
 /** Every verb an action of this protocol can have. */
 export const VERBS: readonly string[] = [

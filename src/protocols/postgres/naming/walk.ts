@@ -78,11 +78,37 @@ const FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = new Map(
   ]),
 )
 
+/**
+ * Refuses a tree that holds anything the grammar does not: a newer parser's node or field would else be passed over
+ * unseen.
+ *
+ * @throws {Unnameable}
+ */
+export function check(tag: string, node: unknown): void {
+  const fields = FIELDS.get(tag)
+  if (!fields || !isTree(node)) throw unknownNode(tag)
+  for (const field in node) {
+    const kind = fields.get(field)
+    if (kind === undefined) throw unknownNode(`${tag}.${field}`)
+    const value = node[field]
+    if (kind === '') {
+      if (typeof value === 'object') throw unknownNode(`${tag}.${field}`)
+    } else if (kind === '*') checkAny(value)
+    else for (const item of Array.isArray(value) ? value : [value]) check(kind, item)
+  }
+}
+
+function checkAny(value: unknown): void {
+  if (Array.isArray(value)) for (const item of value) checkAny(item)
+  else {
+    const tagged = untag(value)
+    if (tagged) check(tagged.tag, tagged.node)
+  }
+}
+
 /** Visits a node whose kind is known from where it stands. */
 export function visit(tag: string, node: unknown, place: Place): void {
-  const fields = FIELDS.get(tag)
-  if (!fields || !isNodeTag(tag) || !isTree(node)) throw unknownNode(tag)
-  for (const field in node) if (!fields.has(field)) throw unknownNode(`${tag}.${field}`)
+  if (!isNodeTag(tag) || !isTree(node)) throw unknownNode(tag)
   place.visits[tag](node, place)
 }
 
