@@ -75,7 +75,7 @@ export function createParser(options: ParserOptions = {}): Parser {
     dispatch()
   }
 
-  /** Ends a thread, with what its message is told. The next message starts another. */
+  /** Ends a thread, with what its message is told, and starts another. */
   function replace(thread: Thread, why: Parsed): void {
     if (!threads.delete(thread)) return
     if (thread.timer) clearTimeout(thread.timer)
@@ -84,6 +84,8 @@ export function createParser(options: ParserOptions = {}): Parser {
     thread.job = null
     // A thread that never came up says so to one message, so that a broken installation does not spin.
     if (!thread.isReady) queue.shift()?.settle(UNAVAILABLE)
+    // At once, so that whoever breaks threads makes others wait as little as can be.
+    else if (!isStopped) start()
     dispatch()
   }
 

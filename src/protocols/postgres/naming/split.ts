@@ -1,10 +1,13 @@
 import type { ParseResult } from 'libpg-query'
 import { summarise } from './summarise.ts'
 import type { Piece } from './summary.ts'
-import { unknownNode } from './walk.ts'
+import { Unnameable, unknownNode } from './walk.ts'
 
 /** The major version of the parser whose trees are known. */
 const PARSER_MAJOR = 18
+
+/** The session is followed from each to the next. */
+const MAX_STATEMENTS = 500
 
 /**
  * The statements of a message, each with where it is.
@@ -13,6 +16,9 @@ const PARSER_MAJOR = 18
  */
 export function split(sql: string, tree: ParseResult): readonly Piece[] {
   if (Math.floor((tree.version ?? 0) / 10_000) !== PARSER_MAJOR) throw unknownNode('version')
+  if ((tree.stmts?.length ?? 0) > MAX_STATEMENTS) {
+    throw new Unnameable('54001', `Not executed. A message may hold ${MAX_STATEMENTS} statements.`, 'Split it.')
+  }
   const total = Buffer.byteLength(sql)
   return (tree.stmts ?? []).map((raw) => {
     for (const field in raw) if (!RAW_FIELDS.has(field)) throw unknownNode(`RawStmt.${field}`)

@@ -33,7 +33,8 @@ export type Visits = Readonly<Record<NodeTag, Visit>>
 
 /** What a walk gathers. */
 export interface Found {
-  readonly mentions: Mention[]
+  /** Under what makes each one different: an operator is mentioned thirty thousand times in a long sum. */
+  readonly mentions: Map<string, Mention>
   readonly fields: Set<string>
   readonly columns: Set<string>
   /** Names that a column reference of one name may mean as a whole row. */
@@ -62,6 +63,9 @@ export class Unnameable extends Error {
     this.hint = hint
   }
 }
+
+/** As many as a table can have columns (PostgreSQL, appendix K). What is named is sorted and sent more than once. */
+const MAX_NAMES = 1_600
 
 const FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = new Map(
   Object.entries(NODES).map(([tag, fields]) => [
@@ -186,7 +190,10 @@ export function mention(
 ): void {
   const verb = place.as ?? how.verb ?? place.verb
   const isMade = how.isMade ?? false
-  const add = (schema: string | null) => place.found.mentions.push({ verb, kind, schema, name: name.name, isMade })
+  const add = (schema: string | null) => {
+    const one = { verb, kind, schema, name: name.name, isMade }
+    place.found.mentions.set(JSON.stringify(one), one)
+  }
   if (kind !== 'global' && name.schema === null && place.schema !== null) {
     add(place.schema)
     if (isMade) return
@@ -222,7 +229,7 @@ export function mentionRelation(
 
 export function emptyFound(): Found {
   return {
-    mentions: [],
+    mentions: new Map(),
     fields: new Set(),
     columns: new Set(),
     rows: new Set(),
@@ -244,9 +251,16 @@ export function emptyFound(): Found {
 export function summaryOf(found: Found, more: Pick<Summary, 'tag' | 'isDdl' | 'hasWhere'>): Summary {
   const columns = new Set(found.columns)
   for (const name of found.bareColumns) columns.add(found.rows.has(name) ? '*' : name)
+  if (Math.max(columns.size, found.mentions.size, found.fields.size) > MAX_NAMES) {
+    throw new Unnameable(
+      '54001',
+      `Not executed. The statement has more than ${MAX_NAMES} names of one kind.`,
+      'Split it.',
+    )
+  }
   return {
     ...more,
-    mentions: found.mentions,
+    mentions: [...found.mentions.values()],
     fields: [...found.fields],
     columns: [...columns],
     roles: [...found.roles],
