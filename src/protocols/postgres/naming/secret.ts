@@ -25,7 +25,6 @@ export const SECRET: ReadonlySet<string> = new Set([
   'pg_stat_replication',
   'pg_stat_wal_receiver',
   'pg_prepared_xacts',
-  'pg_toast',
 ])
 
 /** Of information_schema: options may hold passwords. */

@@ -74,6 +74,18 @@ describe('a name without a schema', () => {
     expect(await acts("SELECT upper('x')", { searchPath: path })).toEqual([['select shop']])
   })
 
+  it('of a field may be a function of its row, the server’s own among them', async () => {
+    const contents: Contents = {
+      pg_catalog: { row_function: ['pg_restore_relation_stats'] },
+      app: { row_function: ['name'] },
+    }
+    const sql = 'SELECT u.name, u.pg_restore_relation_stats FROM public.users u'
+    expect(await acts(sql, { searchPath: path }, contents)).toEqual([
+      ['select public.users', 'call app.name', 'call pg_catalog.pg_restore_relation_stats'],
+    ])
+    expect(await acts(sql, { searchPath: path }, {})).toEqual([['select public.users']])
+  })
+
   it('of a type is the server’s own only if no other schema has one', async () => {
     expect(await acts("SELECT 'x'::text", { searchPath: path })).toEqual([['select shop', 'use type app.text']])
     expect(await acts("SELECT 'x'::text")).toEqual([['select shop']])
