@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /*
@@ -7,7 +8,8 @@ import { fileURLToPath } from 'node:url'
  * `node scripts/parser-nodes.ts` prints the file, `--write` writes it; `biome check --write` folds its lines.
  */
 
-const TYPES = fileURLToPath(new URL('../node_modules/@pgsql/types/types.d.ts', import.meta.url))
+// A dependency of the parser's package, not of ours.
+const TYPES = join(import.meta.dirname, '..', 'node_modules', '@pgsql', 'types', 'types.d.ts')
 const FILE = fileURLToPath(new URL('../src/protocols/postgres/naming/nodes.ts', import.meta.url))
 
 const HEAD = `/**

@@ -52,7 +52,14 @@ function apply(view: SessionView, effect: Effect, statement: Named): SessionView
       return { ...view, cursors: without(view.cursors, effect.name) }
     case 'create_temporary':
       return { ...view, shadows: new Set([...view.shadows, effect.name]) }
-    default:
+    case 'savepoint':
+    case 'release':
+    case 'execute':
+    case 'fetch':
+    case 'listen':
+    case 'unlisten':
+    case 'copy_in':
+    case 'copy_out':
       return view
   }
 }

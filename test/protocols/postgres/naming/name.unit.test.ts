@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, it } from 'vitest'
+import { statementFacts } from '../../../../src/protocols/postgres/naming/facts.ts'
 import { createNamer } from '../../../../src/protocols/postgres/naming/namer.ts'
 import type { Named, SessionView } from '../../../../src/protocols/postgres/statement.ts'
 import { actsOf, type Contents, sessionOf } from './session.ts'
@@ -244,6 +245,10 @@ describe('the facts of a statement', () => {
     expect((await one('GRANT a TO b')).facts.roles).toEqual(['a', 'b'])
     expect((await one('SET ROLE postgres')).facts.roles).toEqual(['postgres'])
     expect((await one('ALTER TABLE users OWNER TO bob')).facts.roles).toEqual(['bob'])
+  })
+
+  it('are those that policy is checked against', async () => {
+    expect(Object.keys((await one('SELECT 1')).facts).sort()).toEqual(Object.keys(statementFacts).sort())
   })
 
   it('say what is a definition', async () => {

@@ -1,5 +1,12 @@
 import { VETTED } from '../../../../src/protocols/postgres/naming/vetted.ts'
-import type { Catalog, Named, NameKind, SessionView, Unnamed } from '../../../../src/protocols/postgres/statement.ts'
+import {
+  type Catalog,
+  isUnnamed,
+  type Named,
+  type NameKind,
+  type SessionView,
+  type Unnamed,
+} from '../../../../src/protocols/postgres/statement.ts'
 
 /** What each schema holds, by kind. */
 export type Contents = Readonly<Record<string, Partial<Record<NameKind, readonly string[]>>>>
@@ -45,6 +52,6 @@ export function sessionOf(more: Partial<SessionView> = {}, contents: Contents = 
 
 /** What statements do, as "verb resource"; or the SQLSTATE they are refused with. */
 export function actsOf(names: readonly Named[] | Unnamed): readonly (readonly string[])[] | string {
-  if ('refused' in names) return names.code
+  if (isUnnamed(names)) return names.code
   return names.map(({ acts }) => acts.map(({ verb, resource }) => `${verb} ${resource}`))
 }
