@@ -97,7 +97,7 @@ function nameAll(
       location: { start, bytes: length },
       claimed: readComment(commented),
     })
-    if (view.searchPath === null && whole.includes('\\')) throw uncertainBackslash()
+    if (view.searchPath === null && UNCERTAIN.test(whole)) throw uncertainText()
     names.push(statement)
     view = advance(view, statement)
   }
@@ -128,10 +128,13 @@ function unsafeSession(session: SessionView): Unnamed | null {
   return null
 }
 
-function uncertainBackslash(): Unnameable {
+/** What other rules for quotes, or another encoding, would read otherwise. */
+const UNCERTAIN = /\\|\P{ASCII}/u
+
+function uncertainText(): Unnameable {
   return new Unnameable(
     '0A000',
-    'Not executed. It is not certain how a backslash is read: settings may have changed just before.',
+    'Not executed. It is not certain how this text is read: settings may have changed just before.',
     'Send this statement in a message of its own.',
   )
 }

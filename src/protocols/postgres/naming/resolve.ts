@@ -22,6 +22,8 @@ import { Unnameable } from './walk.ts'
  *
  * What is hidden behind a relation (views, rules, triggers, policies, defaults, inheritance) or behind a cast stays
  * hidden: it is named when it is defined. What another session makes between the question and the execution is not seen.
+ * Code that cannot be seen (DO, CALL, functions that are not vetted) can do whatever its owner wrote, also prepare
+ * another statement under a known name: a rule that allows it trusts it.
  */
 export interface Resolver {
   readonly view: SessionView
@@ -43,6 +45,8 @@ const MAX_NESTING = 4
 /** Functions of pg_catalog that need policy and yet leave no doubt about names and settings of the session. */
 const CLEAR =
   /^(pg_(try_)?advisory_|(nextval|setval|currval|lastval|set_config|pg_notify|setseed|txid_current|pg_current_xact_id)$|pg_sleep|pg_(cancel|terminate)_backend$|lo_)/
+
+const CHANGES: ReadonlySet<string> = new Set(['insert', 'update', 'delete', 'merge'])
 
 /** Every name of a statement that the catalog has to be asked for. */
 export function wantedOf(summary: Summary, view: SessionView, nesting = 0): readonly Wanted[] {
@@ -187,6 +191,8 @@ function gather(summary: Summary, resolver: Resolver) {
         tables.add(resource)
         schemas.add(schema)
         if (nature === 'secret') secrets.add(resource)
+        // UPDATE pg_settings sets settings; what else a change of the catalog does to the session is not known.
+        if (schema === 'pg_catalog' && CHANGES.has(verb)) isOpaque = true
         add(mention, { verb, resource, nature })
       } else if (kind === 'function') {
         functions.add(resource)
@@ -225,7 +231,8 @@ type Name = Pick<Mention, 'schema' | 'name' | 'isMade'> & { readonly kind: NameK
 
 /** Every schema that a name may be found in. */
 function schemasOf({ kind, schema, name, isMade }: Name, { view, holders }: Resolver): readonly string[] {
-  if (schema !== null) return [schemaName(schema)]
+  // Another session's temporary relations keep their number.
+  if (schema !== null) return [view.searchPath?.includes(schema) ? schemaName(schema) : schema]
   if (view.searchPath === null) {
     throw new Unnameable(
       '0A000',

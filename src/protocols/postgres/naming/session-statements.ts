@@ -70,7 +70,11 @@ export const SESSION_STATEMENTS = {
   TransactionStmt: transaction,
   ExplainStmt(node, place) {
     explain(node, place)
+    const before = place.found.effects.length
     visitAny(node['query'], isAnalyzed(node) ? place : { ...place, as: 'explain' })
+    // A cursor is explained, not opened: one of the same name stays what it was.
+    const inner = place.found.effects.splice(before)
+    place.found.effects.push(...inner.filter(({ does }) => does !== 'declare'))
   },
   DeclareCursorStmt(node, place) {
     mentionGlobal(place, node['portalname'])

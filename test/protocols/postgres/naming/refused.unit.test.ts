@@ -52,6 +52,9 @@ describe('what is refused', () => {
     ],
     ['names behind a new schema', 'CREATE SCHEMA evil; SELECT * FROM users', '0A000'],
     ['a backslash behind code that cannot be seen', "SELECT public.f(); SELECT '\\'", '0A000'],
+    ['other letters behind code that cannot be seen', "SELECT public.f(); SELECT 'あ'", '0A000'],
+    ['names behind a change of pg_settings', "UPDATE pg_settings SET setting = 'x'; SELECT * FROM users", '0A000'],
+    ['a cursor that was explained only', 'EXPLAIN ANALYZE DECLARE c CURSOR FOR SELECT 1; FETCH c', '34000'],
     ['an extension’s names', 'CREATE EXTENSION x; SELECT y()', '0A000'],
     ['a new name with no schema to make it in', 'CREATE TABLE t (a int)', '3F000'],
   ])('is %s', async (_, sql, expected) => {

@@ -42,6 +42,8 @@ describe('a name without a schema', () => {
     const searchPath = ['pg_temp_3', 'pg_catalog', 'public']
     expect(await acts('SELECT * FROM users', { searchPath })).toEqual([['select pg_temp.users', 'select public.users']])
     expect(await acts('SELECT * FROM pg_temp_3.users', { searchPath })).toEqual([['select pg_temp.users']])
+    // Another session's.
+    expect(await acts('DROP TABLE pg_temp_7.users', { searchPath })).toEqual([['drop table pg_temp_7.users']])
     expect(await acts('SELECT * FROM pg_temp.users', { searchPath })).toEqual([['select pg_temp.users']])
   })
 
@@ -144,6 +146,7 @@ describe('the session behind a statement', () => {
     'RESET search_path',
     'RESET ALL',
     'DISCARD ALL',
+    "UPDATE pg_settings SET setting = 'x' WHERE name = 'search_path'",
     'CREATE SCHEMA x',
     'DROP SCHEMA x',
     'ALTER SCHEMA x RENAME TO y',
@@ -186,6 +189,8 @@ describe('the session behind a statement', () => {
     const empty = await sessionAfter('DISCARD ALL', view)
     expect([...empty.prepared.keys(), ...empty.cursors.keys()]).toEqual([])
     expect([...(await sessionAfter('DEALLOCATE ALL', view)).prepared.keys()]).toEqual([])
+    const explained = await sessionAfter('EXPLAIN DECLARE c CURSOR FOR TABLE users', view)
+    expect(explained.cursors.get('c')).toBe(view.cursors.get('c'))
     expect([...(await sessionAfter('CLOSE c', view)).cursors.keys()]).toEqual([])
   })
 })
