@@ -216,6 +216,8 @@ export const DEFINITIONS = {
     'AlterObjectSchemaStmt',
     all((place, node) => {
       if (node['relation'] === undefined) object('objectType')(place, node)
+      // With an extension goes everything it made.
+      if (node['objectType'] === 'OBJECT_EXTENSION') opaque(place, node)
     }, globals('newschema')),
     ['object'],
   ),
@@ -425,14 +427,19 @@ function rename(place: Place, node: Tree): void {
   if (renamed === null) return
   if (type === 'OBJECT_ROLE') place.found.roles.add(renamed)
   // What it will be called is a name that a later statement may use.
-  const isWhole = renamedType(node) === type
-  if (isTree(relation) && isWhole && textOf(relation['relname']) !== null && !PART_TYPES.has(type)) {
-    mention(place, 'relation', { schema: textOf(relation['schemaname']), name: renamed })
-  } else if (relation === undefined) mentionGlobal(place, renamed)
+  const isWhole = renamedType(node) === type && !PART_TYPES.has(type)
+  const before = [...place.found.mentions.values()].at(-1)
+  if (isWhole && before) mention(place, before.kind, { schema: before.schema, name: renamed })
 }
 
-/** Renamed within a relation. */
-const PART_TYPES: ReadonlySet<string> = new Set(['OBJECT_ATTRIBUTE', 'OBJECT_POLICY', 'OBJECT_TRIGGER', 'OBJECT_RULE'])
+/** Renamed within a relation or a domain. */
+const PART_TYPES: ReadonlySet<string> = new Set([
+  'OBJECT_DOMCONSTRAINT',
+  'OBJECT_ATTRIBUTE',
+  'OBJECT_POLICY',
+  'OBJECT_TRIGGER',
+  'OBJECT_RULE',
+])
 
 function roleName(spec: Tree): string {
   switch (spec['roletype']) {

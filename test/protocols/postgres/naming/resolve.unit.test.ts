@@ -127,6 +127,15 @@ describe('a statement behind others of its message', () => {
   it('meets a function they made', async () => {
     const sql = "CREATE FUNCTION upper(varchar) RETURNS text LANGUAGE sql AS ''; SELECT upper('x')"
     expect(await acts(sql)).toEqual([['create function public.upper'], ['select shop', 'call public.upper']])
+    expect(await acts("ALTER FUNCTION app.f(int) RENAME TO upper; SELECT upper('x')")).toEqual([
+      ['alter function app.f', 'alter function app.upper'],
+      ['select shop', 'call public.upper'],
+    ])
+    expect(await acts("ALTER FUNCTION app.upper(int) SET SCHEMA public; SELECT upper('x')")).toEqual([
+      ['alter function app.upper', 'alter function public'],
+      ['select shop', 'call public.upper'],
+    ])
+    expect(await acts('ALTER EXTENSION x SET SCHEMA public; SELECT upper(1)')).toBe('0A000')
   })
 
   it('is in the transaction they opened', async () => {
