@@ -1,5 +1,6 @@
 import { isBounded } from './bounds.ts'
-import { DEFINITION_PARTS, DEFINITIONS } from './definitions.ts'
+import { DEFINITION_PARTS } from './definition-parts.ts'
+import { DEFINITIONS } from './definitions.ts'
 import { EXPRESSIONS } from './expressions.ts'
 import { QUERIES } from './queries.ts'
 import { noteEffects, refuseParseChanges, SESSION_STATEMENTS } from './session-statements.ts'
