@@ -31,7 +31,7 @@ export interface Frames {
   next(): Frame | null
   /** From the next message on. Messages that were measured before are what they were. */
   reframe(framing: Framing): void
-  /** Takes out what came and was not looked at yet. */
+  /** Takes out what came and was not given out, the head of what could not be measured included. */
   drain(): Buffer
   /** Bytes that came and were not looked at yet. */
   readonly queuedBytes: number
@@ -40,6 +40,7 @@ export interface Frames {
 }
 
 const FIRST_BYTES = 1024
+const NOTHING = Buffer.alloc(0)
 
 export function createFrames(first: Framing): Frames {
   let framing = first
@@ -134,7 +135,7 @@ export function createFrames(first: Framing): Frames {
     }
     const head = open.bytes()
     const plan = framing.measure(head, 0)
-    part = null
+    part = 'fault' in plan ? open : null
     if ('fault' in plan) {
       fault = { kind: 'fault', ...plan }
       return null
@@ -160,7 +161,9 @@ export function createFrames(first: Framing): Frames {
       framing = later
     },
     drain() {
-      const rest = Buffer.concat(chunks).subarray(at)
+      const [first = NOTHING, ...others] = chunks
+      const rest = Buffer.concat([part?.bytes() ?? NOTHING, first.subarray(at), ...others])
+      part = null
       chunks.length = 0
       at = 0
       queuedBytes = 0
@@ -180,6 +183,7 @@ interface Part {
   /** Takes as much as it lacks, and says how much that was. */
   add(chunk: Buffer, at: number): number
   isFull(): boolean
+  /** Those that are there. */
   bytes(): Buffer
 }
 
@@ -201,6 +205,6 @@ function createPart(length: number, isHead: boolean): Part {
       return count
     },
     isFull: () => filled === length,
-    bytes: () => buffer.subarray(0, length),
+    bytes: () => buffer.subarray(0, filled),
   }
 }

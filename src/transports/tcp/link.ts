@@ -20,13 +20,18 @@ export const LINK_LIMITS: LinkLimits = { readAheadBytes: 128 * 1024, writeAheadB
 export interface Link {
   /** What is here already; null until more comes. */
   take(): Frame | null
-  /** The next frame; null once the peer has closed its side, or the connection is lost, and everything was taken. */
-  next(): Promise<Frame | null>
+  /**
+   * The next frame; null once the peer has closed its side, or the connection is lost, and everything was taken; or when
+   * the signal aborts.
+   */
+  next(signal?: AbortSignal): Promise<Frame | null>
   reframe(framing: Framing): void
   /** Bytes behind the last frame that was taken: of a peer that had to wait for an answer there are none. */
   readonly hasMore: boolean
   /** Queues bytes. Writes of one turn leave together. */
   write(bytes: Uint8Array): void
+  /** Whether more is written than the peer takes: time to wait for `room`. */
+  readonly isFull: boolean
   /** Resolves when there is room to write, at once if there is; false if the connection is lost. */
   room(): Promise<boolean>
   /** Sends what is queued, then closes. Nothing is taken any more. */
@@ -108,14 +113,17 @@ export function createLink(socket: Socket, framing: Framing, limits: LinkLimits 
 
   return {
     take,
-    async next() {
+    async next(signal) {
       for (;;) {
-        const frame = isEnded ? null : take()
-        if (frame !== null || gone.signal.aborted || isEnded) return frame
+        if (isEnded || signal?.aborted) return null
+        const frame = take()
+        if (frame !== null || gone.signal.aborted) return frame
         if (wake !== null) throw new TypeError('two readers wait for one connection')
         await new Promise<void>((resolve) => {
           wake = resolve
+          signal?.addEventListener('abort', wakeUp, { once: true })
         })
+        signal?.removeEventListener('abort', wakeUp)
       }
     },
     reframe: frames.reframe,
@@ -133,6 +141,9 @@ export function createLink(socket: Socket, framing: Framing, limits: LinkLimits 
         })
       }
       socket.write(bytes)
+    },
+    get isFull() {
+      return socket.writableLength > limits.writeAheadBytes
     },
     async room() {
       while (socket.writableLength > limits.writeAheadBytes && !closed.signal.aborted) {

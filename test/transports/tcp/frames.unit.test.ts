@@ -138,3 +138,14 @@ test('another framing begins with the message after', () => {
   frames.reframe({ headBytes: 1, measure: () => ({ bytes: 1, take: 'whole' }) })
   expect(frames.next()).toEqual({ kind: 'message', bytes: Buffer.from('r') })
 })
+
+test('gives back what it could not measure, and everything behind', () => {
+  for (const pieces of [['!00rest'], ['!', '0', '0rest'], ['!00', 're', 'st']]) {
+    const frames = createFrames(letters())
+    for (const piece of pieces) {
+      frames.push(Buffer.from(piece))
+      frames.next()
+    }
+    expect(String(frames.drain())).toBe('!00rest')
+  }
+})

@@ -49,17 +49,15 @@ const MAX_REPORT = MIB
 /**
  * An upstream. Rows and data of a copy are passed on as they come, and so are reports that are too large to be read.
  *
- * @param told of each message that is passed on, by its type, as it begins
+ * @param toPass told of each message that could be passed on, as it begins; false if it is to be read whole all the same
  */
-export function upstreamFraming(told: (type: Backend['type'], bytes: number) => void): Framing {
+export function upstreamFraming(toPass: (type: Backend['type'], bytes: number) => boolean): Framing {
   return typed((letter, length) => {
     const type = backendType(letter)
     if (type === null) return { fault: 'the upstream sent a message of no known type' }
     const isReport = type === 'error' || type === 'notice'
-    if (type === 'data_row' || type === 'copy_data' || (isReport && length > MAX_REPORT)) {
-      told(type, length + 1)
-      return 'pass'
-    }
+    const isLong = type === 'data_row' || type === 'copy_data' || (isReport && length > MAX_REPORT)
+    if (isLong && toPass(type, length + 1)) return 'pass'
     return length > MAX_SAID ? { fault: 'the upstream sent a message that is too large' } : 'whole'
   })
 }
