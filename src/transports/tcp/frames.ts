@@ -35,6 +35,8 @@ export interface Frames {
   drain(): Buffer
   /** Bytes that came and were not looked at yet. */
   readonly queuedBytes: number
+  /** Whether the rest of a message that is passed on is still to come. */
+  readonly isInside: boolean
   /** Whether bytes are here that no frame has carried out yet, or the rest of a message is still to come. */
   readonly isBetween: boolean
 }
@@ -171,6 +173,9 @@ export function createFrames(first: Framing): Frames {
     },
     get queuedBytes() {
       return queuedBytes
+    },
+    get isInside() {
+      return passing > 0
     },
     get isBetween() {
       return queuedBytes > 0 || passing > 0 || part !== null

@@ -26,6 +26,8 @@ export interface Link {
    */
   next(signal?: AbortSignal): Promise<Frame | null>
   reframe(framing: Framing): void
+  /** Whether a message was passed on in part: the rest has to follow it, wherever that went. */
+  readonly isInside: boolean
   /** Bytes behind the last frame that was taken: of a peer that had to wait for an answer there are none. */
   readonly hasMore: boolean
   /** Queues bytes. Writes of one turn leave together. */
@@ -127,6 +129,9 @@ export function createLink(socket: Socket, framing: Framing, limits: LinkLimits 
       }
     },
     reframe: frames.reframe,
+    get isInside() {
+      return frames.isInside
+    },
     get hasMore() {
       return frames.isBetween
     },
