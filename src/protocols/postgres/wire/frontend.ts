@@ -24,7 +24,8 @@ export type Frontend =
       readonly values: readonly (Buffer | null)[]
       readonly resultFormats: readonly Format[]
     }
-  | { readonly type: 'describe' | 'close'; readonly what: 'statement' | 'portal'; readonly name: string }
+  | { readonly type: 'describe'; readonly what: 'statement' | 'portal'; readonly name: string }
+  | { readonly type: 'close'; readonly what: 'statement' | 'portal'; readonly name: string }
   /** `maxRows` 0: all of them. */
   | { readonly type: 'execute'; readonly portal: string; readonly maxRows: number }
   | { readonly type: 'flush' | 'sync' | 'terminate' | 'copy_done' }
