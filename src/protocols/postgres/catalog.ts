@@ -2,11 +2,11 @@ import type { Relay } from './relay.ts'
 import type { Catalog, NameKind } from './statement.ts'
 
 /** Everything by its full name: the client's search_path is in force. */
-const PATH = 'SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(true)), pg_catalog.current_setting($1)'
+const PATH = 'SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(true)), current_user'
 
 /** The schemas that names are looked for in, in their order, and the role whose rights are in force; null if the upstream cannot be asked. */
 export async function askPath(relay: Pick<Relay, 'ask'>): Promise<{ schemas: readonly string[]; role: string } | null> {
-  const rows = await relay.ask(PATH, ['role'])
+  const rows = await relay.ask(PATH, [])
   const [schemas, role] = rows?.[0] ?? []
   if (typeof schemas !== 'string') return null
   // What array_to_json makes of names.

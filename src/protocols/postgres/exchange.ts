@@ -24,7 +24,7 @@ export interface ExchangeParts {
   /** The session's client. */
   readonly client: { write(bytes: Uint8Array): void }
   readonly publicUrl: string
-  /** Aborts when the client has left, or has cancelled the call. */
+  /** Aborts when the client has left, or has cancelled the call; at the latest when the call is over. */
   readonly gone: AbortSignal
   /** Whether it was cancelled. */
   isCancelled(): boolean
@@ -47,6 +47,8 @@ export function createExchange(parts: ExchangeParts): Exchange {
   let notices: NodeJS.Timeout | null = null
   // A fault of the SQL itself keeps its SQLSTATE through the gate.
   const faults = new Map<Refusal, Fault>()
+
+  parts.gone.addEventListener('abort', stopNotices, { once: true })
 
   function describe(_needs: Needs): Promise<Actions | Refusal> {
     return Promise.resolve(described())

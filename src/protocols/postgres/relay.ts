@@ -214,6 +214,8 @@ export function createRelay({
       const { type } = decodeFrontend(frame.bytes)
       if (type === 'copy_done' || type === 'copy_fail') {
         link.write(frame.bytes)
+        // Otherwise a server says nothing until the Sync, which the client sends later.
+        if (slots.current?.kind === 'execute') link.write(encodeFrontend({ type: 'flush' }))
         return
       }
       // A server drops these as well while it waits for data.

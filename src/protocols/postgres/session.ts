@@ -95,7 +95,7 @@ export async function runSession(
   const timer = setTimeout(() => relay.end(new SessionOver('gateway', OVERDUE.message), OVERDUE), service.sessionMaxMs)
   client.gone.addEventListener('abort', leave, { once: true })
   // Whoever ends the session ends what runs in it: a server would go on until it has something to say.
-  relay.over.addEventListener('abort', () => current?.isRunning && cancelRunning(), { once: true })
+  relay.over.addEventListener('abort', endCurrent, { once: true })
   try {
     greet()
     const running = relay.run()
@@ -224,6 +224,7 @@ export async function runSession(
       await service.pass(arrival)
     } finally {
       current = null
+      call.gone.abort()
     }
   }
 
@@ -263,9 +264,14 @@ export async function runSession(
     })
   }
 
+  function endCurrent(): void {
+    if (current?.isRunning) cancelRunning()
+    else current?.gone.abort()
+  }
+
   function leave(): void {
     if (current?.isRunning) relay.end(new SessionOver('client', 'the client has left'), null)
-    else current?.gone.abort()
+    else endCurrent()
   }
 }
 

@@ -1,5 +1,5 @@
 import { advance } from './naming/advance.ts'
-import type { Named, SessionView, Unresolved } from './statement.ts'
+import type { Effect, Named, SessionView, Unresolved } from './statement.ts'
 import type { Format } from './wire/frontend.ts'
 
 /** A statement that a Parse message made. */
@@ -42,12 +42,39 @@ export function applyDone(state: State, done: Named): void {
   state.view = advance(state.view, done)
   // A trigger may set it.
   if (done.facts.writes && !state.isPathReported) forgetPath(state)
-  for (const effect of done.effects) {
-    if (effect.does === 'deallocate') dropStatements(state, effect.name)
-    if (effect.does === 'discard' && effect.what === 'all') {
+  for (const effect of done.effects) applyEffect(state, effect)
+  // Such code may have prepared and dropped whatever it likes.
+  if (done.tag === 'do') {
+    dropStatements(state, null)
+    state.portals.clear()
+    state.view = { ...state.view, prepared: new Map(), cursors: new Map() }
+  }
+}
+
+/** What was made by messages, and is made or dropped by SQL. */
+function applyEffect(state: State, effect: Effect): void {
+  switch (effect.does) {
+    case 'prepare':
+    case 'deallocate':
+      dropStatements(state, effect.name)
+      return
+    case 'declare':
+      state.portals.delete(effect.name)
+      return
+    case 'close':
+      if (effect.name === null) state.portals.clear()
+      else state.portals.delete(effect.name)
+      return
+    case 'rollback_to':
+      // Those that were made since are gone; which these are is not told.
+      state.portals.clear()
+      return
+    case 'discard':
+      if (effect.what !== 'all') return
       dropStatements(state, null)
       state.portals.clear()
-    }
+      return
+    default:
   }
 }
 
@@ -95,7 +122,7 @@ export function forgetPortal(state: State, name: string): void {
 /** No portal outlives its transaction. A cursor may; one that did not is missed by the upstream. */
 export function endTransaction(state: State): void {
   for (const name of [...state.portals.keys()]) forgetPortal(state, name)
-  if (state.view.hasLocalPath) forgetPath(state)
+  if (state.view.hasLocalPath) state.view = { ...state.view, searchPath: null, hasLocalPath: false }
 }
 
 /** Bytes that a session's statements and portals take here, so that they can be bounded. */
