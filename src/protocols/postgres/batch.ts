@@ -60,7 +60,11 @@ export async function readBatch(link: Link, maxBytes: number): Promise<Batch | n
       case 'flush':
         sent.push({ message, bytes: frame.bytes })
         return { kind: message.type, sent }
-      default:
+      case 'parse':
+      case 'bind':
+      case 'describe':
+      case 'close':
+      case 'execute':
         sent.push({ message, bytes: frame.bytes })
     }
   }

@@ -1,4 +1,4 @@
-import { type Batch, type Sent, TooLarge } from './batch.ts'
+import type { Batch, Sent } from './batch.ts'
 import { OWN_NAME } from './relay.ts'
 import type { Fault } from './report.ts'
 import type { Slot } from './slots.ts'
@@ -86,8 +86,13 @@ function planMessage({ message }: Sent, on: Ahead): Promise<Fault | null> | Faul
       return null
     case 'flush':
       return null
-    default:
-      throw new TooLarge(`a batch does not hold a ${message.type}`)
+    case 'function_call':
+    case 'password':
+    case 'terminate':
+    case 'copy_data':
+    case 'copy_done':
+    case 'copy_fail':
+      throw new TypeError(`a batch does not hold a ${message.type}`)
   }
 }
 

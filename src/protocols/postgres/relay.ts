@@ -145,19 +145,13 @@ export function createRelay({
       return
     }
     const message = decodeBackend(frame.bytes)
-    switch (message.type) {
-      case 'parameter_status':
-        parameters.set(message.name, message.value)
-        onParameter(message.name)
-        client.write(frame.bytes)
-        return
-      case 'notice':
-      case 'notification':
-        client.write(frame.bytes)
-        return
-      default:
-        takeAnswer(message, frame.bytes)
+    if (message.type === 'parameter_status') {
+      parameters.set(message.name, message.value)
+      onParameter(message.name)
     }
+    const isAside = message.type === 'parameter_status' || message.type === 'notice' || message.type === 'notification'
+    if (isAside) client.write(frame.bytes)
+    else takeAnswer(message, frame.bytes)
   }
 
   function takeAnswer(message: Backend, bytes: Buffer): void {

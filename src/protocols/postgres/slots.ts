@@ -160,7 +160,15 @@ export function createSlots(): Slots {
         if ((slot.kind !== 'sync' && slot.kind !== 'query') || copying !== null) return false
         done()
         return true
-      default:
+      case 'authentication':
+      case 'backend_key':
+      case 'copy_both':
+      case 'copy_data':
+      case 'function_result':
+      case 'negotiate_version':
+      case 'notice':
+      case 'notification':
+      case 'parameter_status':
         return false
     }
   }

@@ -74,7 +74,21 @@ function applyEffect(state: State, effect: Effect): void {
       dropStatements(state, null)
       state.portals.clear()
       return
-    default:
+    case 'begin':
+    case 'commit':
+    case 'rollback':
+    case 'savepoint':
+    case 'release':
+    case 'set':
+    case 'reset_all':
+    case 'execute':
+    case 'fetch':
+    case 'listen':
+    case 'unlisten':
+    case 'copy_in':
+    case 'copy_out':
+    case 'create_temporary':
+      return
   }
 }
 

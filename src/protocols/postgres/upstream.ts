@@ -179,21 +179,11 @@ async function begin(socket: Socket | TLSSocket, login: Login): Promise<Upstream
   let key: CancelKey | null = null
   for (;;) {
     const message = await read(link)
-    switch (message.type) {
-      case 'parameter_status':
-        told.set(message.name, message.value)
-        break
-      case 'backend_key':
-        key = { processId: message.processId, secret: Buffer.from(message.secret) }
-        break
-      case 'notice':
-        notices.push(encodeBackend(message))
-        break
-      case 'ready':
-        return { link, parameters: told, key, notices }
-      default:
-        throw new Malformed('a session does not begin with such a message')
-    }
+    if (message.type === 'ready') return { link, parameters: told, key, notices }
+    if (message.type === 'parameter_status') told.set(message.name, message.value)
+    else if (message.type === 'backend_key') key = { processId: message.processId, secret: Buffer.from(message.secret) }
+    else if (message.type === 'notice') notices.push(encodeBackend(message))
+    else throw new Malformed('a session does not begin with such a message')
   }
 }
 
@@ -234,7 +224,13 @@ async function authenticate(link: Link, socket: Socket | TLSSocket, { password }
       await converse(link, scram)
       break
     }
-    default:
+    case 'kerberos':
+    case 'gss':
+    case 'sspi':
+    case 'md5':
+    case 'gss_continue':
+    case 'sasl_continue':
+    case 'sasl_final':
       throw new Unacceptable(`it asks for ${asks.method} authentication; SCRAM-SHA-256 is what is spoken here`)
   }
   const last = await readAuthentication(link)

@@ -21,20 +21,12 @@ export interface RawSession {
 
 /** Reads an answer for a person. */
 function tell(message: Backend): string {
-  switch (message.type) {
-    case 'error':
-      return `error ${message.report['C']}`
-    case 'ready':
-      return `ready ${message.status}`
-    case 'command_complete':
-      return message.tag
-    case 'data_row':
-      return `row ${message.values.map((value) => (value === null ? 'null' : String(value))).join(' ')}`
-    case 'copy_data':
-      return `copied ${String(message.data).trim()}`
-    default:
-      return message.type
-  }
+  if (message.type === 'error') return `error ${message.report['C']}`
+  if (message.type === 'ready') return `ready ${message.status}`
+  if (message.type === 'command_complete') return message.tag
+  if (message.type === 'copy_data') return `copied ${String(message.data).trim()}`
+  if (message.type !== 'data_row') return message.type
+  return `row ${message.values.map((value) => (value === null ? 'null' : String(value))).join(' ')}`
 }
 
 /** Begins a session with the token in the place of the password. */

@@ -102,6 +102,7 @@ export async function startWorld(): Promise<World> {
       Promise.resolve('proven' in credential ? credential.proven : refuse('unauthenticated', 'No session.')),
     admit: () => null,
     judge,
+    count: (_call, judged) => Promise.resolve(judged),
     recorder: {
       // Only the log makes a real one.
       intent: () => Promise.resolve({} as Intent),

@@ -176,9 +176,8 @@ function readSecret(reader: Reader): Buffer {
 
 function decodeAuthentication(reader: Reader): Authentication {
   const method = METHODS[reader.int32()]
+  if (method === undefined) throw new Malformed('there is no such way to authenticate')
   switch (method) {
-    case undefined:
-      throw new Malformed('there is no such way to authenticate')
     case 'md5':
       return { method, salt: reader.bytes(4) }
     case 'gss_continue':
@@ -190,7 +189,11 @@ function decodeAuthentication(reader: Reader): Authentication {
       for (let name = reader.text(); name !== ''; name = reader.text()) mechanisms.push(name)
       return { method, mechanisms }
     }
-    default:
+    case 'ok':
+    case 'kerberos':
+    case 'cleartext':
+    case 'gss':
+    case 'sspi':
       return { method }
   }
 }
@@ -292,7 +295,11 @@ function authenticationFields(asks: Authentication): readonly Field[] {
       return [code, { bytes: asks.data }]
     case 'sasl':
       return [code, ...asks.mechanisms.map((text) => ({ text })), { int8: 0 }]
-    default:
+    case 'ok':
+    case 'kerberos':
+    case 'cleartext':
+    case 'gss':
+    case 'sspi':
       return [code]
   }
 }
