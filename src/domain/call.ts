@@ -22,10 +22,14 @@ export interface Arrival {
   refuse(why: Refusal): Promise<void>
 }
 
-/** What a client presented. `problem` is set when it presented it in a way that is refused unread. */
+/**
+ * What a client presented. `problem` is set when it presented it in a way that is refused unread. `proven` is whom its
+ * token proved when its session began: a protocol with sessions takes it once, and a session lasts as long as it may.
+ */
 export type Credential =
   | { readonly token: string; readonly via: 'bearer' | 'basic' | 'api_key' | 'password' }
   | { readonly token: null; readonly problem: string | null }
+  | { readonly token: null; readonly proven: Principal }
 
 export interface Upstream {
   readonly name: string

@@ -51,6 +51,7 @@ export function createAgents(options: {
   const overageSeen = new Set<string>()
 
   async function identify(credential: Credential): Promise<Principal | Refusal> {
+    if ('proven' in credential) return credential.proven
     if (credential.token === null) {
       metrics.tokensRefused.inc({ reason: credential.problem === null ? 'missing' : 'presentation' })
       return credential.problem === null ? refuseToken('missing') : refusePresentation(credential.problem)

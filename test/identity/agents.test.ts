@@ -286,6 +286,12 @@ describe('a bad token is refused as invalid_token, saying why:', () => {
 })
 
 describe('what is no token', () => {
+  it('takes whom a session has proved for whom it proved', async () => {
+    const principal = await identify(await sign(rsa, claims()))
+    if ('refused' in principal) throw new Error(principal.detail)
+    expect(await agents.identify({ token: null, proven: principal })).toBe(principal)
+  })
+
   it('is refused without an error code if nothing was presented (RFC 6750, section 3.1)', async () => {
     expect(await agents.identify({ token: null, problem: null })).toMatchObject({
       code: 'unauthenticated',

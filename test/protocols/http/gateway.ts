@@ -130,7 +130,7 @@ export async function startGateway(
   async function pass(arrival: Arrival): Promise<void> {
     const { credential } = arrival
     const none = { arrival, credential, call: null, actions: null, outcome: null, error: null }
-    if (credential.token === null) {
+    if (credential.token === null && 'problem' in credential) {
       const problem = credential.problem ?? 'no token was presented'
       const challenge = { error: credential.problem === null ? null : 'invalid_request', description: problem }
       await arrival.refuse(refuse('unauthenticated', `Not executed. ${problem}.`, { challenge }))

@@ -1,0 +1,212 @@
+import type { Actions, Needs } from '../../domain/action.ts'
+import type { Approval } from '../../domain/approval.ts'
+import type { Exchange, Outcome, Release, Upstream } from '../../domain/call.ts'
+import type { Principal } from '../../domain/principal.ts'
+import { callUrl } from '../../domain/problem.ts'
+import { isRefusal, type Refusal, refuse } from '../../domain/refusal.ts'
+import type { Batch } from './batch.ts'
+import { describeDoings, MAX_ACTIONS } from './describe.ts'
+import { type Binding, canonicalBytes, digestOf, matchKeyOf } from './digest.ts'
+import type { Plan } from './plan.ts'
+import { presentDoings } from './present.ts'
+import { type Relay, SessionOver } from './relay.ts'
+import { encodeNotice, type Fault, faultOf } from './report.ts'
+
+export interface ExchangeParts {
+  readonly id: string
+  readonly principal: Principal
+  readonly upstream: Upstream
+  readonly batch: Batch
+  /** What it does, or why it cannot be told. */
+  readonly plan: Plan | Fault
+  readonly binding: Omit<Binding, 'principal'>
+  readonly relay: Relay
+  /** The session's client. */
+  readonly client: { write(bytes: Uint8Array): void }
+  readonly publicUrl: string
+  /** Aborts when the client has left, or has cancelled the call; at the latest when the call is over. */
+  readonly gone: AbortSignal
+  /** Whether it was cancelled. */
+  isCancelled(): boolean
+  /** Tells the client that the batch is refused, and puts the transaction where it belongs. */
+  refuse(fault: Fault): Promise<void>
+  /** It runs from now on, until what is returned is called: a cancel is the upstream's. */
+  running(): () => void
+  monotonic(): number
+}
+
+/** In an open transaction locks are held, and the upstream may end it: nobody waits for people for long. */
+const MAX_WAIT_IN_TRANSACTION_MS = 30_000
+const NOTICE_EVERY_MS = 15_000
+
+/** Makes the exchange of one batch. */
+export function createExchange(parts: ExchangeParts): Exchange {
+  const { id, principal, upstream, batch, plan, relay } = parts
+  const binding: Binding = { ...parts.binding, principal }
+  const { inTransaction } = binding.view
+  let notices: NodeJS.Timeout | null = null
+  // A fault of the SQL itself keeps its SQLSTATE through the gate.
+  const faults = new Map<Refusal, Fault>()
+
+  parts.gone.addEventListener('abort', stopNotices, { once: true })
+
+  function describe(_needs: Needs): Promise<Actions | Refusal> {
+    return Promise.resolve(described())
+  }
+
+  function described(): Actions | Refusal {
+    if ('code' in plan) return unnamed(plan)
+    const [first, ...others] = describeDoings(plan.doings, upstream.name)
+    if (!first) return refuse('malformed', 'Not executed. The batch holds no statement.')
+    if (others.length >= MAX_ACTIONS) {
+      return refuse('too_large', `Not executed. The batch does more than ${MAX_ACTIONS} things; send it in parts.`)
+    }
+    return [first, ...others]
+  }
+
+  function unnamed(fault: Fault): Refusal {
+    const [known] = faults.keys()
+    if (known) return known
+    const why = refuse('unreadable', fault.message)
+    faults.set(why, fault)
+    return why
+  }
+
+  function seal() {
+    if ('code' in plan) return unnamed(plan)
+    const canonical = canonicalBytes(plan.doings, binding)
+    const actions = described()
+    if (isRefusal(actions)) return actions
+    return {
+      digest: digestOf(canonical, actions, binding),
+      matchKey: matchKeyOf(canonical, binding),
+      stored: { head: { version: 1, database: binding.database }, body: canonical },
+    }
+  }
+
+  async function send({ signal, spendBytes }: Release): Promise<Outcome> {
+    stopNotices()
+    if ('code' in plan) throw new TypeError('what could not be named was let through')
+    const startedAt = parts.monotonic()
+    const cut = () => {
+      const reason: unknown = signal.reason
+      const why = isRefusal(reason) ? reason : CUT
+      relay.end(new SessionOver('gateway', why.detail), faultOf(why))
+    }
+    if (signal.aborted) cut()
+    signal.addEventListener('abort', cut, { once: true })
+    const ran = parts.running()
+    try {
+      const { traffic } = await relay.forward(
+        batch.sent.map(({ bytes }) => bytes),
+        plan.slots,
+        spendBytes,
+      )
+      return {
+        name: 'forwarded',
+        bytesIn: traffic.bytesIn,
+        bytesOut: traffic.bytesOut,
+        durationMs: Math.round(parts.monotonic() - startedAt),
+        ...(traffic.bytesIn === 0 ? {} : { requestHash: traffic.copied.digest('hex') }),
+      }
+    } catch (error) {
+      if (!(error instanceof SessionOver)) throw error
+      return { ...outcomeOf(error, signal), durationMs: Math.round(parts.monotonic() - startedAt) }
+    } finally {
+      ran()
+      signal.removeEventListener('abort', cut)
+    }
+  }
+
+  function notify(approval: Approval): void {
+    const url = callUrl(parts.publicUrl, approval.callId)
+    parts.client.write(
+      encodeNotice({
+        code: '01000',
+        message: `Not executed yet. Waiting for approval ${approval.id}.`,
+        detail: `What becomes of it: ${url}`,
+        hint: 'Wait here. A cancel withdraws it; after a disconnect, the identical statement attaches to it again.',
+      }),
+    )
+  }
+
+  function stopNotices(): void {
+    if (notices) clearInterval(notices)
+    notices = null
+  }
+
+  return {
+    id,
+    upstream,
+    principal,
+    waitMs: inTransaction ? Math.min(upstream.waitMs, MAX_WAIT_IN_TRANSACTION_MS) : upstream.waitMs,
+    isDetached: false,
+    idempotencyKey: null,
+    claimed: claimedOf(plan),
+    gone: parts.gone,
+    // A disconnect leaves the approval for its return.
+    get whenGone() {
+      return parts.isCancelled() ? 'withdraw' : 'leave'
+    },
+    describe,
+    seal: () => Promise.resolve(seal()),
+    adopt(stored) {
+      const sealed = seal()
+      if (isRefusal(sealed)) return Promise.resolve(sealed)
+      // What is forwarded says the same as what was approved: the names of its portals may differ, no more.
+      if (Buffer.compare(sealed.stored.body, stored.body) === 0) return Promise.resolve(sealed.digest)
+      return Promise.resolve(refuse('unavailable', 'Not executed. What was approved is not what was sent.'))
+    },
+    present() {
+      return Promise.resolve(
+        'code' in plan ? { payload: null, notes: [] } : { payload: presentDoings(plan.doings), notes: notes() },
+      )
+    },
+    held(approval) {
+      notify(approval)
+      notices = setInterval(() => notify(approval), NOTICE_EVERY_MS)
+      notices.unref()
+      return Promise.resolve()
+    },
+    forward: send,
+    async refuse(why) {
+      stopNotices()
+      const fault = faults.get(why) ?? faultOf(why)
+      try {
+        await parts.refuse(parts.isCancelled() ? CANCELLED : fault)
+      } catch (error) {
+        if (!(error instanceof SessionOver)) throw error
+      }
+      return { name: why.code === 'approval_pending' ? 'pending' : 'refused', refusal: why }
+    },
+  }
+
+  function notes(): string[] {
+    return inTransaction ? ['The agent has a transaction open: it waits for this, with its locks.'] : []
+  }
+}
+
+const CANCELLED: Fault = {
+  code: '57014',
+  message: 'Not executed. The statement was cancelled on request of the client.',
+}
+const CUT = refuse('unavailable', 'Cut off. The gateway ended the session.')
+
+function outcomeOf({ side, message }: SessionOver, signal: AbortSignal): Outcome {
+  if (signal.aborted) return { name: 'cut', refusal: isRefusal(signal.reason) ? signal.reason : CUT }
+  if (side === 'client') return { name: 'client_gone' }
+  if (side === 'gateway') return { name: 'cut', refusal: refuse('rate_limited', message) }
+  return { name: 'upstream_failed', refusal: refuse('upstream_failed', 'The upstream broke off.') }
+}
+
+/** What the client says in a comment of the first statement (sqlcommenter). */
+function claimedOf(plan: Plan | Fault): Exchange['claimed'] {
+  const first = 'code' in plan ? undefined : plan.doings[0]?.named[0]
+  const trace = first?.claimed.trace
+  const { model, reason } = first?.claimed.tags ?? {}
+  return {
+    ...(reason === undefined ? {} : { reason }),
+    ...(model === undefined ? {} : { model }),
+    ...(trace === undefined ? {} : { trace }),
+  }
+}

@@ -1,0 +1,144 @@
+import type { Named, Namer, SessionView, Unnamed, Wanted } from '../statement.ts'
+import { advance } from './advance.ts'
+import { readComment } from './comment.ts'
+import { createParser, type Parser } from './parser.ts'
+import { keepRecent } from './recent.ts'
+import { named, resolve, wantedKey, wantedOf } from './resolve.ts'
+import type { Parsed, Piece } from './summary.ts'
+import { Unnameable } from './walk.ts'
+
+/** Bytes of SQL: the longest took a third of a second to read. */
+export const MAX_BYTES = 65_536
+/** Names of one message that the catalog may be asked for. */
+const MAX_WANTED = 1_000
+
+/** Names statements with the server's own parser. */
+export function createNamer(parser: Parser = createParser()): Namer {
+  const recent = keepRecent<Parsed>({ maxEntries: 500, maxChars: 500_000 })
+
+  async function read(sql: string, signal?: AbortSignal): Promise<Parsed> {
+    const unreadable = faultOf(sql)
+    if (unreadable) return unreadable
+    // The parser takes an empty text for a fault.
+    if (sql.trim() === '') return { pieces: [] }
+    const known = recent.get(sql)
+    if (known) return known
+    const parsed = await parser.parse(sql, signal)
+    if ('pieces' in parsed) recent.set(sql, parsed)
+    return parsed
+  }
+
+  return {
+    async name(sql, session, signal) {
+      const parsed = unsafeSession(session) ?? (await read(sql, signal))
+      if (!('pieces' in parsed)) return parsed
+      try {
+        return nameAll(sql, parsed.pieces, session, await ask(parsed.pieces, session))
+      } catch (error) {
+        if (!(error instanceof Unnameable)) throw error
+        return refusal(error)
+      }
+    },
+    async prepare(sql, signal) {
+      const parsed = await read(sql, signal)
+      if (!('pieces' in parsed)) return parsed
+      const [piece, ...more] = parsed.pieces
+      if (more.length > 0) {
+        return { refused: true, code: '42601', message: 'cannot insert multiple commands into a prepared statement' }
+      }
+      return piece ? { summary: piece.summary } : null
+    },
+    stop: () => parser.stop(),
+  }
+}
+
+/** Asks the catalog once for every name of a message. */
+async function ask(
+  pieces: readonly Piece[],
+  session: SessionView,
+): Promise<ReadonlyMap<string, readonly string[] | 'any'>> {
+  const wanted = new Map<string, Wanted>()
+  for (const { summary } of pieces) for (const one of wantedOf(summary, session)) wanted.set(wantedKey(one), one)
+  if (wanted.size > MAX_WANTED)
+    throw new Unnameable('54001', 'Not executed. The message has too many names.', 'Split it.')
+  const holders = new Map<string, readonly string[] | 'any'>()
+  const { searchPath } = session
+  if (searchPath === null || wanted.size === 0) return holders
+  const answers = await session.catalog.holders([...wanted.values()], searchPath).catch((cause: unknown) => {
+    throw Object.assign(new Unnameable('57P03', 'Not executed. The catalog of the upstream cannot be read now.'), {
+      cause,
+    })
+  })
+  const schemas = new Set(searchPath)
+  for (const [index, key] of [...wanted.keys()].entries()) {
+    const answer = answers[index] ?? 'any'
+    // An answer about other schemas is none.
+    holders.set(key, answer !== 'any' && answer.every((schema) => schemas.has(schema)) ? answer : 'any')
+  }
+  return holders
+}
+
+/** Each statement is named in the session that those before it may leave. */
+function nameAll(
+  sql: string,
+  pieces: readonly Piece[],
+  session: SessionView,
+  holders: ReadonlyMap<string, readonly string[] | 'any'>,
+): readonly Named[] | Unnamed {
+  const bytes = Buffer.from(sql)
+  const names: Named[] = []
+  let view = session
+  for (const [index, { start, bytes: length, summary }] of pieces.entries()) {
+    const whole = bytes.toString('utf8', start, start + length)
+    // A comment before the first statement or behind the last semicolon is outside of every statement.
+    const from = index === 0 ? 0 : start
+    const commented = bytes.toString('utf8', from, index === pieces.length - 1 ? bytes.length : start + length)
+    const statement = named(summary, resolve(summary, { view, holders }), whole.trim(), {
+      location: { start, bytes: length },
+      claimed: readComment(commented),
+    })
+    if (view.searchPath === null && UNCERTAIN.test(whole)) throw uncertainText()
+    names.push(statement)
+    view = advance(view, statement)
+  }
+  return names
+}
+
+function faultOf(sql: string): Unnamed | null {
+  if (Buffer.byteLength(sql) > MAX_BYTES) {
+    const message = `Not executed. The gateway reads at most ${MAX_BYTES} bytes of SQL in one message.`
+    return { refused: true, code: '54000', message, hint: 'Split it, or send data with COPY or parameters.' }
+  }
+  // The parser takes a NUL for the end; the server would not.
+  if (sql.includes('\0') || !sql.isWellFormed()) {
+    return { refused: true, code: '22021', message: 'Not executed. The text is not valid UTF8.' }
+  }
+  return null
+}
+
+/** Under other settings the server reads other statements than the parser. */
+function unsafeSession(session: SessionView): Unnamed | null {
+  if (!session.standardConformingStrings) {
+    const message = 'Not executed. The gateway reads statements with standard_conforming_strings on only.'
+    return { refused: true, code: '0A000', message }
+  }
+  if (session.clientEncoding.toUpperCase() !== 'UTF8') {
+    return { refused: true, code: '0A000', message: 'Not executed. The gateway reads statements in UTF8 only.' }
+  }
+  return null
+}
+
+/** What other rules for quotes, or another encoding, would read otherwise. */
+const UNCERTAIN = /\\|\P{ASCII}/u
+
+function uncertainText(): Unnameable {
+  return new Unnameable(
+    '0A000',
+    'Not executed. It is not certain how this text is read: settings may have changed just before.',
+    'Send this statement in a message of its own.',
+  )
+}
+
+function refusal({ code, message, hint }: Unnameable): Unnamed {
+  return { refused: true, code, message, ...(hint === undefined ? {} : { hint }) }
+}

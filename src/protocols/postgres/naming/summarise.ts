@@ -1,0 +1,62 @@
+import { isBounded } from './bounds.ts'
+import { DEFINITION_PARTS } from './definition-parts.ts'
+import { DEFINITIONS } from './definitions.ts'
+import { EXPRESSIONS } from './expressions.ts'
+import { QUERIES } from './queries.ts'
+import { noteEffects, refuseParseChanges, SESSION_STATEMENTS } from './session-statements.ts'
+import type { Summary } from './summary.ts'
+import { isDefinition, tagOf } from './tags.ts'
+import {
+  check,
+  emptyFound,
+  isTree,
+  type NodeTag,
+  type Place,
+  summaryOf,
+  unknownNode,
+  untag,
+  type Visits,
+  visit,
+} from './walk.ts'
+
+/** Every node there is has its visit: the compiler checks that none is left out. */
+const ALL: Visits = {
+  ...EXPRESSIONS,
+  ...QUERIES,
+  ...SESSION_STATEMENTS,
+  ...DEFINITIONS,
+  ...DEFINITION_PARTS,
+}
+
+/** Inside of a statement each one that stands in it goes by its own tag. */
+const VISITS: Visits = Object.fromEntries(
+  Object.entries(ALL).map(([kind, visitIt]) => [
+    kind,
+    (node, place) => visitIt(node, { ...place, verb: tagOf(kind, node) ?? place.verb }),
+  ]),
+  // The keys are those of `ALL`: what `fromEntries` cannot tell.
+) as Record<NodeTag, Visits[NodeTag]>
+
+/**
+ * What one statement does, as far as its own words tell. What the parser knows and this does not is refused.
+ *
+ * @throws {Unnameable}
+ */
+export function summarise(statement: unknown): Summary {
+  const tagged = untag(statement)
+  if (!tagged) throw unknownNode('statement')
+  const { tag: kind, node } = tagged
+  check(kind, node)
+  const tag = tagOf(kind, node)
+  if (tag === null) throw unknownNode(kind)
+
+  const found = emptyFound()
+  const place: Place = { found, visits: VISITS, verb: tag, as: null, locks: [], ctes: null, schema: null }
+  visit(kind, node, place)
+  noteEffects(kind, node, place)
+  refuseParseChanges(found.effects)
+  for (const effect of found.effects) if (effect.does === 'prepare') refuseParseChanges(effect.summary.effects)
+
+  const hasWhere = found.isBounded ?? (isTree(node) && isBounded(node['whereClause']))
+  return summaryOf(found, { tag, isDdl: isDefinition(kind, tag), hasWhere })
+}

@@ -1,0 +1,37 @@
+import { parentPort } from 'node:worker_threads'
+import { loadModule, parseSync, SqlError } from 'libpg-query'
+import { split } from './split.ts'
+import type { Parsed } from './summary.ts'
+import { Unnameable } from './walk.ts'
+
+/*
+ * The thread that parses. It answers each question with its number; on anything but a statement's own fault it says
+ * that it is broken, and is replaced: after a stack overflow the parser fails for good.
+ */
+
+export interface Question {
+  readonly id: number
+  readonly sql: string
+}
+
+export type Answer = { readonly ready: true } | { readonly id: number; readonly parsed: Parsed | 'broken' }
+
+function answer(sql: string): Parsed | 'broken' {
+  try {
+    return { pieces: split(sql, parseSync(sql)) }
+  } catch (error) {
+    if (error instanceof SqlError) return { refused: true, code: '42601', message: error.message.slice(0, 300) }
+    if (error instanceof Unnameable) {
+      const { code, message, hint } = error
+      return { refused: true, code, message, ...(hint === undefined ? {} : { hint }) }
+    }
+    return 'broken'
+  }
+}
+
+const port = parentPort
+if (port) {
+  await loadModule()
+  port.on('message', ({ id, sql }: Question) => port.postMessage({ id, parsed: answer(sql) } satisfies Answer))
+  port.postMessage({ ready: true } satisfies Answer)
+}

@@ -1,0 +1,216 @@
+import type { Batch, Sent } from './batch.ts'
+import { OWN_NAME } from './relay.ts'
+import type { Fault } from './report.ts'
+import type { Slot } from './slots.ts'
+import {
+  applyDone,
+  bytesHeld,
+  copyState,
+  forgetPortal,
+  forgetStatement,
+  notePortal,
+  noteStatement,
+  type Portal,
+  type Prepared,
+  quoteName,
+  type State,
+} from './state.ts'
+import { isUnnamed, type Named, type Namer, type Unresolved } from './statement.ts'
+import type { Frontend } from './wire/frontend.ts'
+
+/** One thing that a batch would do, or get ready to be done. */
+export interface Doing {
+  /** `prepare`: it is parsed or bound, and nothing of it runs in this batch. */
+  readonly how: 'run' | 'prepare'
+  readonly sql: string
+  readonly named: readonly Named[]
+  readonly bound: Portal | null
+  readonly maxRows: number
+}
+
+/** A batch, understood: what it does, and what is to be noted as each of its messages is answered. */
+export interface Plan {
+  readonly doings: readonly Doing[]
+  readonly slots: readonly Slot[]
+}
+
+export interface PlanParts {
+  readonly namer: Namer
+  /** As it is now. What a batch does is noted there only when it is done. */
+  readonly state: State
+  readonly maxHeldBytes: number
+  readonly signal: AbortSignal
+}
+
+/** Says what a batch does. Nothing is forwarded by it; whatever it cannot name is a fault. */
+export async function planBatch(batch: Batch, parts: PlanParts): Promise<Plan | Fault> {
+  if (batch.kind === 'function_call') {
+    return { code: '0A000', message: 'Not executed. A function call without SQL is not supported by this gateway.' }
+  }
+  const ahead = copyState(parts.state)
+  const planned = { doings: [] as Doing[], slots: [] as Slot[], idle: new Map<object, Doing>() }
+  for (const sent of batch.sent) {
+    const fault = await planMessage(sent, { ...parts, ahead, ...planned })
+    if (fault) return fault
+  }
+  return { doings: [...planned.doings, ...planned.idle.values()], slots: planned.slots }
+}
+
+interface Ahead extends PlanParts {
+  /** The state as it will be where the batch has come to. */
+  readonly ahead: State
+  readonly doings: Doing[]
+  readonly slots: Slot[]
+  /** What was made ready and not run yet, by the statement or the portal. */
+  readonly idle: Map<object, Doing>
+}
+
+function planMessage({ message }: Sent, on: Ahead): Promise<Fault | null> | Fault | null {
+  switch (message.type) {
+    case 'query':
+      return planQuery(message.sql, on)
+    case 'parse':
+      return planParse(message, on)
+    case 'bind':
+      return planBind(message, on)
+    case 'execute':
+      return planExecute(message, on)
+    case 'describe': {
+      on.slots.push({ kind: `describe_${message.what}`, isSilent: false })
+      return null
+    }
+    case 'close':
+      return planClose(message, on)
+    case 'sync':
+      on.slots.push({ kind: 'sync', isSilent: false })
+      return null
+    case 'flush':
+      return null
+    case 'function_call':
+    case 'password':
+    case 'terminate':
+    case 'copy_data':
+    case 'copy_done':
+    case 'copy_fail':
+      throw new TypeError(`a batch does not hold a ${message.type}`)
+  }
+}
+
+async function planQuery(sql: string, on: Ahead): Promise<Fault | null> {
+  const named = await nameIt(sql, on)
+  if (!('length' in named)) return named
+  if (named.length > 0) on.doings.push({ how: 'run', sql, named, bound: null, maxRows: 0 })
+  const { state } = on
+  on.slots.push({
+    kind: 'query',
+    isSilent: false,
+    completed(index) {
+      // A simple query takes the unnamed ones with it.
+      forgetStatement(state, '')
+      forgetPortal(state, '')
+      const done = named[index]
+      if (done) applyDone(state, done)
+    },
+  })
+  return null
+}
+
+async function nameIt(sql: string, on: Ahead): Promise<readonly Named[] | Fault> {
+  const named = await on.namer.name(sql, on.ahead.view, on.signal)
+  return isUnnamed(named) ? faultIn(named) : named
+}
+
+function faultIn({ code, message, hint }: { code: string; message: string; hint?: string }): Fault {
+  return {
+    code,
+    message: message.startsWith('Not executed. ') ? message : `Not executed. ${message}`,
+    ...(hint === undefined ? {} : { hint }),
+  }
+}
+
+type Message<Type extends Frontend['type']> = Extract<Frontend, { readonly type: Type }>
+
+async function planParse({ statement, sql, parameterTypes }: Message<'parse'>, on: Ahead): Promise<Fault | null> {
+  if (statement.startsWith(OWN_NAME)) return OWN
+  const named = await nameIt(sql, on)
+  if (!('length' in named)) return named
+  let unresolved: Unresolved | null = null
+  if (statement !== '') {
+    const made = await on.namer.prepare(sql, on.signal)
+    if (made !== null && isUnnamed(made)) return faultIn(made)
+    unresolved = made
+  }
+  const prepared: Prepared = { sql, parameterTypes, unresolved }
+  const note = (state: State) => noteStatement(state, statement, prepared)
+  note(on.ahead)
+  if (bytesHeld(on.ahead) > on.maxHeldBytes) return FULL
+  const { state } = on
+  on.slots.push({ kind: 'parse', isSilent: false, completed: () => note(state) })
+  if (named.length > 0) on.idle.set(prepared, { how: 'prepare', sql, named, bound: null, maxRows: 0 })
+  return null
+}
+
+async function planBind(message: Message<'bind'>, on: Ahead): Promise<Fault | null> {
+  const { portal, statement, formats, values, resultFormats } = message
+  if (portal.startsWith(OWN_NAME) || statement.startsWith(OWN_NAME)) return OWN
+  const prepared = on.ahead.statements.get(statement)
+  // What SQL has prepared can be bound as well: it does what EXECUTE of it does.
+  const sql = prepared?.sql ?? (on.ahead.view.prepared.has(statement) ? `EXECUTE ${quoteName(statement)}` : null)
+  if (sql === null) {
+    return { code: '26000', message: `Not executed. There is no prepared statement ${quoteName(statement)}.` }
+  }
+  // To bind is to plan: functions that are said to be immutable run then.
+  const named = await nameIt(sql, on)
+  if (!('length' in named)) return named
+  const made: Portal = {
+    sql,
+    named,
+    parameterTypes: prepared?.parameterTypes ?? [],
+    formats,
+    values,
+    resultFormats,
+  }
+  const note = (state: State) => notePortal(state, portal, made)
+  note(on.ahead)
+  if (bytesHeld(on.ahead) > on.maxHeldBytes) return FULL
+  const { state } = on
+  on.slots.push({ kind: 'bind', isSilent: false, completed: () => note(state) })
+  if (prepared) on.idle.delete(prepared)
+  if (named.length > 0) on.idle.set(made, { how: 'prepare', sql, named, bound: made, maxRows: 0 })
+  return null
+}
+
+async function planExecute({ portal, maxRows }: Message<'execute'>, on: Ahead): Promise<Fault | null> {
+  if (portal.startsWith(OWN_NAME)) return OWN
+  const bound = on.ahead.portals.get(portal) ?? null
+  // A cursor that SQL has declared is a portal, too: more of it is what FETCH gets.
+  const sql = bound?.sql ?? (on.ahead.view.cursors.has(portal) ? `FETCH ALL IN ${quoteName(portal)}` : null)
+  if (sql === null) return { code: '34000', message: `Not executed. There is no portal ${quoteName(portal)}.` }
+  const named = await nameIt(sql, on)
+  if (!('length' in named)) return named
+  if (bound) on.idle.delete(bound)
+  if (named.length > 0) on.doings.push({ how: 'run', sql, named, bound, maxRows })
+  const { state } = on
+  const note = (noted: State) => {
+    for (const each of named) applyDone(noted, each)
+  }
+  note(on.ahead)
+  on.slots.push({ kind: 'execute', isSilent: false, completed: () => note(state) })
+  return null
+}
+
+function planClose({ what, name }: Message<'close'>, on: Ahead): Fault | null {
+  if (name.startsWith(OWN_NAME)) return OWN
+  const note = (state: State) => (what === 'portal' ? forgetPortal(state, name) : forgetStatement(state, name))
+  note(on.ahead)
+  const { state } = on
+  on.slots.push({ kind: 'close', isSilent: false, completed: () => note(state) })
+  return null
+}
+
+const OWN: Fault = { code: '42939', message: `Not executed. Names that begin with ${OWN_NAME} are the gateway's own.` }
+const FULL: Fault = {
+  code: '53200',
+  message: 'Not executed. The prepared statements and portals of this session are too large.',
+  hint: 'Close some of them, or DEALLOCATE ALL.',
+}

@@ -1,0 +1,321 @@
+import { createHash, type Hash } from 'node:crypto'
+import type { Frame } from '../../transports/tcp/frames.ts'
+import type { Link } from '../../transports/tcp/link.ts'
+import { encodeFatal, type Fault } from './report.ts'
+import { createSlots, type Settled, type Slot } from './slots.ts'
+import type { UpstreamSession } from './upstream.ts'
+import { type Backend, decodeBackend, type TransactionStatus } from './wire/backend.ts'
+import { Malformed } from './wire/fields.ts'
+import { clientFraming, upstreamFraming } from './wire/framing.ts'
+import { decodeFrontend, encodeFrontend } from './wire/frontend.ts'
+
+/** The session is over: no answer comes any more. */
+export class SessionOver extends Error {
+  override readonly name = 'SessionOver'
+  readonly side: 'client' | 'upstream' | 'gateway'
+
+  constructor(side: SessionOver['side'], message: string) {
+    super(message)
+    this.side = side
+  }
+}
+
+/** What went by while something was forwarded. */
+export interface Traffic {
+  bytesIn: number
+  bytesOut: number
+  rows: number
+  /** Over the data of copies that came from the client. */
+  readonly copied: Hash
+}
+
+export interface Relay {
+  /** Where the transaction stands, as the upstream said it last. */
+  readonly status: TransactionStatus
+  /** Settings, as the upstream said them last. */
+  readonly parameters: ReadonlyMap<string, string>
+  /** See `Slots`. */
+  readonly isOpen: boolean
+  readonly isSkipping: boolean
+  /**
+   * Forwards messages, and passes what they are answered with on to the client.
+   *
+   * @param spendBytes told of what is passed on; false ends the session
+   * @throws SessionOver
+   */
+  forward(
+    messages: readonly Buffer[],
+    slots: readonly Slot[],
+    spendBytes: (count: number) => boolean,
+  ): Promise<Settled & { readonly traffic: Traffic }>
+  /**
+   * Asks the upstream something of the gateway's own, in the client's session, without a trace in it. Null if it cannot
+   * be asked now: then the transaction has failed.
+   *
+   * @throws SessionOver
+   */
+  ask(sql: string, values: readonly string[]): Promise<readonly (readonly (string | null)[])[] | null>
+  /**
+   * Makes the transaction fail, as it does when a statement of it fails, and ends a part that awaits its Sync.
+   *
+   * @throws SessionOver
+   */
+  failTransaction(): Promise<void>
+  /** Passes on what the upstream says, until the session is over. */
+  run(): Promise<void>
+  /** Ends the session; the client is told why, where that is possible. */
+  end(why: SessionOver, fault: Fault | null): void
+  /** Aborts when the session is over, with a `SessionOver`. */
+  readonly over: AbortSignal
+}
+
+/** A name of the gateway's own; clients cannot have it. */
+export const OWN_NAME = '_countersign'
+/** No statement: whoever reads the server's log learns why it failed. */
+const FAILS = 'countersign_refused_a_statement_of_this_transaction'
+
+export function createRelay({
+  client,
+  upstream,
+  maxBatchBytes,
+  onReady,
+  onParameter,
+}: {
+  client: Link
+  upstream: UpstreamSession
+  maxBatchBytes: number
+  /** Told where the transaction stands, whenever the upstream says so. */
+  onReady(status: TransactionStatus): void
+  onParameter(name: string): void
+}): Relay {
+  const { link } = upstream
+  const parameters = new Map(upstream.parameters)
+  const slots = createSlots()
+  const over = new AbortController()
+  let status: TransactionStatus = 'I'
+  let traffic = noTraffic()
+  let spend: (count: number) => boolean = () => true
+  let copying: { readonly over: AbortController; readonly done: Promise<void> } | null = null
+
+  link.reframe(upstreamFraming(toPass))
+  client.reframe(clientFraming(maxBatchBytes))
+  client.closed.addEventListener('abort', () => end(new SessionOver('client', 'the client has left'), null), {
+    once: true,
+  })
+
+  function toPass(type: Backend['type']): boolean {
+    const { current } = slots
+    if (current === null || current.isSilent) return false
+    if (type === 'data_row' || type === 'copy_data') {
+      if (!slots.mayPass(type)) return false
+      if (type === 'data_row') traffic.rows += 1
+      return true
+    }
+    if (type === 'error') slots.take({ type, report: { C: 'XX000' } })
+    return true
+  }
+
+  async function run(): Promise<void> {
+    try {
+      while (!over.signal.aborted) {
+        const frame = link.take() ?? (await link.next())
+        if (frame === null) throw new SessionOver('upstream', 'the upstream has closed the connection')
+        takeFrame(frame)
+        if (client.isFull) await client.room()
+      }
+    } catch (error) {
+      endBecause(error)
+    }
+  }
+
+  function endBecause(error: unknown): void {
+    if (error instanceof SessionOver) {
+      end(error, error.side === 'upstream' ? { code: '08006', message: 'The upstream broke off.' } : null)
+      return
+    }
+    if (!(error instanceof Malformed)) throw error
+    const message = 'The upstream said something that the gateway does not understand.'
+    end(new SessionOver('upstream', error.message), { code: '08P01', message })
+  }
+
+  function takeFrame(frame: Frame): void {
+    if (frame.kind === 'fault') throw new Malformed(frame.fault)
+    if (frame.kind === 'run') {
+      pass(frame.bytes)
+      return
+    }
+    const message = decodeBackend(frame.bytes)
+    if (message.type === 'parameter_status') {
+      parameters.set(message.name, message.value)
+      onParameter(message.name)
+    }
+    const isAside = message.type === 'parameter_status' || message.type === 'notice' || message.type === 'notification'
+    if (isAside) client.write(frame.bytes)
+    else takeAnswer(message, frame.bytes)
+  }
+
+  function takeAnswer(message: Backend, bytes: Buffer): void {
+    const isSilent = slots.current?.isSilent ?? false
+    if (message.type === 'ready') status = message.status
+    const hasPlace = slots.take(message)
+    if (!hasPlace) throw new Malformed(`${message.type} does not belong here`)
+    if (message.type === 'ready') onReady(message.status)
+    if (!isSilent) pass(bytes)
+    if (slots.copying === 'in') copying ??= startCopy()
+    else copying?.over.abort()
+  }
+
+  function pass(bytes: Buffer): void {
+    traffic.bytesOut += bytes.length
+    client.write(bytes)
+    if (!spend(bytes.length)) {
+      const message = 'Cut off. A limit of the rule that allowed this statement ran out.'
+      end(new SessionOver('gateway', message), { code: '53400', message })
+    }
+  }
+
+  function startCopy(): NonNullable<typeof copying> {
+    const stop = new AbortController()
+    const done = copyIn(stop.signal).catch((error: unknown) => {
+      if (!(error instanceof Malformed)) return endBecause(error)
+      end(new SessionOver('client', error.message), {
+        code: '08P01',
+        message: `The gateway cannot read this: ${error.message}.`,
+      })
+    })
+    return { over: stop, done }
+  }
+
+  /**
+   * From the client to the upstream, until either says that it is over. A message that was forwarded in part goes on to
+   * its end even then: what came behind it would be read as a part of it.
+   */
+  async function copyIn(stop: AbortSignal): Promise<void> {
+    while (client.isInside || !stop.aborted) {
+      const frame = client.take() ?? (await client.next(client.isInside ? undefined : stop))
+      if (frame === null) {
+        if (stop.aborted && !client.isInside) return
+        throw new SessionOver('client', 'the client has left')
+      }
+      if (frame.kind === 'fault') throw new Malformed(frame.fault)
+      if (frame.kind === 'run') {
+        traffic.bytesIn += frame.bytes.length
+        traffic.copied.update(frame.bytes)
+        link.write(frame.bytes)
+        if (link.isFull) await link.room()
+        continue
+      }
+      const { type } = decodeFrontend(frame.bytes)
+      if (type === 'copy_done' || type === 'copy_fail') {
+        link.write(frame.bytes)
+        // Otherwise a server says nothing until the Sync, which the client sends later.
+        if (slots.current?.kind === 'execute') link.write(encodeFrontend({ type: 'flush' }))
+        return
+      }
+      // A server drops these as well while it waits for data.
+      if (type === 'sync' || type === 'flush') continue
+      if (type === 'terminate') throw new SessionOver('client', 'the client has left')
+      throw new Malformed('a copy is under way, and this is no part of it')
+    }
+  }
+
+  async function send(messages: readonly Buffer[], expected: readonly Slot[]): Promise<Settled> {
+    over.signal.throwIfAborted()
+    const settled = slots.add(expected)
+    for (const message of messages) link.write(message)
+    const result = await settled
+    if (copying) {
+      copying.over.abort()
+      await copying.done
+      copying = null
+    }
+    return result
+  }
+
+  function end(why: SessionOver, fault: Fault | null): void {
+    if (over.signal.aborted) return
+    over.abort(why)
+    slots.fail(why)
+    // In the midst of a message that is passed on, anything else would be taken for its rest.
+    if (link.isInside || (why.side === 'client' && fault === null)) client.destroy()
+    else client.end(fault === null ? undefined : encodeFatal(fault))
+    if (client.isInside || why.side === 'upstream') link.destroy()
+    else link.end(encodeFrontend({ type: 'terminate' }))
+  }
+
+  return {
+    get status() {
+      return status
+    },
+    parameters,
+    get isOpen() {
+      return slots.isOpen
+    },
+    get isSkipping() {
+      return slots.isSkipping
+    },
+    async forward(messages, expected, spendBytes) {
+      traffic = noTraffic()
+      spend = spendBytes
+      try {
+        return { ...(await send(messages, expected)), traffic }
+      } finally {
+        spend = () => true
+      }
+    },
+    async ask(sql, values) {
+      if (status === 'E' || slots.isSkipping) return null
+      const rows: (string | null)[][] = []
+      const silent = { isSilent: true } as const
+      const row = (cells: readonly (Buffer | null)[]) => rows.push(cells.map((cell) => cell?.toString('utf8') ?? null))
+      const bound = values.map((value) => Buffer.from(value))
+      const isOpen = slots.isOpen
+      const { error } = await send(
+        [
+          encodeFrontend({ type: 'parse', statement: OWN_NAME, sql, parameterTypes: [] }),
+          encodeFrontend({
+            type: 'bind',
+            portal: OWN_NAME,
+            statement: OWN_NAME,
+            formats: [],
+            values: bound,
+            resultFormats: [],
+          }),
+          encodeFrontend({ type: 'execute', portal: OWN_NAME, maxRows: 0 }),
+          encodeFrontend({ type: 'close', what: 'portal', name: OWN_NAME }),
+          encodeFrontend({ type: 'close', what: 'statement', name: OWN_NAME }),
+          encodeFrontend({ type: isOpen ? 'flush' : 'sync' }),
+        ],
+        [
+          { kind: 'parse', ...silent },
+          { kind: 'bind', ...silent },
+          { kind: 'execute', ...silent, row },
+          { kind: 'close', ...silent },
+          { kind: 'close', ...silent },
+          ...(isOpen ? [] : [{ kind: 'sync', ...silent } as const]),
+        ],
+      )
+      return error === null ? rows : null
+    },
+    async failTransaction() {
+      const parse = encodeFrontend({ type: 'parse', statement: OWN_NAME, sql: FAILS, parameterTypes: [] })
+      const sync = encodeFrontend({ type: 'sync' })
+      if (slots.isSkipping) await send([sync], [{ kind: 'sync', isSilent: true }])
+      else
+        await send(
+          [parse, sync],
+          [
+            { kind: 'parse', isSilent: true },
+            { kind: 'sync', isSilent: true },
+          ],
+        )
+    },
+    run,
+    end,
+    over: over.signal,
+  }
+}
+
+function noTraffic(): Traffic {
+  return { bytesIn: 0, bytesOut: 0, rows: 0, copied: createHash('sha256') }
+}

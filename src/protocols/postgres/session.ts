@@ -1,0 +1,293 @@
+import type { Arrival, Upstream } from '../../domain/call.ts'
+import type { Principal } from '../../domain/principal.ts'
+import { type Refusal, refuse } from '../../domain/refusal.ts'
+import type { Clock } from '../../platform/clock.ts'
+import type { Logger } from '../../platform/logger.ts'
+import { type Batch, readBatch, TooLarge } from './batch.ts'
+import type { Cancels } from './cancel.ts'
+import { askCatalog, askPath } from './catalog.ts'
+import type { Entered } from './entrance.ts'
+import { createExchange } from './exchange.ts'
+import { type Plan, planBatch } from './plan.ts'
+import { createRelay, type Relay, SessionOver } from './relay.ts'
+import { encodeError, type Fault, faultOf } from './report.ts'
+import { endTransaction, forgetPath, type State } from './state.ts'
+import type { Namer } from './statement.ts'
+import { cancelUpstream, type Target, type UpstreamSession } from './upstream.ts'
+import { encodeBackend, type TransactionStatus } from './wire/backend.ts'
+import { Malformed } from './wire/fields.ts'
+
+/** What the sessions with one upstream share. */
+export interface Service {
+  readonly upstream: Upstream
+  readonly target: Target
+  /** Names host, port and the gateway's user there. */
+  readonly boundTo: string
+  readonly namer: Namer
+  readonly cancels: Cancels
+  readonly publicUrl: string
+  /** Takes a call to its end. */
+  pass(arrival: Arrival): Promise<void>
+  /** Asked before so many bytes are parsed: a refusal if that is too much for this principal. */
+  charge(principal: Principal, bytes: number): Refusal | null
+  /** Calls `onCut` once when this principal may not go on. The function returned ends the watch. */
+  watch(principal: Principal, onCut: (why: Refusal) => void): () => void
+  newCallId(): string
+  readonly maxBatchBytes: number
+  /** Of statements and portals that a session keeps. */
+  readonly maxHeldBytes: number
+  /** The longest a session may last, in milliseconds. */
+  readonly sessionMaxMs: number
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+/** The call under way. */
+interface Current {
+  readonly gone: AbortController
+  isCancelled: boolean
+  isRunning: boolean
+}
+
+/** Runs a session from the answer to its startup until it is over, however that comes. Never rejects for what either side does. */
+export async function runSession(
+  { link: client, startup, principal, minor }: Entered,
+  upstream: UpstreamSession,
+  service: Service,
+): Promise<void> {
+  let current: Current | null = null
+  // A batch was refused before its Sync: what comes until then is dropped.
+  let isSkipping = false
+  const relay: Relay = createRelay({
+    client,
+    upstream,
+    maxBatchBytes: service.maxBatchBytes,
+    onReady(status) {
+      if (status === 'I') endTransaction(state)
+    },
+    onParameter(name) {
+      if (name === 'search_path') forgetPath(state)
+    },
+  })
+  let role = ''
+  const state: State = {
+    statements: new Map(),
+    portals: new Map(),
+    isPathReported: upstream.parameters.has('search_path'),
+    view: {
+      user: startup.user,
+      database: startup.database,
+      applicationName: startup.applicationName,
+      clientEncoding: '',
+      standardConformingStrings: false,
+      searchPath: null,
+      inTransaction: false,
+      prepared: new Map(),
+      cursors: new Map(),
+      shadows: new Set(),
+      hasLocalPath: false,
+      catalog: askCatalog(relay),
+    },
+  }
+
+  const cancels = service.cancels.mint({ secretBytes: minor >= 2 ? 32 : 4, cancel })
+  const unwatch = service.watch(principal, (why) => relay.end(new SessionOver('gateway', why.detail), faultOf(why)))
+  const timer = setTimeout(() => relay.end(new SessionOver('gateway', OVERDUE.message), OVERDUE), service.sessionMaxMs)
+  client.gone.addEventListener('abort', leave, { once: true })
+  // Whoever ends the session ends what runs in it: a server would go on until it has something to say.
+  relay.over.addEventListener('abort', endCurrent, { once: true })
+  try {
+    greet()
+    const running = relay.run()
+    await serve()
+    relay.end(new SessionOver('client', 'the client has left'), null)
+    await running
+  } finally {
+    clearTimeout(timer)
+    unwatch()
+    cancels.end()
+  }
+
+  function greet(): void {
+    client.write(encodeBackend({ type: 'authentication', asks: { method: 'ok' } }))
+    for (const [name, value] of upstream.parameters)
+      client.write(encodeBackend({ type: 'parameter_status', name, value }))
+    client.write(encodeBackend({ type: 'backend_key', ...cancels.key }))
+    for (const notice of upstream.notices) client.write(notice)
+    client.write(ready('I'))
+  }
+
+  async function serve(): Promise<void> {
+    try {
+      for (;;) {
+        const batch = await readBatch(client, service.maxBatchBytes)
+        if (batch === null || relay.over.aborted) return
+        await handle(batch)
+      }
+    } catch (error) {
+      if (error instanceof SessionOver) return
+      const fault = faultIn(error)
+      if (fault === null) service.log.error({ err: error }, 'a session failed')
+      relay.end(new SessionOver('gateway', 'the session failed'), fault ?? FAILED)
+    }
+  }
+
+  /** One call at a time, in their order. */
+  async function handle(batch: Batch): Promise<void> {
+    if (isSkipping || relay.isSkipping) {
+      if (batch.kind === 'sync') await endSkipping(batch)
+      return
+    }
+    const bytes = batch.sent.reduce((sum, sent) => sum + sent.bytes.length, 0)
+    const barred = service.charge(principal, bytes)
+    if (barred) return refuseBatch(batch, faultOf(barred))
+
+    await lookAround()
+    const plan = await planBatch(batch, {
+      namer: service.namer,
+      state,
+      maxHeldBytes: service.maxHeldBytes,
+      signal: relay.over,
+    })
+    relay.over.throwIfAborted()
+    if ('doings' in plan && plan.doings.length === 0) {
+      // Nothing that could be judged: a Sync alone, a description, a comment.
+      await relay.forward(
+        batch.sent.map((sent) => sent.bytes),
+        plan.slots,
+        () => true,
+      )
+    } else {
+      await judge(batch, 'code' in plan && relay.status === 'E' ? ABORTED : plan)
+    }
+  }
+
+  /** What names mean now, as far as the upstream can be asked. */
+  async function lookAround(): Promise<void> {
+    const { parameters, status } = relay
+    const hadPath = state.view.searchPath !== null
+    const asked = hadPath ? null : await askPath(relay)
+    if (asked) role = asked.role
+    state.view = {
+      ...state.view,
+      applicationName: parameters.get('application_name') ?? '',
+      clientEncoding: parameters.get('client_encoding') ?? '',
+      standardConformingStrings: parameters.get('standard_conforming_strings') === 'on',
+      inTransaction: status !== 'I',
+      shadows: new Set(),
+      ...(asked ? { searchPath: asked.schemas } : {}),
+    }
+  }
+
+  async function judge(batch: Batch, plan: Plan | Fault): Promise<void> {
+    const id = service.newCallId()
+    const call: Current = { gone: new AbortController(), isCancelled: false, isRunning: false }
+    current = call
+    if (client.gone.aborted) call.gone.abort()
+    const refused = (fault: Fault) => refuseBatch(batch, fault)
+    const arrival: Arrival = {
+      id,
+      upstream: service.upstream,
+      credential: { token: null, proven: principal },
+      source: client.remoteAddress,
+      refuse: (why) => refused(faultOf(why)),
+      open: (opened) =>
+        createExchange({
+          id,
+          principal: opened,
+          upstream: service.upstream,
+          batch,
+          plan,
+          binding: {
+            upstream: service.upstream.name,
+            target: service.boundTo,
+            database: startup.database,
+            role,
+            view: state.view,
+          },
+          relay,
+          client,
+          publicUrl: service.publicUrl,
+          gone: call.gone.signal,
+          isCancelled: () => call.isCancelled,
+          refuse: refused,
+          running() {
+            call.isRunning = true
+            return () => {
+              call.isRunning = false
+            }
+          },
+          monotonic: () => service.clock.monotonic(),
+        }),
+    }
+    try {
+      await service.pass(arrival)
+    } finally {
+      current = null
+      call.gone.abort()
+    }
+  }
+
+  /** An error in place of the batch, and the transaction as an error leaves it, on both sides. */
+  async function refuseBatch(batch: Batch, fault: Fault): Promise<void> {
+    client.write(encodeError(fault))
+    if (batch.kind === 'flush') isSkipping = true
+    else await endRefused()
+  }
+
+  async function endRefused(): Promise<void> {
+    if (relay.status === 'T' || relay.isOpen) await relay.failTransaction()
+    isSkipping = false
+    client.write(ready(relay.status))
+  }
+
+  async function endSkipping({ sent }: Batch): Promise<void> {
+    if (isSkipping) return endRefused()
+    const sync = sent.at(-1)
+    await relay.forward(sync ? [sync.bytes] : [], [{ kind: 'sync', isSilent: false }], () => true)
+  }
+
+  /** A held call is withdrawn; what runs is ended by the upstream; nothing else is there to cancel. */
+  function cancel(): void {
+    if (!current) return
+    if (current.isRunning) cancelRunning()
+    else {
+      current.isCancelled = true
+      current.gone.abort()
+    }
+  }
+
+  function cancelRunning(): void {
+    if (!upstream.key) return
+    cancelUpstream(service.target, upstream.key).catch((error: unknown) => {
+      service.log.warn({ err: error, upstream: service.upstream.name }, 'a statement could not be cancelled')
+    })
+  }
+
+  function endCurrent(): void {
+    if (current?.isRunning) cancelRunning()
+    else current?.gone.abort()
+  }
+
+  function leave(): void {
+    if (current?.isRunning) relay.end(new SessionOver('client', 'the client has left'), null)
+    else endCurrent()
+  }
+}
+
+function ready(status: TransactionStatus): Buffer {
+  return encodeBackend({ type: 'ready', status })
+}
+
+function faultIn(error: unknown): Fault | null {
+  if (error instanceof Malformed) return { code: '08P01', message: `The gateway cannot read this: ${error.message}.` }
+  if (error instanceof TooLarge) return { code: '54000', message: `Not executed. For the gateway ${error.message}.` }
+  return null
+}
+
+const FAILED: Fault = faultOf(refuse('unavailable', 'Perhaps executed. The gateway failed during this call.'))
+const OVERDUE: Fault = { code: '57P05', message: 'The session lasted as long as it may. Connect again.' }
+const ABORTED: Fault = {
+  code: '25P02',
+  message: 'current transaction is aborted, commands ignored until end of transaction block',
+}
