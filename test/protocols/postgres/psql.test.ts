@@ -42,7 +42,10 @@ const SCRIPT = [
   'BEGIN; DECLARE c CURSOR FOR SELECT id FROM shop ORDER BY id; FETCH 2 FROM c; COMMIT',
 ]
 
-test.runIf(isThere())('psql prints the same with and without the gateway', async () => {
+// Skipped where it is not installed, but never where nothing may be.
+const mustRun = process.env['COUNTERSIGN_TEST_NO_SKIP'] === '1'
+
+test.runIf(mustRun || isThere())('psql prints the same with and without the gateway (needs psql)', async () => {
   await psql(
     world.adminUrl,
     'CREATE TABLE shop (id int PRIMARY KEY, what text)',
