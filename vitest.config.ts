@@ -5,20 +5,28 @@ import { defineConfig } from 'vitest/config'
 // Tests start many gateways and commands. Each reads the same files: what was compiled once is kept.
 process.env['NODE_COMPILE_CACHE'] ??= join(import.meta.dirname, 'node_modules', '.cache', 'compiled')
 
+const UNIT = 'test/**/*.unit.test.ts'
+/** Rooms whose tests leave nothing behind in their process: one process reads the modules once for all of them. */
+const INSIDE = ['approvals', 'channels', 'control'].map((room) => `test/${room}/**/*.test.ts`)
+
 export default defineConfig({
   test: {
     testTimeout: 30_000,
     hookTimeout: 60_000,
-    // Most of what the tests do is wait for processes, sockets and commits: two at a time, also on two cores.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Much of what the tests do is wait for processes, sockets and commits: three at a time, also on two cores.
+    maxWorkers: Math.max(3, availableParallelism() - 1),
     projects: [
-      { extends: true, test: { name: 'unit', include: ['test/**/*.unit.test.ts'] } },
+      { extends: true, test: { name: 'unit', include: [UNIT], isolate: false } },
+      {
+        extends: true,
+        test: { name: 'inside', include: INSIDE, exclude: [UNIT], globalSetup: ['test/cluster.ts'], isolate: false },
+      },
       {
         extends: true,
         test: {
           name: 'whole',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/**/*.unit.test.ts'],
+          exclude: [UNIT, ...INSIDE],
           globalSetup: ['test/cluster.ts'],
         },
       },
