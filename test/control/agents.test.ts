@@ -161,6 +161,7 @@ describe('the page of agents', () => {
     const after = await rita.post('/agents/suspend', { ...AGENT, reason: 'runs wild\r\n<b>' })
     expect(after.url.pathname).toBe('/agents')
     expect(after.text).toContain('runs wild')
+    expect(after.text).toContain(`title="${ISSUER}|rita">rita the person</span>`)
     expect(after.text).not.toContain('<b>runs')
     expect(after.text).toContain('&lt;b&gt;')
     expect(agents.requests).toMatchObject([{ way: 'suspend', reason: 'runs wild\n<b>', via: 'console' }])

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { NEVER_SEEN, type SeenAgent } from '../../domain/agent.ts'
+import { NEVER_SEEN, type SeenAgent, type Suspension } from '../../domain/agent.ts'
 import { formatParty, isSameParty, type Party, type Person } from '../../domain/principal.ts'
 import { seesAllAgents } from '../../identity/kill-switch.ts'
 import type { AgentDesk } from '../desk.ts'
@@ -117,12 +117,17 @@ ${neverSeen(seenAt)}
 <p><a class="button" href="/">To the inbox</a></p>`
 }
 
+/** They need not have voted to know their own name. */
+function nameOf(by: Suspension['by'], person: Person): string | null {
+  return by.name ?? (isSameParty(by, person) ? person.name : null)
+}
+
 function stoppedAgent({ suspension, ...agent }: SeenAgent, view: AgentsView): Html | null {
   if (!suspension) return null
   const { since, by, reason, breaker } = suspension
   const who =
     breaker === null
-      ? html`by <span title="${shown(formatParty(by))}">${shown(by.name ?? by.subject)}</span>`
+      ? html`by <span title="${shown(formatParty(by))}">${shown(nameOf(by, view.person) ?? by.subject)}</span>`
       : html`tripped by the circuit breaker <code>${shown(breaker)}</code>`
   return html`<div class="block"><p><b>${shown(agent.subject)}</b> <small>${shown(agent.issuer)}</small></p>
 <p>Since ${moment(since)}, ${who}${reason !== null && html`: <q>${shownLines(reason)}</q>`}</p>
