@@ -34,7 +34,7 @@ export interface ListFilter {
   readonly requester?: Principal
   /** Only calls of an agent of this subject, or `issuer|subject`. */
   readonly agent?: string
-  /** Only what somebody of this subject, `issuer|subject` or name voted on. */
+  /** Only what somebody of this subject or `issuer|subject` voted on, or whose name begins so, whatever its case. */
   readonly voter?: string
   /** Only what was opened from then on, or before then; milliseconds since the epoch. */
   readonly from?: number
@@ -101,7 +101,7 @@ async function readPage(
        AND ($12::text IS NULL
          OR $12 IN (requester ->> 'subject', (requester ->> 'issuer') || '|' || (requester ->> 'subject')))
        AND ($13::text IS NULL OR EXISTS (SELECT FROM vote v WHERE v.approval = approval.id
-         AND $13 IN (v.subject, v.name, v.issuer || '|' || v.subject)))
+         AND ($13 IN (v.subject, v.issuer || '|' || v.subject) OR starts_with(lower(v.name), lower($13)))))
        AND ($14::boolean IS NULL OR $14 = (state = 'pending' AND audience && $6
          AND NOT EXISTS (SELECT FROM vote v WHERE v.approval = approval.id AND v.issuer || '|' || v.subject = $7)))
      ORDER BY created_at DESC, id DESC LIMIT $9`,

@@ -106,6 +106,7 @@ export async function startGateway(
     within: audit.within,
     noteSeen: seen.flush,
     withdrawHeld: queue.withdrawSuspended,
+    issuers: issuersIn(config),
   })
 
   const allowance = createAllowance({ options: config.rate, clock })
@@ -292,6 +293,12 @@ async function startChannels(
 
 function observedIn({ upstreams }: Config): readonly string[] {
   return upstreams.filter(({ mode }) => mode === 'observe').map(({ name }) => name)
+}
+
+/** Of whom agents and those they act for can be, each once. */
+function issuersIn({ agent_issuers: ofAgents, people }: Config): readonly string[] {
+  const actedFor = ofAgents.flatMap(({ acts_for: actsFor }) => actsFor?.issuer ?? [])
+  return [...new Set([...[...ofAgents, ...people].map(({ issuer }) => issuer), ...actedFor])]
 }
 
 /** What the command line of a reviewer needs to know of the identity providers. */

@@ -1,4 +1,5 @@
 import { switchedSchema } from '../control/wire.ts'
+import { NEVER_SEEN } from '../domain/agent.ts'
 import { makeVisible } from '../domain/visible.ts'
 import { formatNotices } from './approval-text.ts'
 import type { Input } from './cli.ts'
@@ -30,6 +31,6 @@ export async function turnSwitch(
   for (const line of formatNotices(switched.notices)) context.err(line)
   if (options.json) return context.out(writeJson(switched))
   const state = switched.agent.suspension ? 'is stopped' : 'may go on'
-  if (switched.agent.seen_at === null) context.err('It has not been seen calling: is that its issuer and subject?')
   context.out(`${makeVisible(args.subject)} ${state}${switched.changed ? '' : ', as it was'}.`)
+  if (switched.agent.seen_at === null) context.out(NEVER_SEEN)
 }

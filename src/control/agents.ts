@@ -1,6 +1,6 @@
 import type { AgentDesk } from './desk.ts'
 import type { Asked } from './endpoints.ts'
-import { type ControlRefusal, refuseAs, SWITCH_FAULTS } from './problem.ts'
+import { type ControlRefusal, explainSwitch, refuseAs } from './problem.ts'
 import type { AgentsWire, NoticeWire, SwitchedWire } from './wire.ts'
 import { writeAgent } from './write.ts'
 
@@ -17,7 +17,7 @@ export function createAgentHandlers(desk: AgentDesk, notices: () => readonly Not
       return async ({ person, body }: Switching): Promise<SwitchedWire | ControlRefusal> => {
         const { issuer, subject, reason } = body
         const result = await desk[way]({ agent: { issuer, subject }, by: person, reason, via: 'api' })
-        if (!result.done) return refuseAs(...SWITCH_FAULTS[result.fault])
+        if (!result.done) return refuseAs(...explainSwitch(result))
         return { agent: writeAgent(result.agent), changed: result.isChanged, notices: notices() }
       }
     },

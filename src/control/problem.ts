@@ -1,7 +1,8 @@
-import type { SwitchFault } from '../domain/agent.ts'
+import type { SwitchRefusal } from '../domain/agent.ts'
 import type { BallotFault } from '../domain/approval.ts'
 import type { ClaimFault } from '../domain/claim.ts'
 import { PROBLEM_BASE, type Problem } from '../domain/problem.ts'
+import { makeVisible } from '../domain/visible.ts'
 
 /** Every `code` a person can meet on the control listener, with its HTTP status and title. A closed list. */
 export const CONTROL_CODES = {
@@ -28,6 +29,7 @@ export const CONTROL_CODES = {
   too_large: [413, 'The request is too large'],
   unreadable: [415, 'The body is not JSON'],
   reason_required: [422, 'A reason is required'],
+  unknown_issuer: [422, 'Nobody of this issuer can call'],
   rate_limited: [429, 'Too many requests'],
   internal: [500, 'Something went wrong'],
   unavailable: [503, 'The store cannot be reached'],
@@ -91,10 +93,18 @@ export const GRANT_FAULTS: Readonly<Record<'not_found' | 'not_allowed', readonly
   not_allowed: ['not_grantor', 'Not done. Whoever gave it may take it back, and so may operators and admins.'],
 }
 
-export const SWITCH_FAULTS: Readonly<Record<SwitchFault, readonly [ControlCode, string]>> = {
-  not_allowed: ['forbidden', 'Not done. None of your roles may do that.'],
-  own_side: [
-    'own_side',
-    'Not done. It is your agent, or acts for you or beside what is yours: somebody else has to resume it.',
-  ],
+export function explainSwitch(refusal: SwitchRefusal): readonly [ControlCode, string] {
+  switch (refusal.fault) {
+    case 'not_allowed':
+      return ['forbidden', 'Not done. None of your roles may do that.']
+    case 'own_side':
+      return [
+        'own_side',
+        'Not done. It is your agent, or acts for you or beside what is yours: somebody else has to resume it.',
+      ]
+    case 'unknown_issuer': {
+      const known = refusal.known.map((issuer) => makeVisible(issuer)).join(', ')
+      return ['unknown_issuer', `Not done. Nobody of that issuer can call here. The issuers are: ${known}.`]
+    }
+  }
 }

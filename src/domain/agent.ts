@@ -15,8 +15,11 @@ export interface SeenAgent extends Party {
 
 export interface Suspension {
   readonly since: number
-  /** Of a circuit breaker: the gateway itself, with the breaker's name. */
-  readonly by: Party
+  /**
+   * Of a circuit breaker: the gateway itself, with the breaker's name. `name`: what a person was called at their last
+   * vote; null if they have not voted.
+   */
+  readonly by: Party & { readonly name: string | null }
   readonly reason: string | null
   /** The circuit breaker that tripped, as `policy/name`; null if a person did it. */
   readonly breaker: string | null
@@ -39,10 +42,14 @@ export interface SwitchRequest {
 }
 
 /** Why somebody was not stopped or resumed. */
-export const SWITCH_FAULTS = ['not_allowed', 'own_side'] as const
-export type SwitchFault = (typeof SWITCH_FAULTS)[number]
+export type SwitchRefusal =
+  | { readonly done: false; readonly fault: 'not_allowed' | 'own_side' }
+  /** Nobody of this issuer can call, so that stopping them would stop nothing. `known`: the issuers that there are. */
+  | { readonly done: false; readonly fault: 'unknown_issuer'; readonly known: readonly string[] }
+
+/** Beside what was done, where `seenAt` is null: the same words on every screen. */
+export const NEVER_SEEN = 'No agent of this name has called yet: is that its issuer and subject?'
 
 export type SwitchResult =
   /** `isChanged` is false if it was so already: then nothing is recorded. */
-  | { readonly done: true; readonly isChanged: boolean; readonly agent: SeenAgent }
-  | { readonly done: false; readonly fault: SwitchFault }
+  { readonly done: true; readonly isChanged: boolean; readonly agent: SeenAgent } | SwitchRefusal

@@ -81,13 +81,17 @@ export function describeDecisions({
   granted,
   denied,
 }: Pick<Precedents, 'approved' | 'identical' | 'overridden' | 'granted' | 'denied'>): readonly string[] {
-  const content = identical === 0 ? 'none of them with the same content' : `${identical} with the same content`
   return [
     ...(denied > 0 ? [`denied ${times(denied)}`] : []),
-    ...(approved > 0 ? [`approved ${times(approved)}, ${content}`] : []),
+    ...(approved > 0 ? [`approved ${times(approved)}, ${whichContent(approved, identical)}`] : []),
     ...(overridden > 0 ? [`overridden ${times(overridden)}`] : []),
     ...(granted > 0 ? [`let through ${times(granted)} by grants, which nobody looked at`] : []),
   ]
+}
+
+function whichContent(approved: number, identical: number): string {
+  if (approved === 1) return identical === 0 ? 'not with the same content' : 'with the same content'
+  return identical === 0 ? 'none of them with the same content' : `${identical} with the same content`
 }
 
 /** How much is different, in a sentence. */

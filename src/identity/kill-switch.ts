@@ -1,4 +1,4 @@
-import type { SeenAgent, SwitchFault, SwitchRequest, SwitchResult } from '../domain/agent.ts'
+import type { SeenAgent, SwitchRefusal, SwitchRequest, SwitchResult } from '../domain/agent.ts'
 import type { Appended, Entry, Kind } from '../domain/entry.ts'
 import { GatewayError } from '../domain/error.ts'
 import { formatParty, type Party, type Person, type Role } from '../domain/principal.ts'
@@ -24,6 +24,8 @@ interface Parts {
   noteSeen(): Promise<void>
   /** Ends what waits for people on behalf of those who are stopped. */
   withdrawHeld(): Promise<unknown>
+  /** Of whom callers, and those they act for, can be: as configured. */
+  readonly issuers: readonly string[]
   readonly log: Logger
 }
 
@@ -34,10 +36,10 @@ const SEES_ALL: readonly Role[] = ['auditor', 'operator', 'admin']
 const MOST_LISTED = 500
 const MOST_FOUND = 10
 
-export function createKillSwitch({ database, within, noteSeen, withdrawHeld, log }: Parts): KillSwitch {
+export function createKillSwitch({ database, within, noteSeen, withdrawHeld, issuers, log }: Parts): KillSwitch {
   return {
     async list(person) {
-      return readAgents(database, { ofParty: hasRole(person, SEES_ALL) ? null : person, only: null })
+      return readAgents(database, { ofParty: seesAllAgents(person) ? null : person, only: null })
     },
 
     async find(name) {
@@ -55,6 +57,11 @@ export function createKillSwitch({ database, within, noteSeen, withdrawHeld, log
     async suspend(request) {
       if (!hasRole(request.by, MAY_SUSPEND)) return refuse('not_allowed')
       const { agent, by, reason } = request
+      // Ahead of its first call anybody can be stopped, but a mistyped issuer would never have effect. One that another
+      // replica knows, with a newer configuration, is known here once it has called.
+      if (!issuers.includes(agent.issuer) && !(await hasBeenSeen(database, agent))) {
+        return { done: false, fault: 'unknown_issuer', known: issuers }
+      }
       const result = await change(request, {
         kind: 'agent_suspended',
         // It raises the epoch under the lock of the chain's head, so that every intent is before or after.
@@ -120,6 +127,16 @@ async function isOnSameSide(tx: Tx, agent: Party, person: Party): Promise<boolea
   return row.is_own
 }
 
+/** Whether it called, or was on the requesting side of a call. */
+async function hasBeenSeen(tx: Tx, agent: Party): Promise<boolean> {
+  const { rows } = await tx.query(
+    `SELECT FROM countersign.agent WHERE issuer = $1 AND subject = $2
+     UNION ALL SELECT FROM countersign.agent_closure WHERE parties @> ARRAY[$3] LIMIT 1`,
+    [agent.issuer, agent.subject, formatParty(agent)],
+  )
+  return rows.length > 0
+}
+
 interface Row {
   readonly issuer: string
   readonly subject: string
@@ -130,6 +147,7 @@ interface Row {
   readonly since: Date | null
   readonly by_issuer: string
   readonly by_subject: string
+  readonly by_name: string | null
   readonly reason: string | null
   readonly breaker: string | null
   readonly holds: readonly { breaker: string; since_ms: number; reason: string }[]
@@ -172,7 +190,9 @@ function agentsQuery({ stopped, breaker, held }: { stopped: string; breaker: str
        UNION SELECT issuer, subject, a.seen_at FROM (${stopped}) s LEFT JOIN countersign.agent a USING (issuer, subject)
          WHERE (issuer = $3 AND subject = $4) OR ($3 IS NULL AND ($2 IS NULL OR issuer || '|' || subject = $2)))
      SELECT k.issuer, k.subject, k.seen_at, h.calls, h.held, h.denials,
-       s.since, s.by_issuer, s.by_subject, s.reason, ${breaker}, b.holds
+       s.since, s.by_issuer, s.by_subject, s.reason,
+       (SELECT v.name FROM countersign.vote v WHERE v.issuer = s.by_issuer AND v.subject = s.by_subject
+        ORDER BY v.at DESC LIMIT 1) AS by_name, ${breaker}, b.holds
      FROM known k LEFT JOIN countersign.suspension s USING (issuer, subject),
        LATERAL (SELECT coalesce(sum(calls), 0)::bigint AS calls, coalesce(sum(holds), 0)::bigint AS held,
            coalesce(sum(denials), 0)::bigint AS denials
@@ -185,7 +205,7 @@ function agentsQuery({ stopped, breaker, held }: { stopped: string; breaker: str
 
 function toAgent(row: Row): SeenAgent {
   const { issuer, subject, seen_at: seenAt, calls, held, denials, since, reason, breaker } = row
-  const by = { issuer: row.by_issuer, subject: row.by_subject }
+  const by = { issuer: row.by_issuer, subject: row.by_subject, name: row.by_name }
   const suspension = since && { since: since.getTime(), by, reason, breaker }
   const heldBy = row.holds.map((hold) => ({ breaker: hold.breaker, since: hold.since_ms, reason: hold.reason }))
   return { issuer, subject, seenAt: seenAt?.getTime() ?? null, calls, holds: held, denials, suspension, heldBy }
@@ -195,10 +215,15 @@ function unseen({ issuer, subject }: Party): SeenAgent {
   return { issuer, subject, seenAt: null, calls: 0, holds: 0, denials: 0, suspension: null, heldBy: [] }
 }
 
+/** Whether the list is of every agent, and not only of those that are this person's. */
+export function seesAllAgents(person: Person): boolean {
+  return hasRole(person, SEES_ALL)
+}
+
 function hasRole({ roles }: Person, wanted: readonly Role[]): boolean {
   return roles.some((role) => wanted.includes(role))
 }
 
-function refuse(fault: SwitchFault): SwitchResult {
+function refuse(fault: 'not_allowed' | 'own_side'): SwitchRefusal {
   return { done: false, fault }
 }

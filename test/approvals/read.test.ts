@@ -103,7 +103,7 @@ describe('who sees an approval', () => {
 
   it('lists by agent, by who voted, and by time', async () => {
     const group = { issuerName: 'corp', name: 'filters' }
-    const who = person('fritz', [group])
+    const who = { ...person('fritz', [group]), name: 'Fritz from 50%_finance' }
     const of = verdict([requirement({ reviewers: ['group:filters'] })])
     const [mine, other] = [
       await hold(queue, makeCall({ principal: agent('filter-1') }), of),
@@ -116,8 +116,9 @@ describe('who sees an approval', () => {
     expect(await idsOf({})).toEqual([other.id, mine.id])
     expect(await idsOf({ agent: 'filter-1' })).toEqual([mine.id])
     expect(await idsOf({ agent: 'https://idp.example.com|filter-2' })).toEqual([other.id])
-    for (const voter of ['fritz', 'https://idp.example.com|fritz']) expect(await idsOf({ voter })).toEqual([mine.id])
-    expect(await idsOf({ voter: 'nobody' })).toEqual([])
+    for (const voter of ['fritz', 'https://idp.example.com|fritz', 'Fritz', 'fritz FROM 50%_f'])
+      expect(await idsOf({ voter })).toEqual([mine.id])
+    for (const voter of ['nobody', 'finance', 'fr%', 'fritz_from']) expect(await idsOf({ voter })).toEqual([])
     expect(await idsOf({ until: mine.createdAt })).toEqual([])
     expect(await idsOf({ from: mine.createdAt, until: other.createdAt + 1 })).toEqual([other.id, mine.id])
   })

@@ -217,6 +217,28 @@ describe.skipIf(isSkipped)('every page in a browser (needs chromium)', { timeout
     })
   })
 
+  it('cuts no column of a table off on a narrow screen', async () => {
+    const { context, page } = await visit(browser, { viewport: { width: 390, height: 800 } })
+    await signIn(page, `${world.base}/audit`, 'aud')
+    const hidden = () =>
+      page.evaluate("[...document.querySelectorAll('.scroll')].map((one) => one.scrollWidth - one.clientWidth)")
+    expect(await hidden()).toEqual([0])
+    await page.goto(`${world.base}/agents`)
+    expect(await hidden()).toEqual([0])
+    const [state, denied] = ['State', 'Denied'].map((name) => page.locator(`td[data-label=${name}]`).first())
+    expect([await state?.isVisible(), await denied?.isVisible()]).toEqual([true, true])
+    await context.close()
+  })
+
+  it('writes times with their zone, and UTC where one points at them', async () => {
+    const { context, page } = await visit(browser, { timezoneId: 'Europe/Berlin' })
+    await signIn(page, `${world.base}/approvals/${DONE}`, 'finn')
+    const decided = page.locator('#status time[data-moment]').first()
+    expect(await decided.textContent()).toMatch(/ 23:15 CET$/)
+    expect(await decided.getAttribute('title')).toBe('2023-11-14 22:15:00 UTC')
+    await context.close()
+  })
+
   it('shows what is hostile as text: nothing of it runs, loads, or becomes an element', async () => {
     const { context, page, complaints } = await visit(browser)
     const asked: string[] = []

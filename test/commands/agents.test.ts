@@ -52,9 +52,17 @@ describe('agents suspend', () => {
   })
 
   it('says so if nobody of that name was seen, and stops them all the same', async () => {
-    const { code, out, err } = await world.run(['agents', 'suspend', ISSUER, 'suport-agent', '--reason', 'runs wild'])
-    expect([code, out]).toEqual([0, 'suport-agent is stopped.'])
-    expect(err).toContain('It has not been seen calling')
+    const { code, out } = await world.run(['agents', 'suspend', ISSUER, 'suport-agent', '--reason', 'runs wild'])
+    expect([code, out]).toEqual([
+      0,
+      expect.stringMatching(/^suport-agent is stopped\.\nNo agent of this name has called/),
+    ])
+  })
+
+  it('refuses an issuer of which nobody can call, and names those that there are', async () => {
+    const { code, err } = await world.run(['agents', 'suspend', `${ISSUER}/`, 'support-agent', '--reason', 'runs wild'])
+    expect(code).toBe(1)
+    expect(err).toContain(`The issuers are: ${ISSUER}. (unknown_issuer)`)
   })
 
   it('asks for a reason before anything else', async () => {

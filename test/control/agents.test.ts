@@ -119,6 +119,15 @@ describe('the kill switch, for programs', () => {
     expect([status, json]).toMatchObject([403, { code: 'own_side' }])
   })
 
+  it('refuses an issuer of which nobody can call, and names those that there are', async () => {
+    const { post } = await serve()
+    const { status, json } = await post('suspend', 'rita', { ...AGENT, issuer: `${ISSUER}/`, reason: 'x' })
+    expect([status, json]).toMatchObject([
+      422,
+      { code: 'unknown_issuer', detail: expect.stringContaining(`The issuers are: ${ISSUER}.`) },
+    ])
+  })
+
   it.each([
     ['no reason', { ...AGENT }],
     ['an empty reason', { ...AGENT, reason: '' }],
@@ -146,16 +155,47 @@ describe('the page of agents', () => {
     const { agents, browse } = await serve()
     const rita = browse('rita')
     const before = await rita.get('/agents')
-    expect(before.text).toMatch(/<th scope="row">support-agent.*?<td>12<\/td><td>3<\/td><td>1<\/td>/s)
+    expect(before.text).toMatch(
+      /<th scope="row">support-agent.*?>12<\/td><td data-label="Held">3<\/td><td data-label="Denied">1<\/td>/s,
+    )
     const after = await rita.post('/agents/suspend', { ...AGENT, reason: 'runs wild\r\n<b>' })
     expect(after.url.pathname).toBe('/agents')
     expect(after.text).toContain('runs wild')
+    expect(after.text).toContain(`title="${ISSUER}|rita">rita the person</span>`)
     expect(after.text).not.toContain('<b>runs')
     expect(after.text).toContain('&lt;b&gt;')
     expect(agents.requests).toMatchObject([{ way: 'suspend', reason: 'runs wild\n<b>', via: 'console' }])
     // Only those who may resume are offered it.
     expect(after.text).not.toContain('action="/agents/resume"')
     expect((await browse('otto').get('/agents')).text).toContain('action="/agents/resume"')
+  })
+
+  it('says of one that was never seen that it has not called, and refuses an issuer of which nobody can call', async () => {
+    const { browse } = await serve()
+    const rita = browse('rita')
+    const ghost = { issuer: ISSUER, subject: 'suport-agent', reason: 'runs wild' }
+    const typo = await rita.post('/agents/suspend', { ...ghost, issuer: `${ISSUER}/` })
+    expect([typo.status, typo.text]).toEqual([422, expect.stringContaining(`The issuers are: ${ISSUER}.`)])
+    // It is mended there, not written anew.
+    expect(typo.text).toContain('required value="suport-agent"')
+    const never = 'No agent of this name has called yet'
+    expect((await rita.get('/agents')).text).not.toContain(never)
+    expect((await rita.post('/agents/suspend', ghost)).text).toContain(never)
+  })
+
+  it('says so of one that the person will not find among the agents', async () => {
+    const { agents, browse } = await serve()
+    agents.hide('suport-agent')
+    const { text } = await browse('rita').post('/agents/suspend', { ...AGENT, subject: 'suport-agent', reason: 'x' })
+    expect(text).toMatch(/suport-agent is stopped.*No agent of this name has called yet/s)
+  })
+
+  it('counts what is stopped for those alone who see every agent', async () => {
+    const { browse } = await serve()
+    expect((await browse('rita').get('/agents')).text).toMatch(
+      /Stopped <\/h2>\s*<p class="empty">None that you may see\./,
+    )
+    expect((await browse('otto').get('/agents')).text).toMatch(/Stopped <span class="count">0<.*>None\.</s)
   })
 
   it('resumes, but not for somebody on the agent’s side', async () => {

@@ -50,7 +50,7 @@ describe('the audit log of a gateway, in its console', () => {
 
     const kindsOf = async (query: string) => {
       const seen = (await get(`/audit?${query}`)).text
-      return [...seen.matchAll(/<\/time><\/td><td>(\w+)<\/td>/g)].map(([, kind]) => kind)
+      return [...seen.matchAll(/<\/time><\/td><td data-label="Kind">(\w+)<\/td>/g)].map(([, kind]) => kind)
     }
     expect(await kindsOf('reviewer=finn')).toEqual(['decided', 'vote'])
     expect(await kindsOf('agent=support-agent&kind=intent&effect=hold')).toEqual(['intent'])
@@ -77,7 +77,7 @@ describe('the audit log of a gateway, in its console', () => {
     const call = /\/audit\?call=([0-9a-f-]{36})/.exec(text)?.[1] ?? ''
     const entries = (await get(`/audit?call=${call}`)).text
     for (const kind of ['intent', 'held', 'vote', 'decided', 'spent', 'outcome'])
-      expect(entries).toContain(`<td>${kind}</td>`)
+      expect(entries).toContain(`<td data-label="Kind">${kind}</td>`)
   })
 
   it('comes as a file, as do its populations, with names as they were', async () => {

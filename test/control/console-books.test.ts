@@ -43,6 +43,15 @@ function ballotOf(issuer: string) {
   return { reviewer, decision: 'approve', reason: null, via: 'console', at: 1_700_000_000_500 } as const
 }
 
+it('says which roles open a page, and which ones a person has', async () => {
+  const { status, text } = await get('/audit', finn)
+  expect([status, text]).toEqual([403, expect.stringContaining('one of the roles auditor, admin. Yours: reviewer')])
+})
+
+it('says why a person can have no passkey', async () => {
+  expect((await get('/me')).text).toMatch(/Your passkeys.*Browsers make none for this console.*control\.public_url/s)
+})
+
 describe('the inbox', () => {
   it('shows what waits for a person, however much waits for others', async () => {
     const { text } = await get('/', finn)
@@ -74,6 +83,11 @@ describe('the history', () => {
   ])('finds by %s', async (query, ids) => {
     const { status, text } = await get(`/history?${query}`)
     expect([status, idsIn(text).toSorted()]).toEqual([200, ids])
+  })
+
+  it('says when it was decided, and when it was asked', async () => {
+    const { text } = await get('/history?state=denied')
+    expect(text).toMatch(/>Denied<\/span> <time datetime="2023-11-14T22:15:00.000Z".*<small>asked <time/)
   })
 
   it('says what it cannot look for', async () => {
@@ -251,8 +265,8 @@ describe('the policy page', () => {
     const { status, text } = await explain()
     expect([status, text]).toEqual([200, expect.stringContaining('Held until people decide')])
     const answer = text.split('class="block derived"')[1] ?? ''
-    expect(answer).toMatch(/billing\/refunds<\/code><\/th>\s*<td>hold <span class="state">decides/)
-    expect(answer).toMatch(/billing\/writes<\/code><\/th>\s*<td>allow<\/td>/)
+    expect(answer).toMatch(/billing\/refunds<\/code><\/th>\s*<td data-label="Says">hold <span class="state">decides/)
+    expect(answer).toMatch(/billing\/writes<\/code><\/th>\s*<td data-label="Says">allow<\/td>/)
     expect(text).toContain('value="/refunds"')
   })
 

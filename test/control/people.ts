@@ -365,7 +365,7 @@ export const TRIPPED: readonly SeenAgent[] = [
     subject: 'wild-agent',
     suspension: {
       since: AT,
-      by: { issuer: 'countersign', subject: 'breaker guard/deletions' },
+      by: { issuer: 'countersign', subject: 'breaker guard/deletions', name: null },
       reason: 'more than 20 calls within 10m',
       breaker: 'guard/deletions',
     },
@@ -385,7 +385,7 @@ export const TRIPPED: readonly SeenAgent[] = [
 /** A kill switch in memory: as the real one, it lets nobody resume what is on their own side. */
 export function fakeAgents(
   more: readonly SeenAgent[] = [],
-): AgentDesk & { readonly requests: (SwitchRequest & { readonly way: string })[] } {
+): AgentDesk & { readonly requests: (SwitchRequest & { readonly way: string })[]; hide(subject: string): void } {
   const seen = {
     issuer: ISSUER,
     subject: AGENT.subject,
@@ -400,18 +400,20 @@ export function fakeAgents(
     ...more.map((agent): [string, SeenAgent] => [formatParty(agent), agent]),
   ])
   const requests: (SwitchRequest & { way: string })[] = []
+  const hidden = new Set<string>()
 
   function turn(way: 'suspend' | 'resume', request: SwitchRequest): SwitchResult {
     requests.push({ ...request, way })
     const { agent, by, reason } = request
+    if (way === 'suspend' && agent.issuer !== ISSUER) return { done: false, fault: 'unknown_issuer', known: [ISSUER] }
     const before = known.get(formatParty(agent)) ?? { ...seen, ...agent, seenAt: null, suspension: null }
     if (way === 'resume' && (isSameParty(agent, by) || (AGENT.owner && AGENT.owner.subject === by.subject))) {
       return { done: false, fault: 'own_side' }
     }
     const isChanged = (before.suspension === null) === (way === 'suspend')
-    const { issuer, subject } = by
+    const { issuer, subject, name } = by
     const suspension =
-      way === 'suspend' ? { since: 1_700_000_000_000, by: { issuer, subject }, reason, breaker: null } : null
+      way === 'suspend' ? { since: 1_700_000_000_000, by: { issuer, subject, name }, reason, breaker: null } : null
     const after = isChanged ? { ...before, suspension } : before
     known.set(formatParty(agent), after)
     return { done: true, isChanged, agent: after }
@@ -419,7 +421,8 @@ export function fakeAgents(
 
   return {
     requests,
-    list: async () => [...known.values()],
+    hide: (subject) => hidden.add(subject),
+    list: async () => [...known.values()].filter(({ subject }) => !hidden.has(subject)),
     suspend: async (request) => turn('suspend', request),
     resume: async (request) => turn('resume', request),
   }

@@ -24,6 +24,15 @@ it('says what was decided, a denial first', () => {
   ])
 })
 
+it.each([
+  [1, 0, 'approved once, not with the same content'],
+  [1, 1, 'approved once, with the same content'],
+  [2, 0, 'approved twice, none of them with the same content'],
+  [3, 1, 'approved 3 times, 1 with the same content'],
+])('of %i approvals, %i with the same content, says: %s', (approved, identical, said) => {
+  expect(describeDecisions({ approved, identical, overridden: 0, granted: 0, denied: 0 })).toEqual([said])
+})
+
 it('says that two calls are the same only if their bytes are', () => {
   const change = { at: 'held by', before: 'a', now: 'b' }
   const said = (extent: 'none' | 'attempt' | 'content', changes: readonly (typeof change)[]) =>

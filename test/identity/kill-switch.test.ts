@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Person, Principal, Role } from '../../src/domain/principal.ts'
 import { createKillSwitch } from '../../src/identity/kill-switch.ts'
 import { createSeenAgents } from '../../src/identity/seen-agents.ts'
+import { openDatabase } from '../../src/platform/database.ts'
 import { AGENT, ISSUER, log, openGateway, temporaryDirectory } from '../audit/world.ts'
 import { createOlderDatabase, createTestDatabase, type TestDatabase } from '../postgres.ts'
 
@@ -29,7 +30,10 @@ function parts({ withdrawHeld = async (): Promise<unknown> => undefined } = {}) 
   const { database } = store
   const seen = createSeenAgents({ database, log })
   const { within } = gateway.audit
-  return { seen, agents: createKillSwitch({ database, within, noteSeen: seen.flush, withdrawHeld, log }) }
+  return {
+    seen,
+    agents: createKillSwitch({ database, within, noteSeen: seen.flush, withdrawHeld, issuers: [ISSUER], log }),
+  }
 }
 
 function asked(by: Person, agent: { issuer: string; subject: string } = AGENT) {
@@ -42,6 +46,22 @@ async function entries() {
     'SELECT kind, issuer, subject, reviewer FROM countersign.audit_log ORDER BY seq',
   )
   return rows
+}
+
+/** As if somebody had voted, on an approval that this store need not have. */
+async function castVote(approval: string, { subject, name, at }: { subject: string; name: string; at: string }) {
+  await using admin = new AsyncDisposableStack()
+  const database = openDatabase({ url: store.adminUrl, log })
+  admin.defer(() => database.close())
+  await database.transaction(async (tx) => {
+    await tx.query('SET LOCAL session_replication_role = replica')
+    await tx.query(
+      `INSERT INTO countersign.vote (approval, issuer, subject, name, at, decision, groups, roles, assurance, via,
+         card_hash, kid, mac)
+       VALUES ($1, $2, $3, $4, $5, 'deny', '[]', '[]', 'oidc', 'api', '', 'k', '')`,
+      [approval, ISSUER, subject, name, at],
+    )
+  })
 }
 
 describe('the kill switch', () => {
@@ -73,12 +93,44 @@ describe('the kill switch', () => {
     ])
   })
 
+  it('refuses an issuer of which nobody can call, and names those that there are', async () => {
+    const { agents, seen } = parts()
+    const typo = { issuer: `${ISSUER}/`, subject: AGENT.subject }
+    const refused = { done: false, fault: 'unknown_issuer', known: [ISSUER] }
+    expect(await agents.suspend(asked(OPERATOR, typo))).toEqual(refused)
+    expect(await entries()).toEqual([])
+    // Another replica knows them, by a newer configuration.
+    const worker = { ...AGENT, ...typo, onBehalfOf: { issuer: typo.issuer, subject: 'alice' } }
+    seen.note(worker, 'allow')
+    await seen.flush()
+    for (const subject of [AGENT.subject, 'alice'])
+      expect(await agents.suspend(asked(OPERATOR, { ...typo, subject }))).toMatchObject({ done: true })
+    expect(await agents.suspend(asked(OPERATOR, { ...typo, subject: 'nobody' }))).toEqual(refused)
+  })
+
+  it('calls whoever stopped an agent by the name of their last vote', async () => {
+    const { agents } = parts()
+    const nameOf = async () => (await agents.list(OPERATOR))[0]?.suspension?.by.name
+    await agents.suspend(asked(person('rita')))
+    expect(await nameOf()).toBeNull()
+    await castVote('0000000001', { subject: 'rita', name: 'Rita from finance', at: '2026-11-02' })
+    await castVote('0000000002', { subject: 'rita', name: 'Rita', at: '2026-11-01' })
+    expect(await nameOf()).toBe('Rita from finance')
+  })
+
   it('stops nobody without an entry', async () => {
     const { database } = store
     const within = async () => {
       throw new Error('the log cannot be written')
     }
-    const agents = createKillSwitch({ database, within, noteSeen: async () => {}, withdrawHeld: async () => {}, log })
+    const agents = createKillSwitch({
+      database,
+      within,
+      noteSeen: async () => {},
+      withdrawHeld: async () => {},
+      issuers: [ISSUER],
+      log,
+    })
     await expect(agents.suspend(asked(OPERATOR))).rejects.toThrow('the log cannot be written')
     expect((await database.query('SELECT FROM countersign.suspension')).rowCount).toBe(0)
     expect(await entries()).toEqual([])
@@ -207,7 +259,14 @@ describe('the kill switch, beside circuit breakers', () => {
     try {
       const within = async () => ({ seq: 1, hash: '', epoch: 1 })
       const { database } = older
-      const agents = createKillSwitch({ database, within, noteSeen: async () => {}, withdrawHeld: async () => {}, log })
+      const agents = createKillSwitch({
+        database,
+        within,
+        noteSeen: async () => {},
+        withdrawHeld: async () => {},
+        issuers: [ISSUER],
+        log,
+      })
       expect(await agents.suspend(asked(OPERATOR))).toMatchObject({
         isChanged: true,
         agent: { suspension: { breaker: null, by: { subject: 'otto' } }, heldBy: [] },

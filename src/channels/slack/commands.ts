@@ -1,4 +1,4 @@
-import type { SwitchResult } from '../../domain/agent.ts'
+import { NEVER_SEEN, type SwitchResult } from '../../domain/agent.ts'
 import type { StopDesk } from '../../domain/channel.ts'
 import { formatParty, type Party, type Person, parseParty } from '../../domain/principal.ts'
 import type { Clock } from '../../platform/clock.ts'
@@ -107,19 +107,15 @@ function say(text: string, ...rows: readonly (readonly Inline[])[]): Ephemeral {
 }
 
 function describe(agent: Party, result: SwitchResult): Ephemeral {
+  if (!result.done && result.fault === 'unknown_issuer') return sayUnknownIssuer(result.known)
   if (!result.done) return { text: 'Nothing was done. You may not suspend agents.' }
   const title = result.isChanged ? 'Suspended, on every replica.' : 'It was suspended already.'
   const isSeen = result.agent.seenAt !== null
-  return say(
-    title,
-    [bold(`${title} `), ...nameOf(agent)],
-    ...(isSeen ? [] : [[plain('It has not been seen calling: is that its issuer and subject?')]]),
-    [
-      plain('An operator or an admin resumes it, in the console or with '),
-      code('countersign agents resume'),
-      plain('.'),
-    ],
-  )
+  return say(title, [bold(`${title} `), ...nameOf(agent)], ...(isSeen ? [] : [[plain(NEVER_SEEN)]]), [
+    plain('An operator or an admin resumes it, in the console or with '),
+    code('countersign agents resume'),
+    plain('.'),
+  ])
 }
 
 function offer(found: readonly Party[]): Ephemeral {
@@ -138,6 +134,11 @@ function sayUnknown(name: string): Ephemeral {
     [bold(`${title} `), code(clean(name))],
     [plain('An agent that has not called is named with its issuer: '), code(`${COMMAND} suspend issuer|subject`)],
   )
+}
+
+function sayUnknownIssuer(known: readonly string[]): Ephemeral {
+  const title = 'Nothing was done. Nobody of that issuer can call here. The issuers are:'
+  return say(title, [bold(title)], ...known.map((issuer) => [code(clean(issuer))]))
 }
 
 function nameOf({ issuer, subject }: Party): Inline[] {

@@ -1,8 +1,9 @@
 import { z } from 'zod'
-import type { SeenAgent } from '../../domain/agent.ts'
+import { NEVER_SEEN, type SeenAgent, type Suspension } from '../../domain/agent.ts'
 import { formatParty, isSameParty, type Party, type Person } from '../../domain/principal.ts'
+import { seesAllAgents } from '../../identity/kill-switch.ts'
 import type { AgentDesk } from '../desk.ts'
-import { SWITCH_FAULTS } from '../problem.ts'
+import { CONTROL_CODES, explainSwitch } from '../problem.ts'
 import { switchSchema } from '../wire.ts'
 import { PAGES } from './access.ts'
 import { reasonField } from './forms.ts'
@@ -49,7 +50,8 @@ export function createAgentPages({ agents }: { readonly agents: AgentDesk }) {
       const { reason, ...agent } = asked.data
       const result = await agents[way]({ agent, by: caller.person, reason, via: 'console' })
       if (result.done) return way === 'suspend' ? stopped(caller, result.agent) : redirect('/agents')
-      return show(caller, { fault: SWITCH_FAULTS[result.fault][1], status: 403 })
+      const [code, fault] = explainSwitch(result)
+      return show(caller, { fault, ...(code === 'unknown_issuer' && { given }), status: CONTROL_CODES[code][0] })
     }
   }
 
@@ -81,16 +83,17 @@ export function stopLink({ issuer, subject }: Party, person: Person): Html | nul
 }
 
 function agentsBody(view: AgentsView): Html {
-  const { agents, fault } = view
+  const { agents, fault, person } = view
+  const [count, none] = seesAllAgents(person) ? [counted, 'None.'] : [() => null, 'None that you may see.']
   const stopped = agents.filter(({ suspension }) => suspension !== null)
   const held = agents.filter(({ suspension, heldBy }) => suspension === null && heldBy.length > 0)
   return html`<h1>Agents</h1>
 ${fault !== null && html`<p class="fault" role="alert">${fault}</p>`}
-<section><h2>Stopped <span class="count">${stopped.length}</span></h2>
-${stopped.length === 0 ? html`<p class="empty">None.</p>` : stopped.map((agent) => stoppedAgent(agent, view))}</section>
+<section><h2>Stopped ${count(stopped)}</h2>
+${stopped.length === 0 ? html`<p class="empty">${none}</p>` : stopped.map((agent) => stoppedAgent(agent, view))}</section>
 ${
   held.length > 0 &&
-  html`<section><h2>Held by circuit breakers <span class="count">${held.length}</span></h2>
+  html`<section><h2>Held by circuit breakers ${count(held)}</h2>
 ${held.map((agent) => heldAgent(agent, view))}</section>`
 }
 <section><h2>Seen <small>the last 24 hours, by whole hours</small></h2>
@@ -98,11 +101,25 @@ ${agents.length === 0 ? html`<p class="empty">None that you may see has called.<
 ${mayOpen(PAGES['POST /agents/suspend'], view.person) && suspendForm(view)}`
 }
 
-function stoppedBody({ issuer, subject }: SeenAgent): Html {
+function counted({ length }: readonly SeenAgent[]): Html {
+  return html`<span class="count">${length}</span>`
+}
+
+function neverSeen(seenAt: number | null): Html | false {
+  return seenAt === null && html`<p class="note">${NEVER_SEEN}</p>`
+}
+
+function stoppedBody({ issuer, subject, seenAt }: SeenAgent): Html {
   return html`<h1>Agents</h1>
 <p class="note" role="status"><b>${shown(subject)} is stopped</b> <small>${shown(issuer)}</small></p>
+${neverSeen(seenAt)}
 <p>On every replica, within a second. What it was waiting for is withdrawn. An operator or an admin can let it go on; you do not see it among the agents, since it is not one of yours.</p>
 <p><a class="button" href="/">To the inbox</a></p>`
+}
+
+/** They need not have voted to know their own name. */
+function nameOf(by: Suspension['by'], person: Person): string | null {
+  return by.name ?? (isSameParty(by, person) ? person.name : null)
 }
 
 function stoppedAgent({ suspension, ...agent }: SeenAgent, view: AgentsView): Html | null {
@@ -110,10 +127,11 @@ function stoppedAgent({ suspension, ...agent }: SeenAgent, view: AgentsView): Ht
   const { since, by, reason, breaker } = suspension
   const who =
     breaker === null
-      ? html`by <span title="${shown(formatParty(by))}">${shown(by.subject)}</span>`
+      ? html`by <span title="${shown(formatParty(by))}">${shown(nameOf(by, view.person) ?? by.subject)}</span>`
       : html`tripped by the circuit breaker <code>${shown(breaker)}</code>`
   return html`<div class="block"><p><b>${shown(agent.subject)}</b> <small>${shown(agent.issuer)}</small></p>
 <p>Since ${moment(since)}, ${who}${reason !== null && html`: <q>${shownLines(reason)}</q>`}</p>
+${neverSeen(agent.seenAt)}
 ${resumeForm(agent, view)}</div>`
 }
 
@@ -145,16 +163,17 @@ function hidden(csrf: string, { issuer, subject }: { readonly issuer: string; re
 }
 
 function table(agents: readonly SeenAgent[]): Html {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Agents"><table>
-<thead><tr><th scope="col">Agent</th><th scope="col">Last seen</th><th scope="col">Calls</th><th scope="col">Held</th><th scope="col">Denied</th><th scope="col">State</th></tr></thead>
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Agents"><table class="stack">
+<thead><tr><th scope="col">Agent</th><th scope="col">State</th><th scope="col">Last seen</th><th scope="col">Calls</th><th scope="col">Held</th><th scope="col">Denied</th></tr></thead>
 <tbody>${agents.map(row)}</tbody></table></div>`
 }
 
 function row({ issuer, subject, seenAt, calls, holds, denials, suspension, heldBy }: SeenAgent): Html {
   const state = suspension ? 'Stopped' : heldBy.length > 0 ? 'Held' : null
   return html`<tr><th scope="row">${shown(subject)} <small>${shown(issuer)}</small></th>
-<td>${seenAt === null ? 'not seen' : moment(seenAt)}</td><td>${calls}</td><td>${holds}</td><td>${denials}</td>
-<td>${state ? html`<span class="state">${state}</span>` : 'Runs'}</td></tr>`
+<td data-label="State">${state ? html`<span class="state">${state}</span>` : 'Runs'}</td>
+<td data-label="Last seen">${seenAt === null ? 'not seen' : moment(seenAt)}</td>
+<td data-label="Calls">${calls}</td><td data-label="Held">${holds}</td><td data-label="Denied">${denials}</td></tr>`
 }
 
 function suspendForm({ csrf, given, agents }: AgentsView): Html {

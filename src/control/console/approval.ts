@@ -19,7 +19,7 @@ import { overrideSection } from './override.ts'
 import { type PasskeyState, passkeyButton } from './passkeys.ts'
 import { precedentsSection } from './precedents.ts'
 import { questionsSections } from './questions.ts'
-import { barOf, deadline, moment, requesterLine, stateBadge, throughWords } from './words.ts'
+import { barOf, deadline, moment, requesterLine, stateBadge, stateSince, throughWords } from './words.ts'
 
 export interface ApprovalView {
   readonly approval: Approval
@@ -218,7 +218,7 @@ ${cast === 'approve' ? 'approved' : 'denied'}${standsFor && html` for <b title="
 }
 
 function recentCall(approval: Approval): Html {
-  const { id, verb, resource, upstream, rules, createdAt, state } = approval
+  const { id, verb, resource, upstream, rules } = approval
   return html`<li><a href="/approvals/${id}">${shown(verb)} ${shown(resource)}</a> on ${shown(upstream)}
-${stateBadge(state)} ${moment(createdAt)} <small>${rules.map((rule) => shown(formatRule(rule))).join(', ')}</small></li>`
+${stateSince(approval)} <small>${rules.map((rule) => shown(formatRule(rule))).join(', ')}</small></li>`
 }

@@ -57,7 +57,7 @@ const VERDICTS: Readonly<Record<ChainState['verdict'], string>> = {
 function form(query: AuditQuery): Html {
   return html`<form method="get" action="/audit" class="filter" role="search" aria-label="The audit log">
 ${timeField('from', 'From', query.from)}${timeField('until', 'Until', query.until)}
-${textField('agent', 'Agent', query.agent)}${textField('reviewer', 'Reviewer', query.reviewer)}
+${textField('agent', PARTY_LABELS.agent, query.agent)}${textField('reviewer', PARTY_LABELS.reviewer, query.reviewer)}
 ${textField('upstream', 'Upstream', query.upstream)}${textField('verb', 'Verb', query.verb)}
 ${choice('effect', 'Effect', query.effect, ['allow', 'hold', 'deny'])}
 ${choice('kind', 'Kind', query.kind, Object.keys(KINDS))}
@@ -73,7 +73,13 @@ export function timeField(name: string, label: string, value: string): Html {
   return html`<label>${label} <small>UTC</small> <input type="datetime-local" step="1" name="${name}" value="${local}"></label>`
 }
 
-export function textField(name: string, label: string, value: string): Html {
+/** What such a field is compared with. */
+export const PARTY_LABELS = {
+  agent: html`Agent <small>subject, or issuer|subject</small>`,
+  reviewer: html`Reviewer <small>subject, or issuer|subject</small>`,
+}
+
+export function textField(name: string, label: string | Html, value: string): Html {
   return html`<label>${label} <input name="${name}" maxlength="1000" autocomplete="off" value="${value}"></label>`
 }
 
@@ -96,18 +102,18 @@ ${isCut && html`<p class="note">Looked back as far as entry ${next}, and no furt
 }
 
 function table(entries: readonly LogEntry[], names: AuditView['names']): Html {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Entries"><table class="log">
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Entries"><table class="log stack">
 <thead><tr><th scope="col">Entry</th><th scope="col">Time</th><th scope="col">Kind</th><th scope="col">Agent</th><th scope="col">Call</th><th scope="col">Effect, outcome</th><th scope="col">Reviewer</th></tr></thead>
 <tbody>${entries.map((entry) => row(entry, names.get(entry.seq) ?? null))}</tbody></table></div>`
 }
 
 function row(entry: LogEntry, name: string | null): Html {
   const { seq, at, kind, subject, issuer, upstream, verb, resource, effect, outcome, rule, reviewer } = entry
-  return html`<tr><th scope="row"><a href="/audit/${seq}">${seq}</a></th><td>${exactTime(at)}</td><td>${shown(kind)}</td>
-<td>${subject !== null && html`<span title="${shown(issuer ?? '')}">${shown(subject)}</span>`}</td>
-<td>${[upstream, verb, resource].map((text) => text !== null && html`${shown(text)} `)}</td>
-<td>${[effect, outcome, rule].map((text) => text !== null && html`${shown(text)} `)}</td>
-<td>${name !== null && html`${shown(name)} `}${reviewer !== null && html`<small>${shown(reviewer)}</small>`}</td></tr>`
+  return html`<tr><th scope="row"><a href="/audit/${seq}">${seq}</a></th><td data-label="Time">${exactTime(at)}</td><td data-label="Kind">${shown(kind)}</td>
+<td data-label="Agent">${subject !== null && html`<span title="${shown(issuer ?? '')}">${shown(subject)}</span>`}</td>
+<td data-label="Call">${[upstream, verb, resource].map((text) => text !== null && html`${shown(text)} `)}</td>
+<td data-label="Effect, outcome">${[effect, outcome, rule].map((text) => text !== null && html`${shown(text)} `)}</td>
+<td data-label="Reviewer">${name !== null && html`${shown(name)} `}${reviewer !== null && html`<small>${shown(reviewer)}</small>`}</td></tr>`
 }
 
 /** To the millisecond and in UTC, wherever it is read: as it was written. */

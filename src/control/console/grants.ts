@@ -117,7 +117,7 @@ export function grantForm(
 <form method="post" action="/approvals/${approval.id}/grant" class="decide" id="grant">
 <input type="hidden" name="csrf" value="${csrf}">
 <input type="hidden" name="card_hash" value="${approval.cardHash}">
-<label>Reason <textarea name="reason" rows="2" maxlength="2000"${isReasonNeeded && html` required`}></textarea></label>
+<label>Reason for this approval <small>the one above counts with the buttons above it only</small> <textarea name="reason" rows="2" maxlength="2000"${isReasonNeeded && html` required`}></textarea></label>
 <label>Minutes, at most ${mostMinutes} <input name="minutes" type="number" min="1" max="${mostMinutes}" value="${mostMinutes}"></label>
 <label>Calls, at most ${mostUses} <input name="uses" type="number" min="1" max="${mostUses}" value="${Math.min(mostUses, 5)}"></label>
 <label>The same is <select name="covers">${coversUpTo(widest).map((covers) => html`<option value="${covers}">${COVERS_WORDS[covers]}</option>`)}</select></label>

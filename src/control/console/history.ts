@@ -2,11 +2,11 @@ import { z } from 'zod'
 import type { ListFilter } from '../../approvals/read.ts'
 import type { Approval } from '../../domain/approval.ts'
 import { writeCursor } from '../cursor.ts'
-import { choice, textField, timeField } from './audit.ts'
+import { choice, PARTY_LABELS, textField, timeField } from './audit.ts'
 import { auditQuery, toSearch, writeQuery } from './audit-query.ts'
 import { type Html, html, shown } from './html.ts'
 import type { Listed } from './inbox.ts'
-import { moment, requesterLine, stateBadge } from './words.ts'
+import { moment, requesterLine, stateSince } from './words.ts'
 
 const OVER = ['denied', 'spent', 'withdrawn', 'expired'] as const
 
@@ -21,6 +21,8 @@ export const historyQuery = z.object({
   state: z.enum(['', ...OVER]).default(''),
 })
 export type HistoryQuery = z.output<typeof historyQuery>
+
+const VOTER_LABEL = html`Decided by <small>how their name begins, subject, or issuer|subject</small>`
 
 const NOTHING = auditQuery.parse({})
 
@@ -41,9 +43,9 @@ interface HistoryView extends Listed {
 export function historyBody({ approvals, next, query, fault }: HistoryView): Html {
   return html`<h1>History</h1>
 <form method="get" action="/history" class="filter" role="search" aria-label="The history">
-${timeField('from', 'From', query.from)}${timeField('until', 'Until', query.until)}
-${textField('agent', 'Agent', query.agent)}${textField('upstream', 'Upstream', query.upstream)}
-${textField('reviewer', 'Decided by', query.reviewer)}${choice('state', 'State', query.state, OVER)}
+${timeField('from', 'Asked from', query.from)}${timeField('until', 'Asked until', query.until)}
+${textField('agent', PARTY_LABELS.agent, query.agent)}${textField('upstream', 'Upstream', query.upstream)}
+${textField('reviewer', VOTER_LABEL, query.reviewer)}${choice('state', 'State', query.state, OVER)}
 <div class="buttons"><button>Find</button> <a class="button" href="/history">Clear</a></div>
 </form>
 ${fault !== null && html`<p class="fault" role="alert">Not looked for: ${shown(fault)}.</p>`}
@@ -52,12 +54,12 @@ ${next && html`<p class="pages"><a href="/history?${writeQuery(query, { after: w
 }
 
 function row(approval: Approval): Html {
-  const { id, verb, resource, upstream, createdAt, state, requester } = approval
+  const { id, verb, resource, upstream, createdAt, requester } = approval
   return html`<li id="row-${id}"><a href="/approvals/${id}">
 <span class="what"><b>${shown(verb)}</b> <code>${shown(resource)}</code> on ${shown(upstream)}</span>
 <span class="whose">${requesterLine(requester)}</span>
 <span class="why">${whoDecided(approval)}</span>
-<span class="when">${stateBadge(state)} ${moment(createdAt)}</span>
+<span class="when">${stateSince(approval)} <small>asked ${moment(createdAt)}</small></span>
 </a></li>`
 }
 

@@ -6,7 +6,7 @@ import { formatRule } from '../../domain/verdict.ts'
 import { writeCursor } from '../cursor.ts'
 import { looking } from './claims.ts'
 import { type Html, html, shown } from './html.ts'
-import { deadline, moment, requesterLine, stateBadge } from './words.ts'
+import { deadline, requesterLine, stateSince } from './words.ts'
 
 /** Some of a list, and where it goes on. */
 export interface Listed {
@@ -65,11 +65,11 @@ function rows(approvals: readonly Approval[], nowMs: number): Html {
 }
 
 function row(approval: Approval, nowMs: number): Html {
-  const { id, verb, resource, upstream, rules, expiresAt, createdAt, state, requester } = approval
+  const { id, verb, resource, upstream, rules, expiresAt, state, requester } = approval
   return html`<li id="row-${id}"><a href="/approvals/${id}">
 <span class="what"><b>${shown(verb)}</b> <code>${shown(resource)}</code> on ${shown(upstream)}</span>
 <span class="whose">${requesterLine(requester)}</span>
 <span class="why">${rules.map((rule) => shown(formatRule(rule))).join(', ')}</span>
-<span class="when">${state === 'pending' ? deadline(expiresAt, nowMs) : html`${stateBadge(state)} ${moment(createdAt)}`}${approval.claim && html` <small>${looking(approval, null)}</small>`}</span>
+<span class="when">${state === 'pending' ? deadline(expiresAt, nowMs) : stateSince(approval)}${approval.claim && html` <small>${looking(approval, null)}</small>`}</span>
 </a></li>`
 }

@@ -3,6 +3,7 @@ import formbody from '@fastify/formbody'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { GatewayError } from '../../domain/error.ts'
+import type { Role } from '../../domain/principal.ts'
 import type { Passkeys } from '../../identity/passkeys.ts'
 import type { Clock } from '../../platform/clock.ts'
 import type { Logger } from '../../platform/logger.ts'
@@ -100,7 +101,7 @@ export async function mountConsole(app: FastifyInstance, parts: ConsoleParts): P
           return send(request, reply, page('Not done', forged(), 403), caller)
         }
         if (!mayOpen(PAGES[name], caller.person))
-          return send(request, reply, page('Not for you', TROUBLE[403], 403), caller)
+          return send(request, reply, page('Not for you', notFor(caller, PAGES[name]), 403), caller)
         return handle({ request, reply, caller })
       },
     })
@@ -154,10 +155,17 @@ function isClientFault(error: unknown): boolean {
   return error instanceof z.ZodError || (typeof status === 'number' && status >= 400 && status < 500)
 }
 
-const TROUBLE: Readonly<Record<400 | 401 | 403 | 429 | 500 | 503, Html>> = {
+function notFor({ person }: Caller, roles: readonly Role[]): Html {
+  return html`<h1>This page is not for you</h1>
+<p>It is for people with ${roles.length === 1 ? 'the role' : 'one of the roles'} ${roles.join(', ')}. ${
+    person.roles.length === 0 ? 'You have no role.' : `Yours: ${person.roles.join(', ')}.`
+  } The configuration says who has which.</p>
+${mayOpen(PAGES['GET /me'], person) && html`<p><a class="button" href="/me">Who you are here</a></p>`}`
+}
+
+const TROUBLE: Readonly<Record<400 | 401 | 429 | 500 | 503, Html>> = {
   400: html`<h1>That is not understood</h1><p><a class="button" href="/">To the inbox</a></p>`,
   401: html`<h1>You are signed out</h1><p>Nothing was done. <a href="/sign-in">Sign in</a>, and try again.</p>`,
-  403: html`<h1>This page is not for you</h1><p>Your roles do not open it. <a href="/">To the inbox</a></p>`,
   429: html`<h1>Slow down</h1><p>Too many requests. Wait some seconds, and load the page again.</p>`,
   500: html`<h1>Something went wrong</h1><p>The log says what. Perhaps nothing was done: look before you try again.</p>`,
   503: html`<h1>Not now</h1><p>The store or the identity provider cannot be reached. Nothing was done; try again soon.</p>`,

@@ -57,8 +57,7 @@ interface MeView {
   readonly csrf: string
   /** Everybody's for an admin, else one's own. */
   readonly links: readonly ChatLink[]
-  /** Null where browsers make no passkeys. */
-  readonly passkeys: Html | null
+  readonly passkeys: Html
   readonly delegations: Html
   /** Why what was just sent was not done. */
   readonly fault: string | null

@@ -63,9 +63,9 @@ export function createPasskeyPages({
   refuse(caller: Caller, fault: string): Promise<Answer>
 }) {
   return {
-    /** For the page of a person; null where browsers make no passkeys. */
-    async section({ person, id, csrf }: Caller): Promise<Html | null> {
-      if (!passkeys) return null
+    /** For the page of a person. */
+    async section({ person, id, csrf }: Caller): Promise<Html> {
+      if (!passkeys) return NOWHERE
       const [known, asked] = await Promise.all([
         passkeys.list(person.roles.includes('admin') ? null : person),
         passkeys.offer({ person, id }),
@@ -90,6 +90,10 @@ export function createPasskeyPages({
     },
   }
 }
+
+const HEADING = html`<h2>Your passkeys <small>for rules that ask for one</small></h2>`
+const NOWHERE = html`<section>${HEADING}
+<p class="empty">Browsers make none for this console: its address has a number for a host. It needs a name there, in <code>control.public_url</code>.</p></section>`
 
 function aboutOf({ id, digest, cardHash }: Pick<Approval, 'id' | 'digest' | 'cardHash'>) {
   return { approval: id, digest, cardHash, decision: 'approve' } as const
@@ -128,7 +132,7 @@ function sectionOf({
 }): Html {
   const own = known.filter((one) => isSameParty(one.person, person))
   const others = known.filter((one) => !isSameParty(one.person, person))
-  return html`<section><h2>Your passkeys <small>for rules that ask for one</small></h2>
+  return html`<section>${HEADING}
 ${own.length === 0 ? html`<p class="empty">None.</p>` : own.map((one) => passkeyBlock(one, csrf, null))}
 ${
   asked

@@ -84,17 +84,17 @@ function findings(all: readonly RuleFinding[]): Html {
   const [concerned, elsewhere] = [false, true].map((isElse) =>
     all.filter(({ result }) => ABOUT_ELSE.has(result) === isElse),
   )
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Rules"><table>
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Rules"><table class="stack findings">
 <thead><tr><th scope="col">Rule</th><th scope="col">Says</th><th scope="col">Why</th></tr></thead>
 <tbody>${(concerned ?? []).map(finding)}</tbody></table></div>
-<p class="note">${elsewhere?.length ?? 0} more rules are about other principals, upstreams, verbs or resources.</p>`
+<p class="note">${elsewhere?.length === 1 ? '1 more rule is' : `${elsewhere?.length ?? 0} more rules are`} about other principals, upstreams, verbs or resources.</p>`
 }
 
 function finding({ rule, effect, result, detail, isDeciding }: RuleFinding): Html {
   const says = result === 'matches' ? effect : result === 'condition_failed' ? 'deny' : 'nothing'
   return html`<tr><th scope="row"><code>${shown(formatRule(rule))}</code></th>
-<td>${says}${isDeciding && html` <span class="state">decides</span>`}</td>
-<td>${WHY[result] ?? result}${detail !== null && html` <code>${shownLines(detail)}</code>`}</td></tr>`
+<td data-label="Says">${says}${isDeciding && html` <span class="state">decides</span>`}</td>
+<td data-label="Why">${WHY[result] ?? result}${detail !== null && html` <code>${shownLines(detail)}</code>`}</td></tr>`
 }
 
 const WHY: Readonly<Partial<Record<RuleFinding['result'], string>>> = {

@@ -16,10 +16,18 @@ export function stateBadge(state: State): Html {
   return html`<span class="state ${state}">${STATES[state]}</span>`
 }
 
-/** A moment, as the reader's browser will write it; in UTC where no script runs. */
+/** Since when it is what it is. */
+export function stateSince({ state, decidedAt, createdAt }: Approval): Html {
+  return html`${stateBadge(state)} ${moment(decidedAt ?? createdAt)}`
+}
+
+/**
+ * A moment, as the reader's browser will write it: in its own time, with the zone. In UTC where no script runs, and to the
+ * second where one points at it.
+ */
 export function moment(ms: number): Html {
   const iso = new Date(ms).toISOString()
-  return html`<time datetime="${iso}" data-moment>${iso.slice(0, 16).replace('T', ' ')} UTC</time>`
+  return html`<time datetime="${iso}" title="${iso.slice(0, 19).replace('T', ' ')} UTC" data-moment>${iso.slice(0, 16).replace('T', ' ')} UTC</time>`
 }
 
 /** How long is left, counted down where a script runs. */

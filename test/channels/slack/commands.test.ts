@@ -107,7 +107,7 @@ describe('who is meant', () => {
   it('is said to have never called', async () => {
     const rig = await start()
     await rig.slack.command('U0ALICE', `suspend ${OTHER}|ghost`)
-    expect(shownIn(rig).words).toContain('It has not been seen calling')
+    expect(shownIn(rig).words).toContain('No agent of this name has called yet')
   })
 })
 
@@ -137,6 +137,16 @@ describe('a command', () => {
     const rig = await start({ agents })
     await rig.slack.command('U0ALICE', 'suspend agent-7')
     expect(shownIn(rig).text).toBe('Nothing was done. You may not suspend agents.')
+  })
+
+  it('that names an issuer of which nobody can call is told the issuers that there are', async () => {
+    const agents = createFakeAgents()
+    agents.answerNext(() => ({ done: false, fault: 'unknown_issuer', known: [ISSUER] }))
+    const rig = await start({ agents })
+    await rig.slack.command('U0ALICE', `suspend ${OTHER}|ghost`)
+    expect(shownIn(rig).words).toMatch(
+      /Nothing was done\. Nobody of that issuer can call.*https:\/\/idp\.example\.com/s,
+    )
   })
 
   it('that fails is not said to have worked', async () => {

@@ -64,10 +64,19 @@ function written(part) {
   return copy.innerHTML
 }
 
-/** Moments in the reader's own time, deadlines as what is left. */
+const MOMENT = new Intl.DateTimeFormat([], {
+  day: 'numeric',
+  month: 'short',
+  year: 'numeric',
+  hour: '2-digit',
+  minute: '2-digit',
+  timeZoneName: 'short',
+})
+
+/** Moments in the reader's own time, with its zone; deadlines as what is left. */
 function write() {
   for (const time of document.querySelectorAll('time[data-moment]')) {
-    time.textContent = new Date(time.dateTime).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' })
+    time.textContent = MOMENT.format(new Date(time.dateTime))
   }
   for (const time of document.querySelectorAll('time[data-deadline]')) {
     time.textContent = left(new Date(time.dateTime) - Date.now())
