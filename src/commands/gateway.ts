@@ -106,6 +106,7 @@ export async function startGateway(
     within: audit.within,
     noteSeen: seen.flush,
     withdrawHeld: queue.withdrawSuspended,
+    withdrawLifted: queue.withdrawLifted,
   })
 
   const allowance = createAllowance({ options: config.rate, clock })

@@ -24,6 +24,8 @@ interface Parts {
   noteSeen(): Promise<void>
   /** Ends what waits for people on behalf of those who are stopped. */
   withdrawHeld(): Promise<unknown>
+  /** Ends what waits for people only because breakers held those who go on. */
+  withdrawLifted(): Promise<unknown>
   readonly log: Logger
 }
 
@@ -34,7 +36,7 @@ const SEES_ALL: readonly Role[] = ['auditor', 'operator', 'admin']
 const MOST_LISTED = 500
 const MOST_FOUND = 10
 
-export function createKillSwitch({ database, within, noteSeen, withdrawHeld, log }: Parts): KillSwitch {
+export function createKillSwitch({ database, within, noteSeen, withdrawHeld, withdrawLifted, log }: Parts): KillSwitch {
   return {
     async list(person) {
       return readAgents(database, { ofParty: hasRole(person, SEES_ALL) ? null : person, only: null })
@@ -73,11 +75,16 @@ export function createKillSwitch({ database, within, noteSeen, withdrawHeld, log
       if (!hasRole(by, MAY_RESUME)) return refuse('not_allowed')
       await noteSeen()
       if (await isOnSameSide(database, agent, by)) return refuse('own_side')
-      return change(request, {
+      const result = await change(request, {
         kind: 'agent_resumed',
         text: 'SELECT is_changed FROM countersign.resume_agent($1, $2)',
         params: [agent.issuer, agent.subject],
       })
+      // Nobody has to decide them any more. If this fails, the sweeper of any replica does it.
+      await withdrawLifted().catch((error: unknown) => {
+        log.warn({ err: error }, 'calls that a circuit breaker had held could not be withdrawn yet')
+      })
+      return result
     },
   }
 

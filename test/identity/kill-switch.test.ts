@@ -25,11 +25,20 @@ function person(subject: string, ...roles: Role[]): Person {
 }
 const OPERATOR = person('otto', 'operator')
 
-function parts({ withdrawHeld = async (): Promise<unknown> => undefined } = {}) {
+/** What ends approvals, where there are none. */
+const withdrawals = { withdrawHeld: async () => {}, withdrawLifted: async () => {} }
+
+function parts({
+  withdrawHeld = async (): Promise<unknown> => undefined,
+  withdrawLifted = async (): Promise<unknown> => undefined,
+} = {}) {
   const { database } = store
   const seen = createSeenAgents({ database, log })
   const { within } = gateway.audit
-  return { seen, agents: createKillSwitch({ database, within, noteSeen: seen.flush, withdrawHeld, log }) }
+  return {
+    seen,
+    agents: createKillSwitch({ database, within, noteSeen: seen.flush, withdrawHeld, withdrawLifted, log }),
+  }
 }
 
 function asked(by: Person, agent: { issuer: string; subject: string } = AGENT) {
@@ -78,7 +87,7 @@ describe('the kill switch', () => {
     const within = async () => {
       throw new Error('the log cannot be written')
     }
-    const agents = createKillSwitch({ database, within, noteSeen: async () => {}, withdrawHeld: async () => {}, log })
+    const agents = createKillSwitch({ database, within, noteSeen: async () => {}, ...withdrawals, log })
     await expect(agents.suspend(asked(OPERATOR))).rejects.toThrow('the log cannot be written')
     expect((await database.query('SELECT FROM countersign.suspension')).rowCount).toBe(0)
     expect(await entries()).toEqual([])
@@ -91,6 +100,16 @@ describe('the kill switch', () => {
       },
     })
     expect(await agents.suspend(asked(OPERATOR))).toMatchObject({ done: true, isChanged: true })
+  })
+
+  it('is put back even if calls that a breaker held cannot be withdrawn yet', async () => {
+    const { agents } = parts({
+      withdrawLifted: async () => {
+        throw new Error('later')
+      },
+    })
+    await agents.suspend(asked(OPERATOR))
+    expect(await agents.resume(asked(OPERATOR))).toMatchObject({ isChanged: true, agent: { suspension: null } })
   })
 
   it.each(['reviewer', 'owner', 'auditor'] as const)('is not put back by a mere %s', async (role) => {
@@ -207,7 +226,7 @@ describe('the kill switch, beside circuit breakers', () => {
     try {
       const within = async () => ({ seq: 1, hash: '', epoch: 1 })
       const { database } = older
-      const agents = createKillSwitch({ database, within, noteSeen: async () => {}, withdrawHeld: async () => {}, log })
+      const agents = createKillSwitch({ database, within, noteSeen: async () => {}, ...withdrawals, log })
       expect(await agents.suspend(asked(OPERATOR))).toMatchObject({
         isChanged: true,
         agent: { suspension: { breaker: null, by: { subject: 'otto' } }, heldBy: [] },
