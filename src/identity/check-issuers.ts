@@ -33,6 +33,12 @@ export function checkIssuers(agents: readonly AgentIssuer[], people: readonly Pe
   ]
 }
 
+/** What is said where a stopped agent would stay stopped: no role lets anybody resume one. Null if one does. */
+export function findNoResumer(people: readonly PeopleIssuer[]): string | null {
+  const canResume = people.some(({ roles }) => roles.operator.length + roles.admin.length > 0)
+  return canResume ? null : 'nobody may resume an agent that was stopped: give people[].roles an operator or an admin'
+}
+
 /**
  * Why an issuer's subjects cannot be compared, or null. `subjectTypes` is what its discovery document says of itself
  * (`subject_types_supported`), if that is known.
