@@ -168,6 +168,17 @@ describe('policy explain', () => {
     ])
   })
 
+  it.each([
+    ['an upstream', 'upstream: billing', 'upstream: biling', 'no upstream is called "biling"; did you mean "billing"?'],
+    ['a verb', 'verb: GET', 'verb: get', 'http has no verb "get"; did you mean "GET"?'],
+    ['a fact', 'resource: /a', 'resource: /a\nfacts: { bodi: 1 }', 'http has no fact "bodi"; did you mean "body"?'],
+    ['a resource', 'resource: /a', 'resource: a/b', 'a resource of http begins with a slash; write "/a/b"'],
+  ])('says of %s that cannot be what it is instead', async (_what, good, bad, message) => {
+    await write('p.yaml', POLICY)
+    expect(await explainCall(command(), { file: 'call.yaml', text: call('GET').replace(good, bad) })).toBe(1)
+    expect(lines).toEqual([`call.yaml: ${message}`])
+  })
+
   it('refuses a description it cannot read', async () => {
     await write('p.yaml', POLICY)
     expect(await explainCall(command(), { file: 'call.yaml', text: 'upstream: billing' })).toBe(1)
