@@ -287,7 +287,13 @@ function findShared(config: Config): { path: PropertyKey[]; message: string }[] 
   })
 }
 
+const NPM_WAYS: Readonly<Record<string, string>> = { countersign: 'npm run -s countersign --', npx: 'npx countersign' }
+
 /** What the command line takes from the environment. Nothing else of the program reads it, but for substitutions. */
-export function readEnvironment(): { configHome: string | undefined; controlUrl: string | null } {
-  return { configHome: process.env['XDG_CONFIG_HOME'], controlUrl: process.env['COUNTERSIGN_URL'] ?? null }
+export function readEnvironment(): { configHome: string | undefined; controlUrl: string | null; typedAs: string } {
+  return {
+    configHome: process.env['XDG_CONFIG_HOME'],
+    controlUrl: process.env['COUNTERSIGN_URL'] ?? null,
+    typedAs: NPM_WAYS[process.env['npm_lifecycle_event'] ?? ''] ?? 'countersign',
+  }
 }

@@ -57,12 +57,13 @@ const commands = group('An identity-aware gateway for AI agents', {
 
 const interrupted = new AbortController()
 process.once('SIGINT', () => interrupted.abort())
-const { configHome, controlUrl } = readEnvironment()
+const { configHome, controlUrl, typedAs } = readEnvironment()
 
 const context: Context = {
   kinds,
   ...openTerminal({ input: process.stdin, output: process.stdout, error: process.stderr }, interrupted.signal),
   isTerminal: process.stderr.isTTY === true,
+  typedAs,
   signal: interrupted.signal,
   clock: systemClock,
   configDir: settingsFolder(configHome, homedir()),

@@ -107,6 +107,38 @@ export async function withdrawSuspended(ground: Ground, most: number): Promise<n
 }
 
 /**
+ * Withdraws approvals that nobody has to decide any more: only circuit breakers asked for them, and none holds anyone on
+ * their calling side since. Any replica does it, of rows that no other one is busy with. Returns how many there were.
+ */
+export async function withdrawLifted(ground: Ground, most: number): Promise<number> {
+  const ended = await ground.database.transaction(async (tx) => {
+    // Where there is none, the schema may be one that does not know who is held.
+    const asked = await tx.query(
+      `SELECT FROM approval WHERE state = 'pending' AND requirements @> '[{"breaker": "asks"}]' LIMIT 1`,
+    )
+    if (asked.rowCount === 0) return []
+    const { rows } = await tx.query<ApprovalRow>(
+      `WITH lifted AS MATERIALIZED (
+         SELECT a.id FROM approval a
+         WHERE a.state = 'pending' AND a.requirements @> '[{"breaker": "asks"}]' AND NOT EXISTS (SELECT FROM breaker_hold h
+           CROSS JOIN LATERAL jsonb_build_object('issuer', h.issuer, 'subject', h.subject) AS party
+           WHERE a.requester @> party OR a.requester -> 'onBehalfOf' @> party
+             OR a.requester -> 'actors' @> jsonb_build_array(party))
+         ORDER BY a.id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED)
+       UPDATE approval SET state = 'withdrawn', decided_at = date_trunc('milliseconds', clock_timestamp()),
+         reason = 'breaker_lifted'
+       WHERE id IN (SELECT id FROM lifted)
+       RETURNING ${APPROVAL_COLUMNS}`,
+      [most],
+    )
+    await conclude(ground, tx, rows)
+    return rows.map((row) => row.id)
+  })
+  ground.ended.note(ended)
+  return ended.length
+}
+
+/**
  * Ends every open approval and every grant in a caller's transaction, with reason `store_failover`, and gives the entries that say so:
  * the caller chains them, last.
  */

@@ -12,7 +12,7 @@ import type { Tx } from '../platform/database.ts'
 import { createAsking } from './ask.ts'
 import { createClaims } from './claims.ts'
 import { createDelegationDesk } from './delegation-desk.ts'
-import { expireOverdue, withdraw, withdrawAll, withdrawSuspended } from './end.ts'
+import { expireOverdue, withdraw, withdrawAll, withdrawLifted, withdrawSuspended } from './end.ts'
 import { createEnded } from './ended.ts'
 import { finish, readCall } from './finish.ts'
 import { createGrantDesk, type GrantDesk } from './grant-desk.ts'
@@ -73,6 +73,9 @@ export interface Queue extends Desk {
 
   /** Ends what those who are suspended by now have open. */
   withdrawSuspended(): Promise<void>
+
+  /** Ends what only circuit breakers asked for that hold nobody any more. */
+  withdrawLifted(): Promise<void>
 
   /** Owes every channel a notice, once the transaction commits. */
   oweNotice(tx: Tx, notice: Notice): Promise<void>
@@ -179,6 +182,9 @@ export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
     withdrawAll: (how) => withdrawAll(ground, how),
     async withdrawSuspended() {
       while ((await withdrawSuspended(ground, MOST_WITHDRAWN)) === MOST_WITHDRAWN);
+    },
+    async withdrawLifted() {
+      while ((await withdrawLifted(ground, MOST_WITHDRAWN)) === MOST_WITHDRAWN);
     },
     ownCall: (principal, id, patience) =>
       findOwnCall({ ground, waiter }, { principal, id }, patience && { ...patience, draining }),

@@ -21,6 +21,10 @@ export function refuseFor(approval: Pick<Approval, 'id' | 'state' | 'reason' | '
         const detail = `Not executed. Approval ${id} ended because this agent was suspended; a person has to resume it.`
         return refuse('suspended', detail, { approval: id })
       }
+      if (approval.reason === 'breaker_lifted') {
+        const detail = `Not executed. Approval ${id} ended: a person resumed this agent. Repeat the call unchanged.`
+        return refuse('withdrawn', detail, { approval: id })
+      }
       const why = WITHDRAWN[approval.reason ?? ''] ?? 'it was withdrawn'
       return refuse('withdrawn', `Not executed. Approval ${id} ended: ${why}. Repeat the call to ask again.`, {
         approval: id,

@@ -1,5 +1,5 @@
 import type { Clock } from '../platform/clock.ts'
-import { expireOverdue, withdrawSuspended } from './end.ts'
+import { expireOverdue, withdrawLifted, withdrawSuspended } from './end.ts'
 import { createForgetting } from './forget.ts'
 import type { Ground } from './ground.ts'
 import { remindDue } from './remind.ts'
@@ -48,6 +48,7 @@ export function createSweeper(ground: Ground, parts: Parts): Sweeper {
     expire: async () => (await expireOverdue(ground, { ids: null, most: BATCH })).length === BATCH,
     // What was opened while its agent was being suspended, and what the one who suspended it could not end.
     withdrawSuspended: async () => (await withdrawSuspended(ground, BATCH)) === BATCH,
+    withdrawLifted: async () => (await withdrawLifted(ground, BATCH)) === BATCH,
     remind: async () => (await remindDue(ground, BATCH)) === BATCH,
     closeSpent: () => closeSpent(ground),
     settleEnded: () => settleEnded(ground),

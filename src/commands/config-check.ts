@@ -1,4 +1,5 @@
 import { loadConfig } from '../config.ts'
+import { findNoResumer } from '../identity/check-issuers.ts'
 import { defineCommand } from './cli.ts'
 import { configOption, DEFAULT_CONFIG, jsonOption } from './options.ts'
 import type { Context } from './parts.ts'
@@ -17,8 +18,9 @@ export const configCheckCommand = defineCommand({
       upstreams: config.upstreams.map(({ name, protocol, mode }) => ({ name, protocol, mode })),
       channels: kinds.channels.map(({ name }) => name).filter((name) => config.channels[name] !== undefined),
     }
+    const noResumer = findNoResumer(config.people)
     if (options.json) {
-      out(JSON.stringify({ ok: true, ...overview }))
+      out(JSON.stringify({ ok: true, ...overview, warnings: noResumer === null ? [] : [noResumer] }))
       return
     }
     out('the configuration is in order')
@@ -28,5 +30,6 @@ export const configCheckCommand = defineCommand({
     for (const issuer of overview.agent_issuers) out(`  agents of ${issuer}`)
     for (const issuer of overview.people) out(`  people of ${issuer}`)
     for (const name of overview.channels) out(`  channel ${name}`)
+    if (noResumer !== null) out(`warning: ${noResumer}`)
   },
 })

@@ -107,6 +107,7 @@ export async function startGateway(
     noteSeen: seen.flush,
     withdrawHeld: queue.withdrawSuspended,
     issuers: issuersIn(config),
+    withdrawLifted: queue.withdrawLifted,
   })
 
   const allowance = createAllowance({ options: config.rate, clock })

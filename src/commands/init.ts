@@ -25,6 +25,7 @@ people:
     authorized_parties: [countersign-console]
     read_client_id: countersign-reader     # a second client: what \`countersign login\` keeps lists and shows, and cannot vote
     groups: { claim: groups }
+    roles: { operator: ["group:operations"] }   # who may resume an agent that was stopped
 upstreams:
   - name: billing                          # agents call http://127.0.0.1:8080/billing/…
     protocol: http
@@ -79,17 +80,24 @@ export const initCommand = defineCommand({
     'Never overwrites a file. Put your identity provider and your upstream in, then run `countersign config check`.',
   args: { directory: { doc: 'Where to; made if it is not there. This directory if left out', optional: true } },
   options: { json: jsonOption },
-  async run({ args, options }, { out }: Context) {
+  async run({ args, options }, { out, typedAs }: Context) {
     const files = Object.entries(FILES).map(([name, text]) => [join(args.directory ?? '', name), text] as const)
     for (const [file, text] of files) await create(file, text)
     const written = files.map(([file]) => file)
     if (options.json) out(JSON.stringify({ written }))
     else {
       for (const file of written) out(`wrote ${file}`)
-      out('next: put in your issuer and upstream, then run countersign config check, policy test, serve')
+      const config = quoted(join(args.directory ?? '', 'countersign.yaml'))
+      out(`next: put your issuer and your upstream into ${config}, then run`)
+      for (const next of ['config check', 'policy test', 'serve']) out(`  ${typedAs} ${next} --config ${config}`)
     }
   },
 })
+
+/** As a shell reads it. */
+function quoted(path: string): string {
+  return /^[\w./+@:-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`
+}
 
 async function create(file: string, text: string): Promise<void> {
   await mkdir(dirname(file), { recursive: true })

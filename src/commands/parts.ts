@@ -39,6 +39,8 @@ export interface Context extends PersonContext {
   readonly kinds: Kinds
   /** Whether people read along, so that progress may be shown. */
   readonly isTerminal: boolean
+  /** How whoever sits there typed the name of this program: `countersign`, or by way of npm. */
+  readonly typedAs: string
   /** Logs of a gateway go to the output; those of other commands, `warn` and worse, to the error output. */
   openLog(level: string): Logger
   readonly quietLog: Logger

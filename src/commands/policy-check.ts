@@ -12,18 +12,23 @@ export interface PolicyCommand {
   print(line: string): void
 }
 
-/** `policy check`: reads and compiles the policies of a directory. Returns the exit code. */
-export async function checkPolicies(command: PolicyCommand): Promise<number> {
+/**
+ * `policy check`: reads and compiles the policies of a directory. `noResumer` is what is said of circuit breakers where
+ * nobody may end what they do. Returns the exit code.
+ */
+export async function checkPolicies(command: PolicyCommand & { readonly noResumer: string | null }): Promise<number> {
   const { isJson, print } = command
   const set = await compileDirectory(command)
   if (isProblems(set)) return printProblems(command, set)
   const policies = new Set(set.rules.map(({ ref }) => ref.policy)).size
   const [rules, breakers] = [set.rules.length, set.breakers.size]
-  if (isJson) print(JSON.stringify({ ok: true, policies, rules, breakers, hash: set.hash }))
+  const warnings = breakers === 0 || command.noResumer === null ? [] : [command.noResumer]
+  if (isJson) print(JSON.stringify({ ok: true, policies, rules, breakers, hash: set.hash, warnings }))
   else {
     const stops = breakers === 0 ? '' : ` and ${counted(breakers, 'circuit breaker')}`
     const what = `${counted(policies, 'policy', 'policies')} with ${counted(rules, 'rule')}${stops}`
     print(`${what}, in order (${set.hash.slice(0, 12)})`)
+    for (const warning of warnings) print(`warning: ${warning}`)
   }
   return 0
 }

@@ -3,6 +3,7 @@ import { userInfo } from 'node:os'
 import { resolve } from 'node:path'
 import { type Config, loadConfig } from '../config.ts'
 import { GatewayError } from '../domain/error.ts'
+import { findNoResumer } from '../identity/check-issuers.ts'
 import { defineCommand } from './cli.ts'
 import { withPolicies } from './open-policies.ts'
 import { configOption, DEFAULT_CONFIG, jsonOption } from './options.ts'
@@ -33,7 +34,10 @@ function prepare(
 export const policyCheckCommand = defineCommand({
   summary: 'Check the policies against the configured upstreams',
   options,
-  run: async (input, context: Context) => checkPolicies(prepare(input.options, context)),
+  async run(input, context: Context) {
+    const command = prepare(input.options, context)
+    return checkPolicies({ ...command, noResumer: findNoResumer(command.config.people) })
+  },
 })
 
 export const policyTestCommand = defineCommand({

@@ -44,7 +44,7 @@ export function inviteReviewer(
         tell.note('Or stay in the terminal, and type in a second one:')
       } else tell.note('Without a browser:')
       tell.literal(typed(wish))
-      tell.note(`It is approval ${approval}. The agent waits for ten minutes; Ctrl-C ends everything.`)
+      tell.note(`It is approval ${approval}. The agent keeps asking for ten minutes; Ctrl-C ends everything.`)
       isFirst = false
     },
   }

@@ -118,7 +118,9 @@ async function startProvider(options: Options): Promise<{ line: string; close():
   const line = `The identity provider is ${issuer}`
   if (options['agent-secret-file'] !== undefined) return { line, close }
   const ask = `curl -s -u ${AGENT.id}:${agentSecret} ${issuer}/token -d grant_type=client_credentials`
-  return { line: `${line}, the agent’s secret is ${agentSecret}. The agent gets a token by\n\n  ${ask}\n`, close }
+  const take = `sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/'`
+  const told = `${line}, the agent’s secret is ${agentSecret}. A token of the agent, in the shell that calls:`
+  return { line: `${told}\n\n  AGENT_TOKEN=$(${ask} | ${take})\n`, close }
 }
 
 async function startBilling(options: Options): Promise<{ line: string; close(): Promise<void> }> {

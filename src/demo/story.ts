@@ -161,7 +161,7 @@ async function holdRefund(stage: Stage, refund: Refund): Promise<Ending> {
 
   const held = await Promise.race([findHeld(owner, known, signal), settled])
   if ('status' in held) throw new StoryFailure(`the call should be held, and is answered with ${held.status}`)
-  tell.line('gateway', `holds it as approval ${held.id}; the agent waits on its open connection`)
+  tell.line('gateway', `holds it as approval ${held.id}, and the agent’s connection open`)
   if (decision === 'approve') await tryAsOwner(stage, held)
   const inBetween = await readArrivals(world, signal)
   prove(tell, inBetween.length === before.length + 1, 'Nothing of it arrived upstream so far.')
@@ -194,11 +194,12 @@ async function holdRefund(stage: Stage, refund: Refund): Promise<Ending> {
 /** Repeats the call unchanged as long as it is undecided, as the gateway asks for. */
 async function askPatiently({ tell }: Stage, call: () => Promise<Answer>): Promise<Answer> {
   const deadline = performance.now() + PATIENCE_MS
-  for (;;) {
+  for (let isTold = false; ; isTold = true) {
     const answer = await call()
     if (answer.refusal?.code !== 'approval_pending' || performance.now() > deadline) return answer
+    if (isTold) continue
     tellRefusal(tell, answer)
-    tell.line('agent', 'repeats it unchanged')
+    tell.line('agent', 'repeats it unchanged, and again after each such answer')
   }
 }
 

@@ -23,6 +23,7 @@ export const WITHDRAWAL_REASONS = [
   'reviewers_changed',
   'grant_ended',
   'suspended',
+  'breaker_lifted',
   'store_failover',
   'tampered',
 ] as const

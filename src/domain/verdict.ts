@@ -54,6 +54,8 @@ export interface Requirement {
   readonly grant?: GrantPermit
   /** Who may approve in place of the quorum; nobody if left out. */
   readonly override?: readonly Selector[]
+  /** What circuit breakers that held the agent did: they ask for it, or the rule's grant was left out. */
+  readonly breaker?: 'asks' | 'bars_grant'
 }
 
 /** A bound on what a rule lets through, per call (`windowMs` null) or per principal over a sliding window. */

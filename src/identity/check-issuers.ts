@@ -33,6 +33,12 @@ export function checkIssuers(agents: readonly AgentIssuer[], people: readonly Pe
   ]
 }
 
+/** What is said where a stopped agent would stay stopped: no role lets anybody resume one. Null if one does. */
+export function findNoResumer(people: readonly PeopleIssuer[]): string | null {
+  const canResume = people.some(({ roles }) => roles.operator.length + roles.admin.length > 0)
+  return canResume ? null : 'nobody may resume an agent that was stopped: give people[].roles an operator or an admin'
+}
+
 /**
  * Why an issuer's subjects cannot be compared, or null. `subjectTypes` is what its discovery document says of itself
  * (`subject_types_supported`), if that is known.
@@ -102,9 +108,14 @@ function findAudienceFaults(options: PeopleIssuer, agents: readonly AgentIssuer[
   const { issuer, audience, client_id: client, authorized_parties: parties, read_client_id: reader } = options
   const ofAgents = new Set(agents.flatMap(({ audiences }) => audiences))
   const faults: string[] = []
-  if (ofAgents.has(audience)) faults.push(`people: ${issuer}: the audience ${audience} is one of an agents’ issuer`)
+  if (ofAgents.has(audience))
+    faults.push(
+      `people: ${issuer}: the audience ${audience} is one of an agents’ issuer; give people an audience of their own, so that no token of an agent can vote`,
+    )
   if (client !== audience && ofAgents.has(client)) {
-    faults.push(`people: ${issuer}: the client_id ${client} is an audience of an agents’ issuer`)
+    faults.push(
+      `people: ${issuer}: the client_id ${client} is an audience of an agents’ issuer; give people a client of their own`,
+    )
   }
   if (reader !== undefined && (parties.includes(reader) || reader === client)) {
     faults.push(`people: ${issuer}: read_client_id ${reader} must not be one that may vote`)

@@ -26,6 +26,8 @@ interface Parts {
   withdrawHeld(): Promise<unknown>
   /** Of whom callers, and those they act for, can be: as configured. */
   readonly issuers: readonly string[]
+  /** Ends what waits for people only because breakers held those who go on. */
+  withdrawLifted(): Promise<unknown>
   readonly log: Logger
 }
 
@@ -36,7 +38,9 @@ const SEES_ALL: readonly Role[] = ['auditor', 'operator', 'admin']
 const MOST_LISTED = 500
 const MOST_FOUND = 10
 
-export function createKillSwitch({ database, within, noteSeen, withdrawHeld, issuers, log }: Parts): KillSwitch {
+export function createKillSwitch(parts: Parts): KillSwitch {
+  const { database, within, noteSeen, withdrawHeld, withdrawLifted, issuers, log } = parts
+
   return {
     async list(person) {
       return readAgents(database, { ofParty: seesAllAgents(person) ? null : person, only: null })
@@ -80,11 +84,16 @@ export function createKillSwitch({ database, within, noteSeen, withdrawHeld, iss
       if (!hasRole(by, MAY_RESUME)) return refuse('not_allowed')
       await noteSeen()
       if (await isOnSameSide(database, agent, by)) return refuse('own_side')
-      return change(request, {
+      const result = await change(request, {
         kind: 'agent_resumed',
         text: 'SELECT is_changed FROM countersign.resume_agent($1, $2)',
         params: [agent.issuer, agent.subject],
       })
+      // Nobody has to decide them any more. If this fails, the sweeper of any replica does it.
+      await withdrawLifted().catch((error: unknown) => {
+        log.warn({ err: error }, 'calls that a circuit breaker had held could not be withdrawn yet')
+      })
+      return result
     },
   }
 

@@ -1,6 +1,7 @@
 import { type Document, isScalar } from 'yaml'
 import { z } from 'zod'
 import { nearestName } from '../domain/nearest.ts'
+import { describeChoice } from './own-words.ts'
 
 type Path = readonly PropertyKey[]
 
@@ -32,7 +33,7 @@ export function describeIssue(issue: z.core.$ZodIssue, read: Read): readonly Des
   }
   const unknown = unknownKeys(path, read)
   if (unknown.length > 0) return unknown.map((key) => describeUnknown(path, key, read))
-  if (issue.discriminator !== undefined) return about(`must be one of ${namesOf(path, read).join(', ')}`)
+  if (issue.discriminator !== undefined) return about(describeChoice(namesOf(path, read), valueAt(read.input, path)))
   const purpose = purposeOf(path, read)
   return about(purpose === null ? issue.message : `cannot be read: ${purpose}`)
 }

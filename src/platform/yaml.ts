@@ -1,6 +1,7 @@
 import { type Document, isAlias, isNode, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml'
 import type { z } from 'zod'
 import { describeIssue } from './describe-issue.ts'
+import { describeInOwnWords } from './own-words.ts'
 
 /** Something wrong in a file, where a person finds it. */
 export interface Problem {
@@ -61,10 +62,18 @@ export function parseYaml<Schema extends z.ZodType>(
   if (problems.length > 0) return { ok: false, problems }
 
   const input: unknown = document.toJS({ maxAliasCount: 0 }) ?? {}
-  const result = schema.safeParse(input)
+  const result = schema.safeParse(input, { error: describeInOwnWords })
   if (result.success) return { ok: true, value: result.data, lineOf }
-  const described = result.error.issues.flatMap((issue) => describeIssue(issue, { schema, document, input }))
+  const described = firstOfAll(result.error.issues).flatMap((issue) =>
+    describeIssue(issue, { schema, document, input }),
+  )
   return { ok: false, problems: described.map(({ path, message }) => ({ file, line: lineOf(path), message })) }
+}
+
+/** Of a value of a wrong type nothing else is told: a list is also too short where a text stands in its place. */
+function firstOfAll(issues: readonly z.core.$ZodIssue[]): readonly z.core.$ZodIssue[] {
+  const mistyped = new Set(issues.filter(({ code }) => code === 'invalid_type').map(({ path }) => path.join('.')))
+  return issues.filter(({ code, path }) => code === 'invalid_type' || !mistyped.has(path.join('.')))
 }
 
 function remove(document: Document, path: readonly (string | number)[]): void {

@@ -150,8 +150,9 @@ function toInput(
     const form = 'principal: { is: "https://idp.example.com|agent-1" }'
     return `no principal is called "${String(one.principal)}": describe it, ${form}, or name it under principals:`
   }
+  const known = context.upstreams.map(({ name }) => name)
   const upstream = context.upstreams.find(({ name }) => name === one.upstream)
-  if (!upstream) return `no upstream is called "${one.upstream}"`
+  if (!upstream) return `no upstream is called "${one.upstream}"${suggest(one.upstream, known)}`
   const facts = context.facts[upstream.protocol] ?? {}
   const faulty = one.tripped.find((name) => !set.breakers.get(name)?.requirement)
   if (faulty !== undefined)
@@ -162,7 +163,10 @@ function toInput(
   const actions = acts.map((action): Action => ({ ...action, upstream: upstream.name, protocol: upstream.protocol }))
   if (!isActions(actions)) return 'says neither "verb" and "resource" nor "actions"'
   const unknown = actions.flatMap((action) => Object.keys(action.facts)).find((name) => !Object.hasOwn(facts, name))
-  if (unknown !== undefined) return `${upstream.protocol} has no fact "${unknown}"`
+  if (unknown !== undefined)
+    return `${upstream.protocol} has no fact "${unknown}"${suggest(unknown, Object.keys(facts))}`
+  const impossible = findImpossible(actions, context.verbs?.[upstream.protocol] ?? null, facts)
+  if (impossible !== null) return impossible
 
   return {
     principal: toPrincipal(described),
@@ -174,6 +178,18 @@ function toInput(
     have: one.have ? new Set(one.have) : everyNeed(facts),
     now: Date.parse(one.now),
   }
+}
+
+/** Why no call of that protocol ever does such a thing; null if one may. */
+function findImpossible(actions: Actions, verbs: readonly string[] | null, facts: FactSchema): string | null {
+  for (const { protocol, verb, resource } of actions) {
+    if (verbs && !verbs.includes(verb)) return `${protocol} has no verb "${verb}"${suggest(verb, verbs)}`
+    // Where calls have a path, it is the resource.
+    if (Object.hasOwn(facts, 'path') && !resource.startsWith('/')) {
+      return `a resource of ${protocol} begins with a slash; write "/${resource}"`
+    }
+  }
+  return null
 }
 
 function isActions(actions: readonly Action[]): actions is Actions {

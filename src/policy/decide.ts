@@ -83,14 +83,14 @@ export function decide(set: PolicySet, input: DecideInput): Verdict | Unsure {
 /** What a breaker asks for; any one reviewer, where the policy has it no more. */
 function requirementOf(set: PolicySet, name: string): Requirement {
   const known = set.breakers.get(name)?.requirement
-  if (known) return known
+  if (known) return { ...known, breaker: 'asks' }
   const message = 'A circuit breaker has tripped for this agent. Each of its calls is held until a person resumes it.'
   const anyone = { reviewers: [{ kind: 'any' as const }], quorum: 1, expiresMs: null, isReasonRequired: false }
-  return { rule: parseRule(name), ...anyone, message }
+  return { rule: parseRule(name), ...anyone, message, breaker: 'asks' }
 }
 
-function withoutGrant({ grant: _, ...requirement }: Requirement): Requirement {
-  return requirement
+function withoutGrant({ grant, ...requirement }: Requirement): Requirement {
+  return grant ? { ...requirement, breaker: 'bars_grant' } : requirement
 }
 
 /** What a verdict says where no rule gave it. */

@@ -41,10 +41,14 @@ const reviewer = z
     'must be "*", "manager", "group:<name>", "group:<issuer>/<name>" or "<issuer URL>|<subject>"',
   )
 
-const duration = z.string().refine((text) => {
-  const ms = parseDuration(text)
-  return ms !== null && ms <= LONGEST_MS
-}, 'must be a duration like 50s, 15m or 8h, at most 31d')
+const duration = z.string().refine(
+  (text) => {
+    const ms = parseDuration(text)
+    return ms !== null && ms <= LONGEST_MS
+  },
+  // What is no duration at all is told once, whatever bounds it has besides.
+  { error: 'must be a duration like 50s, 15m or 8h, at most 31d', abort: true },
+)
 
 const limit = z
   .string()

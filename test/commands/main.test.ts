@@ -18,7 +18,9 @@ async function countersign(...args: string[]): Promise<{ code: number; out: stri
 
 async function countersignIn(cwd: string, ...args: string[]): Promise<{ code: number; out: string; err: string }> {
   try {
-    const { stdout, stderr } = await promisify(execFile)(process.execPath, [MAIN, ...args], { cwd })
+    // However the tests were started.
+    const env = { ...process.env, npm_lifecycle_event: '' }
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, [MAIN, ...args], { cwd, env })
     return { code: 0, out: stdout, err: stderr }
   } catch (error) {
     // execFile rejects with what the process said and its exit code.
@@ -36,7 +38,9 @@ afterAll(() => rm(directory, { recursive: true }))
 
 describe('a first configuration', () => {
   it('is in order as init writes it, with policies that pass their cases', async () => {
-    expect(await countersign('config', 'check')).toMatchObject({ code: 0, out: expect.stringContaining('in order') })
+    const checked = await countersign('config', 'check')
+    expect(checked).toMatchObject({ code: 0, out: expect.stringContaining('in order') })
+    expect(checked.out).not.toContain('warning')
     expect(await countersign('policy', 'check')).toMatchObject({ code: 0 })
     const tested = await countersign('policy', 'test', '--json')
     expect(tested.code).toBe(0)
@@ -57,8 +61,24 @@ describe('a first configuration', () => {
     expect(written).toMatchObject({ code: 0, out: expect.stringContaining('wrote gateways/first/countersign.yaml') })
     const config = join('gateways', 'first', 'countersign.yaml')
     expect(await readFile(join(directory, config), 'utf8')).toContain('read_client_id: ')
+    const next = written.out.split('\n').filter((line) => line.startsWith('  '))
+    expect(next.map((line) => line.trim())).toEqual(
+      ['config check', 'policy test', 'serve'].map((words) => `countersign ${words} --config ${config}`),
+    )
     expect(await countersign('policy', 'test', '--config', config)).toMatchObject({ code: 0 })
     expect(await countersign('init', join('gateways', 'first'))).toMatchObject({ code: 1 })
+  })
+
+  it('is warned of where nobody may resume an agent that was stopped', async () => {
+    const text = await readFile(join(directory, 'countersign.yaml'), 'utf8')
+    await writeFile(join(directory, 'one-way.yaml'), text.replace(/^ *roles: .*\n/m, ''))
+    const answer = await countersign('config', 'check', '--config', 'one-way.yaml')
+    expect(answer).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^warning: nobody may resume .*people\[\]\.roles/m),
+    })
+    const { out } = await countersign('config', 'check', '--json', '--config', 'one-way.yaml')
+    expect(JSON.parse(out)).toMatchObject({ ok: true, warnings: [expect.stringContaining('nobody may resume')] })
   })
 
   it('has a schema for editors, which names its keys', async () => {

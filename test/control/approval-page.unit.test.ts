@@ -39,6 +39,13 @@ describe('the page of an approval', () => {
     expect(page).toContain('from 2026-03-02 09:10 UTC also group:managers')
   })
 
+  it('says why there is no grant where a breaker held the agent, to those who may approve', () => {
+    const barred = approvalOf(requirement({ breaker: 'bars_grant' }))
+    expect(pageOf(barred, rita)).toContain('a circuit breaker held the agent')
+    expect(pageOf(approvalOf(requirement()), rita)).not.toContain('circuit breaker')
+    expect(pageOf({ ...barred, state: 'approved' }, rita)).not.toContain('circuit breaker')
+  })
+
   it('leads from its agent to the form that stops it', () => {
     const requester = { ...agent(), subject: 'support agent&subject=other' }
     const page = pageOf(approvalOf(requirement(), { requester }), { ...rita, roles: ['reviewer'] })

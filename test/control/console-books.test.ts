@@ -267,6 +267,7 @@ describe('the policy page', () => {
     const answer = text.split('class="block derived"')[1] ?? ''
     expect(answer).toMatch(/billing\/refunds<\/code><\/th>\s*<td data-label="Says">hold <span class="state">decides/)
     expect(answer).toMatch(/billing\/writes<\/code><\/th>\s*<td data-label="Says">allow<\/td>/)
+    expect(answer).toMatch(/never-delete<\/code> It is about another verb\./)
     expect(text).toContain('value="/refunds"')
   })
 
@@ -276,11 +277,11 @@ describe('the policy page', () => {
     ['a deny', { verb: 'DELETE' }, 200, 'The agent is told'],
     ['another upstream', { upstream: 'scratch' }, 200, 'Allowed'],
     ['nothing that matches', { verb: 'GET', facts: '' }, 200, 'no rule allows it'],
-    ['facts that are none', { facts: '[1]' }, 422, 'the facts are no JSON object'],
+    ['facts that are none', { facts: '[1]' }, 422, 'Facts: must be a JSON object'],
     ['a fact that is none', { facts: '{"shape":1}' }, 422, 'has no fact'],
     ['an upstream that is none', { upstream: 'nowhere' }, 422, 'no upstream is called'],
-    ['nobody', { principal: 'support-bot' }, 422, 'issuer URL'],
-    ['hostile text', { resource: HOSTILE.replaceAll('\0', '') }, 200, '&lt;img src=x'],
+    ['nobody', { principal: 'support-bot' }, 422, 'Who calls: must be'],
+    ['hostile text', { resource: `/${HOSTILE.replaceAll('\0', '')}` }, 200, '&lt;img src=x'],
   ])('answers for %s', async (_case, more, status, says) => {
     const seen = await explain(more)
     expect([seen.status, seen.text]).toEqual([status, expect.stringContaining(says)])

@@ -26,13 +26,27 @@ function person(subject: string, ...roles: Role[]): Person {
 }
 const OPERATOR = person('otto', 'operator')
 
-function parts({ withdrawHeld = async (): Promise<unknown> => undefined } = {}) {
+/** What ends approvals, where there are none. */
+const withdrawals = { withdrawHeld: async () => {}, withdrawLifted: async () => {} }
+
+function parts({
+  withdrawHeld = async (): Promise<unknown> => undefined,
+  withdrawLifted = async (): Promise<unknown> => undefined,
+} = {}) {
   const { database } = store
   const seen = createSeenAgents({ database, log })
   const { within } = gateway.audit
   return {
     seen,
-    agents: createKillSwitch({ database, within, noteSeen: seen.flush, withdrawHeld, issuers: [ISSUER], log }),
+    agents: createKillSwitch({
+      database,
+      within,
+      noteSeen: seen.flush,
+      withdrawHeld,
+      withdrawLifted,
+      issuers: [ISSUER],
+      log,
+    }),
   }
 }
 
@@ -127,7 +141,7 @@ describe('the kill switch', () => {
       database,
       within,
       noteSeen: async () => {},
-      withdrawHeld: async () => {},
+      ...withdrawals,
       issuers: [ISSUER],
       log,
     })
@@ -143,6 +157,16 @@ describe('the kill switch', () => {
       },
     })
     expect(await agents.suspend(asked(OPERATOR))).toMatchObject({ done: true, isChanged: true })
+  })
+
+  it('is put back even if calls that a breaker held cannot be withdrawn yet', async () => {
+    const { agents } = parts({
+      withdrawLifted: async () => {
+        throw new Error('later')
+      },
+    })
+    await agents.suspend(asked(OPERATOR))
+    expect(await agents.resume(asked(OPERATOR))).toMatchObject({ isChanged: true, agent: { suspension: null } })
   })
 
   it.each(['reviewer', 'owner', 'auditor'] as const)('is not put back by a mere %s', async (role) => {
@@ -263,7 +287,7 @@ describe('the kill switch, beside circuit breakers', () => {
         database,
         within,
         noteSeen: async () => {},
-        withdrawHeld: async () => {},
+        ...withdrawals,
         issuers: [ISSUER],
         log,
       })

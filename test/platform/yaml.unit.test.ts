@@ -67,9 +67,7 @@ describe('parseYaml', () => {
     expect(of('agents:\n  - owner: [hunter2]')).toEqual([
       '2: agents.0.owner: cannot be read: Who answers: a claim, or none',
     ])
-    expect(of('agents:\n  - owner: { claim: [hunter2] }')).toEqual([
-      expect.stringMatching(/^2: agents\.0\.owner\.claim: .*expected string/),
-    ])
+    expect(of('agents:\n  - owner: { claim: [hunter2] }')).toEqual(['2: agents.0.owner.claim: must be a text'])
     expect(problemsOf('upstreams: []')).toEqual(['1: gateway: is required'])
   })
 
@@ -97,6 +95,45 @@ describe('parseYaml', () => {
       expect(problems).toEqual([expect.stringMatching(/^[12]: put quotes around \$\{…\} inside \{ \} or \[ \]$/)])
     },
   )
+
+  it('says what to write instead, with the nearest name of a choice, and not what is there', () => {
+    const shape = z.strictObject({
+      people: z.array(z.string()).min(1).max(2).optional(),
+      covers: z.enum(['call', 'resource', 'rule']).optional(),
+      only: z.literal('all').optional(),
+      count: z.int().min(1).max(20).optional(),
+      isOn: z.boolean().optional(),
+      name: z.string().min(1).max(5).optional(),
+      inner: z.strictObject({}).optional(),
+      at: z.url().optional(),
+      own: z.string().min(3, 'must be a word').optional(),
+    })
+    const of = (text: string) => {
+      const parsed = parseYaml(text, { file: 'f', schema: shape })
+      return parsed.ok ? '' : parsed.problems.map(({ message }) => message).join()
+    }
+    expect(of('people: hunter2')).toBe('people: must be a list: put it in [ ]')
+    expect(of('people: {}')).toBe('people: must be a list')
+    expect(of('people: []')).toBe('people: must not be empty')
+    expect(of('people: [a, b, c]')).toBe('people: must have at most 2 entries')
+    expect(of('covers: rules')).toBe('covers: must be one of call, resource, rule; did you mean rule?')
+    expect(of('covers: hunter2')).toBe('covers: must be one of call, resource, rule')
+    expect(of('only: none')).toBe('only: must be all')
+    expect(of('count: hunter2')).toBe('count: must be a number')
+    expect(of('count: 1.5')).toBe('count: must be a whole number')
+    expect(of('count: 0')).toBe('count: must be at least 1')
+    expect(of('count: 21')).toBe('count: must be at most 20')
+    expect(of('isOn: "yes"')).toBe('isOn: must be true or false')
+    expect(of('name: 5')).toBe('name: must be a text: put it in quotes')
+    expect(of('name: ""')).toBe('name: must not be empty')
+    expect(of('name: hunter2')).toBe('name: must have at most 5 characters')
+    expect(of('inner: hunter2')).toBe('inner: must be a mapping, with keys of its own')
+    expect(of('at: hunter2')).toBe('at: must be a URL like https://idp.example.com')
+    expect(of('own: a')).toBe('own: must be a word')
+    expect(problemsOf('gateway: {listen: a}\nupstreams: [{ protocol: postgre, url: u }]')).toEqual([
+      '2: upstreams.0.protocol: must be one of http, postgres; did you mean postgres?',
+    ])
+  })
 
   it('refuses duplicate keys, aliases and broken YAML', () => {
     expect(problemsOf('gateway: {listen: a}\ngateway: {listen: b}\n')[0]).toMatch(/^2: .*unique/)

@@ -43,16 +43,29 @@ const write = (name: string, text: string) => writeFile(join(directory, name), t
 describe('policy check', () => {
   it('says that all is in order', async () => {
     await write('p.yaml', POLICY)
-    expect(await checkPolicies(command())).toBe(0)
+    expect(await checkPolicies({ ...command(), noResumer: null })).toBe(0)
     expect(lines).toEqual([expect.stringMatching(/^1 policy with 2 rules, in order \([0-9a-f]{12}\)$/)])
+  })
+
+  it('warns where circuit breakers stop agents for good, and not without breakers', async () => {
+    await write('p.yaml', POLICY)
+    expect(await checkPolicies({ ...command(), noResumer: 'nobody may' })).toBe(0)
+    expect(lines).toHaveLength(1)
+    const breaker = '{ name: wild, counts: calls, more_than: 5, within: 1m, then: suspend }'
+    await write('p.yaml', `${POLICY}breakers:\n  - ${breaker}\n`)
+    expect(await checkPolicies({ ...command(), noResumer: 'nobody may' })).toBe(0)
+    expect(lines.slice(1)).toEqual([expect.stringContaining('1 circuit breaker, in order'), 'warning: nobody may'])
+    lines = []
+    await checkPolicies({ ...command(true), noResumer: 'nobody may' })
+    expect(JSON.parse(lines.join())).toMatchObject({ ok: true, warnings: ['nobody may'] })
   })
 
   it('says what is not, one line each, and as JSON', async () => {
     await write('p.yaml', POLICY.replace('[GET]', '[GETT]'))
-    expect(await checkPolicies(command())).toBe(1)
+    expect(await checkPolicies({ ...command(), noResumer: null })).toBe(1)
     expect(lines).toEqual([`${directory}/p.yaml:3: rule "reads": unknown verb "GETT"; did you mean "GET"?`])
     lines = []
-    expect(await checkPolicies(command(true))).toBe(1)
+    expect(await checkPolicies({ ...command(true), noResumer: null })).toBe(1)
     expect(JSON.parse(lines.join())).toMatchObject({ ok: false, problems: [{ line: 3 }] })
   })
 })
@@ -153,6 +166,17 @@ describe('policy explain', () => {
     expect(lines).toEqual([
       'call.yaml: no principal is called "agent": describe it, principal: { is: "https://idp.example.com|agent-1" }, or name it under principals:',
     ])
+  })
+
+  it.each([
+    ['an upstream', 'upstream: billing', 'upstream: biling', 'no upstream is called "biling"; did you mean "billing"?'],
+    ['a verb', 'verb: GET', 'verb: get', 'http has no verb "get"; did you mean "GET"?'],
+    ['a fact', 'resource: /a', 'resource: /a\nfacts: { bodi: 1 }', 'http has no fact "bodi"; did you mean "body"?'],
+    ['a resource', 'resource: /a', 'resource: a/b', 'a resource of http begins with a slash; write "/a/b"'],
+  ])('says of %s that cannot be what it is instead', async (_what, good, bad, message) => {
+    await write('p.yaml', POLICY)
+    expect(await explainCall(command(), { file: 'call.yaml', text: call('GET').replace(good, bad) })).toBe(1)
+    expect(lines).toEqual([`call.yaml: ${message}`])
   })
 
   it('refuses a description it cannot read', async () => {

@@ -250,9 +250,11 @@ breakers:
     expect(before).toMatchObject({ requirements: [{ grant: { mostUses: 3 } }] })
     const verdict = held('POST', 'p/probing')
     expect(verdict).toMatchObject({ effect: 'hold', basis: 'rule', rules: [{ rule: 'writes' }] })
-    expect(verdict.effect === 'hold' && verdict.requirements.map((requirement) => 'grant' in requirement)).toEqual([
-      false,
-    ])
+    const requirements = verdict.effect === 'hold' ? verdict.requirements : []
+    expect(requirements.map((one) => ['grant' in one, one.breaker])).toEqual([[false, 'bars_grant']])
+    expect(held('GET', 'p/probing', 'p/gone')).toMatchObject({
+      requirements: [{ breaker: 'asks' }, { breaker: 'asks' }],
+    })
   })
 
   it('is denied what rules deny, or do not allow, and when it is suspended as well', () => {

@@ -33,6 +33,21 @@ describe('a policy file', () => {
       /^0\.yaml:12: .*verb; did you mean verbs\?$/,
     ],
     [
+      'a breaker with a window that is no duration, told once',
+      breaker(...COUNTS.slice(0, 2), 'within: 10min', 'then: suspend'),
+      /^0\.yaml:10: .*within: must be a duration like 50s, 15m or 8h, at most 31d$/,
+    ],
+    [
+      'reviewers that are no list',
+      rule('effect: hold', 'approval: { reviewers: "group:finance" }'),
+      /^0\.yaml:6: .*approval\.reviewers: must be a list: put it in \[ \]$/,
+    ],
+    [
+      'a choice that there is not',
+      rule('effect: hold', 'approval: { reviewers: ["*"], grant: { for: 10m, uses: 3, covers: rules } }'),
+      /^0\.yaml:6: .*covers: must be one of call, resource, rule; did you mean rule\?$/,
+    ],
+    [
       'a breaker that counts nothing known',
       breaker('counts: errors', ...COUNTS.slice(1), 'then: suspend'),
       /^0\.yaml:8: /,

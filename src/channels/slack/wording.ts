@@ -18,6 +18,7 @@ const WITHDRAWALS: Readonly<Record<WithdrawalReason, string>> = {
   reviewers_changed: 'Those who approved are no longer entitled to.',
   grant_ended: 'The grant that approved it was revoked, or is used up.',
   suspended: 'The agent was suspended.',
+  breaker_lifted: 'The agent was resumed, and only a circuit breaker had held the call.',
   store_failover: 'The store failed over, so that older approvals are void.',
   tampered: 'A recorded vote did not stand up to its check.',
 }

@@ -191,6 +191,7 @@ ${mayApprove && approveButton(view, need)}
 </div>
 </form>
 ${mayApprove && grantForm(approval, view)}
+${mayApprove && approval.requirements.some(({ breaker }) => breaker === 'bars_grant') && html`<p class="note">You can approve this call only, and grant nothing: a circuit breaker held the agent when it asked.</p>`}
 ${override}`
 }
 

@@ -29,7 +29,7 @@ export const NOTHING_DESCRIBED: DescribedCall = describedCall.parse({})
 /** As a case of a policy's test file describes a call; a text says why it cannot be one. */
 export function toCase(call: DescribedCall, nowMs: number): CallCase | string {
   const facts = readFacts(call.facts)
-  if (!facts) return 'the facts are no JSON object'
+  if (!facts) return 'Facts: must be a JSON object, as {"body": {"amount": 500}}'
   const groups = call.groups
     .split('\n')
     .map((text) => text.trim())
@@ -59,4 +59,22 @@ function readFacts(text: string): Readonly<Record<string, unknown>> | null {
   } catch {
     return null
   }
+}
+
+/** The fields of the form, by where a case has what is written into them. */
+const LABELS: readonly (readonly [at: RegExp, label: string])[] = [
+  [/^principal\.is: /, 'Who calls'],
+  [/^principal\.groups\.\d+: /, 'Groups'],
+  [/^principal\.on_behalf_of: /, 'On behalf of'],
+  [/^principal\.owner: /, 'Owner'],
+  [/^upstream: /, 'Upstream'],
+  [/^verb: /, 'Verb'],
+  [/^resource: /, 'Resource'],
+  [/^facts[^:]*: /, 'Facts'],
+]
+
+/** What is wrong with a described call, by the names that whoever fills in the form sees. */
+export function byLabel(fault: string): string {
+  const [at, label] = LABELS.find(([pattern]) => pattern.test(fault)) ?? []
+  return at && label ? fault.replace(at, () => `${label}: `) : fault
 }

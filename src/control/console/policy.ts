@@ -1,7 +1,7 @@
 import { formatRule } from '../../domain/verdict.ts'
 import { describeBasis, type Explanation, type RuleFinding } from '../../policy/explain.ts'
 import type { PoliciesInForce, WrittenBreaker, WrittenRule } from '../../policy/in-force.ts'
-import type { DescribedCall } from './described-call.ts'
+import { byLabel, type DescribedCall } from './described-call.ts'
 import { type Html, html, shown, shownLines } from './html.ts'
 import { moment } from './words.ts'
 
@@ -20,7 +20,7 @@ interface PolicyView {
 
 /** More of them are shown one policy at a time. */
 const MOST_RULES = 300
-/** Rules of an explanation that are about something else are counted, not listed. */
+/** Rules of an explanation that are about something else are listed below the others. */
 const ABOUT_ELSE: ReadonlySet<string> = new Set(['other_upstream', 'other_verb', 'other_resource', 'other_principal'])
 
 /** The rules that decide, and a form that asks them about a call. */
@@ -60,7 +60,8 @@ function form({ described, upstreams, csrf }: PolicyView): Html {
 }
 
 function answer(given: NonNullable<PolicyView['answer']>): Html {
-  if ('faults' in given) return html`<p class="fault" role="alert">${given.faults.map(shown).join('; ')}</p>`
+  if ('faults' in given)
+    return html`<p class="fault" role="alert">${given.faults.map((fault) => shown(byLabel(fault))).join('; ')}</p>`
   const { verdict, actions } = given
   const [action] = actions
   return html`<div class="block derived" role="status">
@@ -87,7 +88,16 @@ function findings(all: readonly RuleFinding[]): Html {
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Rules"><table class="stack findings">
 <thead><tr><th scope="col">Rule</th><th scope="col">Says</th><th scope="col">Why</th></tr></thead>
 <tbody>${(concerned ?? []).map(finding)}</tbody></table></div>
-<p class="note">${elsewhere?.length === 1 ? '1 more rule is' : `${elsewhere?.length ?? 0} more rules are`} about other principals, upstreams, verbs or resources.</p>`
+${others(elsewhere ?? [])}`
+}
+
+function others(elsewhere: readonly RuleFinding[]): Html {
+  const are = elsewhere.length === 1 ? '1 more rule is' : `${elsewhere.length} more rules are`
+  const told = html`${are} about other principals, upstreams, verbs or resources`
+  if (elsewhere.length === 0 || elsewhere.length > MOST_RULES) return html`<p class="note">${told}.</p>`
+  return html`<details><summary>${told}</summary><ul class="plain">${elsewhere.map(
+    ({ rule, result }) => html`<li><code>${shown(formatRule(rule))}</code> ${WHY[result] ?? result}</li>`,
+  )}</ul></details>`
 }
 
 function finding({ rule, effect, result, detail, isDeciding }: RuleFinding): Html {
@@ -102,6 +112,10 @@ const WHY: Readonly<Partial<Record<RuleFinding['result'], string>>> = {
   condition_false: 'Its condition is false.',
   condition_failed: 'Its condition cannot be evaluated, which is a deny.',
   unsure: 'It cannot be told yet.',
+  other_principal: 'It is about another principal.',
+  other_resource: 'It is about another resource.',
+  other_verb: 'It is about another verb.',
+  other_upstream: 'It is about another upstream.',
 }
 
 function rules({ policies }: PoliciesInForce, chosen: string | null): Html {
