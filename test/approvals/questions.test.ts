@@ -58,6 +58,13 @@ async function reply(again: Awaited<ReturnType<typeof held>>, question: string, 
   return granted(await one.queue.hold(attempt, judged(), attempt.sealed))
 }
 
+/** Until every wait that began before has looked: a replica looks at all that is waited for in turn. */
+async function looked({ queue }: Replica): Promise<void> {
+  const { approval, attempt } = await held()
+  await one.queue.vote(ballot(approval, FINN, { decision: 'deny' }))
+  expect(codeOf(await queue.settle(approval, attempt()))).toBe('denied')
+}
+
 const shownTo = async (approval: Approval, reader = FINN) =>
   (await one.queue.findFor(reader, approval.id))?.questions ?? expect.fail('not shown')
 
@@ -66,6 +73,8 @@ describe('a question', () => {
     const { call, attempt, approval } = await held()
     const other = attempt()
     const waits = [one.queue.settle(approval, call), two.queue.settle(approval, other)]
+    // To a wait that begins later it would be an old one.
+    await Promise.all([one, two].map(looked))
     const id = await asked(approval, 'Which order?\u0007 ', { ...FINN, name: 'Finn F.' })
     for (const answer of await Promise.all(waits)) {
       expect(answer).toMatchObject({
