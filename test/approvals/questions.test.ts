@@ -62,7 +62,7 @@ async function reply(again: Awaited<ReturnType<typeof held>>, question: string, 
 async function looked({ queue }: Replica): Promise<void> {
   const { approval, attempt } = await held()
   await one.queue.vote(ballot(approval, FINN, { decision: 'deny' }))
-  expect(codeOf(await queue.settle(approval, attempt()))).toBe('denied')
+  expect(codeOf(await queue.settle(approval, attempt()))).toBe('not_approved')
 }
 
 const shownTo = async (approval: Approval, reader = FINN) =>
