@@ -50,8 +50,9 @@ describe.skipIf(isSkipped)('stopping an agent in a browser (needs chromium)', { 
     await page.getByLabel('Why it may go on').fill('Its prompt was mended.')
     await page.getByRole('button', { name: 'Resume support-agent' }).click()
     await page.getByRole('cell', { name: 'Runs' }).waitFor()
-    const next = await world.call(world.gateway, '/customers/1', { method: 'GET' })
-    expect(next.status).toBe(200)
+    // The gateway hears of it within a second, and until then it refuses.
+    const next = async () => (await world.call(world.gateway, '/customers/1', { method: 'GET' })).status
+    await expect.poll(next, { timeout: 5_000 }).toBe(200)
     expect(complaints).toEqual([])
     await context.close()
   })
