@@ -105,6 +105,11 @@ async function letAgentRun({ agent, tell, world, signal }: Stage): Promise<void>
   tellRefusal(tell, answer)
   const otto = await startReviewer('otto', { ...world, signal })
   await otto.resume({ issuer: world.issuer, subject: AGENT.id }, 'The demo goes on.')
+  // The gateway hears of it within a second, and until then it refuses.
+  for (let attempt = 0; attempt < 20; attempt++) {
+    if ((await agent.get(CUSTOMER)).refusal?.code !== 'suspended') break
+    await sleep(250, undefined, { signal })
+  }
   tell.line('operator', 'Otto, who operates the gateway, lets it go on: only people like him can.')
 }
 
