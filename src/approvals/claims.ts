@@ -49,11 +49,11 @@ export interface Claims {
 }
 
 export function createClaims(ground: SchemaGround): Claims {
-  const { database, keys } = ground
-  let isKnown = false
+  const { database, keys, hasSchema } = ground
 
   async function turn(way: 'claim' | 'release', { approval: id, by, via }: ClaimRequest): Promise<ClaimResult> {
-    if (!(await isThere())) throw new GatewayError('store', 'the store knows no claims yet: run countersign migrate')
+    if (!(await hasSchema(database, SCHEMA)))
+      throw new GatewayError('store', 'the store knows no claims yet: run countersign migrate')
     return database.transaction(async (tx) => {
       const held = await readHeld(tx, keys, { id, lock: true })
       const now = await readNow(tx)
@@ -110,18 +110,12 @@ export function createClaims(ground: SchemaGround): Claims {
     return facts
   }
 
-  /** Once it is, it stays. */
-  async function isThere(): Promise<boolean> {
-    isKnown ||= ((await database.query('SELECT FROM migration WHERE version = $1', [SCHEMA])).rowCount ?? 0) > 0
-    return isKnown
-  }
-
   return {
     claim: (request) => turn('claim', request),
     release: (request) => turn('release', request),
     async addTo(approvals) {
       const pending = approvals.filter(({ state }) => state === 'pending').map(({ id }) => id)
-      if (pending.length === 0 || !(await isThere())) return approvals
+      if (pending.length === 0 || !(await hasSchema(database, SCHEMA))) return approvals
       const { rows } = await database.query<ClaimRow>(
         'SELECT * FROM claim WHERE approval = ANY($1) AND until > clock_timestamp()',
         [pending],

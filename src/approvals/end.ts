@@ -84,26 +84,8 @@ export async function withdrawAll(
  * is busy with is left to it. Nobody could use them any more: this tells those who wait. Returns how many there were.
  */
 export async function withdrawSuspended(ground: Ground, most: number): Promise<number> {
-  const ended = await ground.database.transaction(async (tx) => {
-    const { rows } = await tx.query<ApprovalRow>(
-      `WITH stopped AS MATERIALIZED (
-         SELECT a.id FROM approval a
-         WHERE a.state IN ('pending', 'approved') AND EXISTS (SELECT FROM suspension s
-           CROSS JOIN LATERAL jsonb_build_object('issuer', s.issuer, 'subject', s.subject) AS party
-           WHERE a.requester @> party OR a.requester -> 'onBehalfOf' @> party
-             OR a.requester -> 'actors' @> jsonb_build_array(party))
-         ORDER BY a.id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED)
-       UPDATE approval SET state = 'withdrawn', decided_at = date_trunc('milliseconds', clock_timestamp()),
-         reason = 'suspended'
-       WHERE id IN (SELECT id FROM stopped)
-       RETURNING ${APPROVAL_COLUMNS}`,
-      [most],
-    )
-    await conclude(ground, tx, rows)
-    return rows.map((row) => row.id)
-  })
-  ground.ended.note(ended)
-  return ended.length
+  const where = `a.state IN ('pending', 'approved') AND EXISTS (${callingSideIn('suspension')})`
+  return noteEnded(ground, (tx) => withdrawWhere(ground, tx, { where, reason: 'suspended', most }))
 }
 
 /**
@@ -111,31 +93,46 @@ export async function withdrawSuspended(ground: Ground, most: number): Promise<n
  * their calling side since. Any replica does it, of rows that no other one is busy with. Returns how many there were.
  */
 export async function withdrawLifted(ground: Ground, most: number): Promise<number> {
-  const ended = await ground.database.transaction(async (tx) => {
+  const asked = `a.state = 'pending' AND a.requirements @> '[{"breaker": "asks"}]'`
+  return noteEnded(ground, async (tx) => {
     // Where there is none, the schema may be one that does not know who is held.
-    const asked = await tx.query(
-      `SELECT FROM approval WHERE state = 'pending' AND requirements @> '[{"breaker": "asks"}]' LIMIT 1`,
-    )
-    if (asked.rowCount === 0) return []
-    const { rows } = await tx.query<ApprovalRow>(
-      `WITH lifted AS MATERIALIZED (
-         SELECT a.id FROM approval a
-         WHERE a.state = 'pending' AND a.requirements @> '[{"breaker": "asks"}]' AND NOT EXISTS (SELECT FROM breaker_hold h
-           CROSS JOIN LATERAL jsonb_build_object('issuer', h.issuer, 'subject', h.subject) AS party
-           WHERE a.requester @> party OR a.requester -> 'onBehalfOf' @> party
-             OR a.requester -> 'actors' @> jsonb_build_array(party))
-         ORDER BY a.id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED)
-       UPDATE approval SET state = 'withdrawn', decided_at = date_trunc('milliseconds', clock_timestamp()),
-         reason = 'breaker_lifted'
-       WHERE id IN (SELECT id FROM lifted)
-       RETURNING ${APPROVAL_COLUMNS}`,
-      [most],
-    )
-    await conclude(ground, tx, rows)
-    return rows.map((row) => row.id)
+    const found = await tx.query(`SELECT FROM approval a WHERE ${asked} LIMIT 1`)
+    if (found.rowCount === 0) return []
+    const where = `${asked} AND NOT EXISTS (${callingSideIn('breaker_hold')})`
+    return withdrawWhere(ground, tx, { where, reason: 'breaker_lifted', most })
   })
+}
+
+/** Ends approvals in a transaction; what it ended is noted once it is committed. Returns how many. */
+async function noteEnded(ground: Ground, work: (tx: Tx) => Promise<readonly string[]>): Promise<number> {
+  const ended = await ground.database.transaction(work)
   ground.ended.note(ended)
   return ended.length
+}
+
+/** Rows of a table of parties that name someone on the calling side of approval `a`. */
+function callingSideIn(table: 'suspension' | 'breaker_hold'): string {
+  return `SELECT FROM ${table} t
+    CROSS JOIN LATERAL jsonb_build_object('issuer', t.issuer, 'subject', t.subject) AS party
+    WHERE a.requester @> party OR a.requester -> 'onBehalfOf' @> party
+      OR a.requester -> 'actors' @> jsonb_build_array(party)`
+}
+
+async function withdrawWhere(
+  ground: Ground,
+  tx: Tx,
+  { where, reason, most }: { where: string; reason: WithdrawalReason; most: number },
+): Promise<readonly string[]> {
+  const { rows } = await tx.query<ApprovalRow>(
+    `WITH ending AS MATERIALIZED (
+       SELECT a.id FROM approval a WHERE ${where} ORDER BY a.id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED)
+     UPDATE approval SET state = 'withdrawn', decided_at = date_trunc('milliseconds', clock_timestamp()), reason = $2
+     WHERE id IN (SELECT id FROM ending)
+     RETURNING ${APPROVAL_COLUMNS}`,
+    [most, reason],
+  )
+  await conclude(ground, tx, rows)
+  return rows.map((row) => row.id)
 }
 
 /**

@@ -1,7 +1,8 @@
 import type { Notice, NoticeResult, RunningChannel } from '../domain/channel.ts'
 import type { Tx } from '../platform/database.ts'
 import { computeMac, isValidMac } from '../platform/keys.ts'
-import type { Ground } from './ground.ts'
+import { failWhen } from './fail-when.ts'
+import type { Ground, SchemaGround } from './ground.ts'
 
 const LABEL = 'countersign notice v1'
 /** The first schema that knows of notices; the release before runs without. */
@@ -46,13 +47,12 @@ export async function oweNotice(
  * and settled after, so that a crash may have it told twice and loses none.
  */
 export function createNotices(
-  { database, keys, log, metrics }: Ground,
+  { database, keys, log, metrics, hasSchema }: SchemaGround,
   { channels }: { channels: readonly RunningChannel[] },
 ): Notices {
   const stopping = new AbortController()
   let timer: NodeJS.Timeout | null = null
   let telling: Promise<void> | null = null
-  let isAble = false
 
   function hear(): void {
     if (telling || stopping.signal.aborted || channels.length === 0) return
@@ -64,8 +64,7 @@ export function createNotices(
   }
 
   async function tellAll(): Promise<void> {
-    isAble ||= (await database.query('SELECT FROM migration WHERE version = $1', [SCHEMA])).rowCount > 0
-    if (!isAble) return
+    if (!(await hasSchema(database, SCHEMA))) return
     await Promise.all(channels.map(tellChannel))
   }
 
@@ -136,12 +135,4 @@ export function createNotices(
       await telling
     },
   }
-}
-
-/** Rejects when the signal aborts: a channel that does not heed its signal must not keep its place for ever. */
-function failWhen(signal: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    if (signal.aborted) reject(signal.reason)
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-  })
 }

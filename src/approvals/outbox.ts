@@ -3,6 +3,7 @@ import type { Delivery, DeliveryResult, RunningChannel } from '../domain/channel
 import type { JsonObject } from '../domain/json.ts'
 import type { Precedents } from '../domain/precedent.ts'
 import type { Clock } from '../platform/clock.ts'
+import { failWhen } from './fail-when.ts'
 import type { SchemaGround } from './ground.ts'
 import { readQuestions } from './questions.ts'
 import { readCard } from './read.ts'
@@ -286,12 +287,4 @@ export function createOutbox(ground: SchemaGround, parts: Parts): Outbox {
       await Promise.all(underWay)
     },
   }
-}
-
-/** Rejects when the signal aborts: a channel that does not heed its signal must not keep a place for ever. */
-function failWhen(signal: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    if (signal.aborted) reject(signal.reason)
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-  })
 }
