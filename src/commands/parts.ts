@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import type { SlackParts } from '../channels/slack/index.ts'
+import type { SlackParts } from '../channels/slack/channel.ts'
 import type { FactSchema } from '../domain/action.ts'
 import type { RunningChannel } from '../domain/channel.ts'
 import type { Logger } from '../platform/logger.ts'

@@ -1,7 +1,7 @@
 import { loadConfig } from '../config.ts'
 import type { Logger } from '../platform/logger.ts'
 import { defineCommand } from './cli.ts'
-import { type RunningGateway, startGateway } from './gateway.ts'
+import type { RunningGateway } from './gateway.ts'
 import { configOption, DEFAULT_CONFIG } from './options.ts'
 import type { Context, Kinds } from './parts.ts'
 
@@ -27,7 +27,10 @@ export const serveCommand = defineCommand({
  */
 async function serve(how: { configFile: string; kinds: Kinds; log: Logger }): Promise<void> {
   const { configFile, kinds, log } = how
-  const gateway = await startGateway(loadConfig(configFile, kinds), { kinds, log })
+  const config = loadConfig(configFile, kinds)
+  // Only here: of all that the other commands load, a gateway would be the most.
+  const { startGateway } = await import('./gateway.ts')
+  const gateway = await startGateway(config, { kinds, log })
   log.info(
     { gateway: gateway.gateway.url, control: gateway.control.url, metrics: gateway.metrics?.url },
     'countersign is serving',

@@ -1,13 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { isIP } from 'node:net'
-import {
-  type AuthenticationResponseJSON,
-  generateAuthenticationOptions,
-  generateRegistrationOptions,
-  type RegistrationResponseJSON,
-  verifyAuthenticationResponse,
-  verifyRegistrationResponse,
-} from '@simplewebauthn/server'
+import type { AuthenticationResponseJSON, RegistrationResponseJSON } from '@simplewebauthn/server'
 import { z } from 'zod'
 import { lengthPrefixed } from '../domain/bytes.ts'
 import type { Appended, Entry, Kind } from '../domain/entry.ts'
@@ -74,6 +67,9 @@ export interface Passkeys {
 /** How old the sign-in may be after which one is added, and how far the clocks may be apart. */
 const [FRESH_MS, SKEW_MS] = [5 * 60_000, 60_000]
 const MOST_OF_ONE = 10
+
+/** Loaded when somebody has a passkey to show: it takes longer than all else that loads with this file. */
+const webauthn = () => import('@simplewebauthn/server')
 
 const base64url = z
   .string()
@@ -144,6 +140,7 @@ export function createPasskeys(parts: {
       if (!isFresh(who.person, clock.now())) return { fault: 'sign_in_too_old' }
       const { challenge, sealed } = challenges.begin(who, null)
       const { issuer, subject, name } = who.person
+      const { generateRegistrationOptions } = await webauthn()
       const options = await generateRegistrationOptions({
         rpName: 'Countersign',
         rpID: rpId,
@@ -171,8 +168,10 @@ export function createPasskeys(parts: {
       const given = parse(addedSchema, response)
       const verified =
         given &&
-        (await orNull(() =>
-          verifyRegistrationResponse({
+        (await orNull(async () =>
+          (
+            await webauthn()
+          ).verifyRegistrationResponse({
             // Checked above; what the types ask for besides is not read.
             response: given as RegistrationResponseJSON,
             ...expectedOf(challenge),
@@ -204,6 +203,7 @@ export function createPasskeys(parts: {
       const own = await table.of(who.person)
       if (own.length === 0) return null
       const { challenge, sealed } = challenges.begin(who, about)
+      const { generateAuthenticationOptions } = await webauthn()
       const options = await generateAuthenticationOptions({
         rpID: rpId,
         challenge: bytes(bytesOf(challenge)),
@@ -222,8 +222,8 @@ export function createPasskeys(parts: {
       const own = await table.of(who.person)
       const row = own.find((one) => one.credential_id.toString('base64url') === given.id)
       if (!row) return { fault: 'unknown' }
-      const verified = await orNull(() =>
-        verifyAuthenticationResponse({
+      const verified = await orNull(async () =>
+        (await webauthn()).verifyAuthenticationResponse({
           // Checked above; what the types ask for besides is not read.
           response: given as AuthenticationResponseJSON,
           ...expectedOf(challenge),
