@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { slack } from '../src/channels/slack/index.ts'
 import { configSchema } from '../src/config.ts'
 import { http } from '../src/protocols/http/index.ts'
+import { postgres } from '../src/protocols/postgres/index.ts'
 
 /*
  * The tables of docs/configuration.md, made of the schema that reads countersign.yaml. What stands above the mark is
@@ -34,7 +35,7 @@ export interface Node {
 
 /** The schema of countersign.yaml as `countersign config schema` prints it. */
 export function readSchema(): Node {
-  const schema = configSchema({ protocols: [http], channels: [slack] })
+  const schema = configSchema({ protocols: [http, postgres], channels: [slack] })
   // zod's own type of a JSON Schema allows more than what is read here.
   return z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as Node
 }
@@ -63,15 +64,31 @@ export function describeConfiguration(page: string): string {
 interface Section {
   readonly path: string
   readonly intro: string
-  readonly rows: readonly Row[]
+  readonly parts: readonly { readonly heading: string | null; readonly rows: readonly Row[] }[]
 }
 
 function section(path: string, node: Node): Section {
-  return { path, intro: `${sentence(node.description)}.`, rows: rowsBelow(node, path) }
+  const kinds = kindsOf(node)
+  const parts =
+    kinds.length > 0
+      ? kinds.map(({ name, node: kind }) => ({ heading: `protocol: ${name}`, rows: rowsBelow(kind, `${path}[]`) }))
+      : [{ heading: null, rows: rowsBelow(node, path) }]
+  return { path, intro: `${sentence(node.description)}.`, parts }
 }
 
-function print({ path, intro, rows }: Section): string {
-  return `## ${path}\n\n${intro}\n\n${table(rows, (row) => `\`${row.path}\``)}\n`.trimEnd()
+/** The entries of a list that are told apart by their protocol, each with keys of its own; none for any other node. */
+function kindsOf({ items }: Node): readonly { readonly name: string; readonly node: Node }[] {
+  return (items?.oneOf ?? []).flatMap((node) => {
+    const name = node.properties?.['protocol']?.const
+    return name === undefined ? [] : [{ name: String(name), node }]
+  })
+}
+
+function print({ path, intro, parts }: Section): string {
+  const tables = parts.map(({ heading, rows }) =>
+    [...(heading === null ? [] : [`### ${heading}`]), table(rows, (row) => `\`${row.path}\``)].join('\n\n'),
+  )
+  return [`## ${path}`, intro, ...tables].join('\n\n')
 }
 
 function linkTo(sections: readonly Section[]): (row: Row) => string {

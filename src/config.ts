@@ -4,10 +4,10 @@ import { z } from 'zod'
 import { holdOptions } from './approvals/options.ts'
 import type { CredentialOptions } from './credentials/options.ts'
 import { GatewayError } from './domain/error.ts'
-import { parseDuration } from './domain/units.ts'
 import { checkIssuers } from './identity/check-issuers.ts'
 import { agentIssuersOptions, isTrustworthyUrl, peopleOptions } from './identity/options.ts'
 import { findKeyFaults } from './platform/load-keys.ts'
+import { certificate, duration, type Place, place } from './platform/setting-kinds.ts'
 import { formatProblem, type Problem, parseYaml } from './platform/yaml.ts'
 import { rateOptions } from './policy/options.ts'
 
@@ -17,34 +17,13 @@ export interface Part {
   readonly options: z.ZodObject
 }
 
-const duration = z
-  .string()
-  .refine((text) => parseDuration(text) !== null, 'must be a duration like 50s, 15m or 8h')
-  .transform((text) => parseDuration(text) ?? 0)
-  .meta({ title: 'duration' })
-
-const listen = z
-  .string()
-  .regex(/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$/, 'must be host:port')
-  .transform((text) => {
-    const colon = text.lastIndexOf(':')
-    return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) }
-  })
-  .refine(({ port }) => port <= 65_535, 'the port must be at most 65535')
-  .meta({ title: 'host:port' })
-
 const publicUrl = z
   .url({ protocol: /^https?$/ })
   .refine((text) => !URL.canParse(text) || isTrustworthyUrl(new URL(text)), 'must be https, or http on loopback')
   .transform((text) => text.replace(/\/+$/, ''))
 
-const tls = z.strictObject({
-  cert: z.string().describe('PEM certificate chain, mostly ${file:/run/secrets/tls.crt}'),
-  key: z.string().describe('PEM private key'),
-})
-
 const listener = {
-  tls: tls.optional().describe('Serves TLS itself'),
+  tls: certificate.optional().describe('Serves TLS itself'),
   behind_tls_proxy: z
     .boolean()
     .default(false)
@@ -83,7 +62,7 @@ export function configSchema({ protocols, channels }: { protocols: readonly Part
   return z.strictObject({
     gateway: z
       .strictObject({
-        listen: listen.prefault('127.0.0.1:8080').describe('host:port for agents'),
+        listen: place.prefault('127.0.0.1:8080').describe('host:port for agents'),
         public_url: publicUrl.describe(
           'How agents reach it: the issuer of assertions, the resource of RFC 9728, the base of status_url',
         ),
@@ -98,7 +77,7 @@ export function configSchema({ protocols, channels }: { protocols: readonly Part
       .describe('What agents talk to'),
     control: z
       .strictObject({
-        listen: listen.prefault('127.0.0.1:8081').describe('host:port for people'),
+        listen: place.prefault('127.0.0.1:8081').describe('host:port for people'),
         public_url: publicUrl.describe('How people reach it; links in cards lead there'),
         session: z
           .strictObject({
@@ -114,7 +93,7 @@ export function configSchema({ protocols, channels }: { protocols: readonly Part
       })
       .describe('What people talk to: the console, the approver API, callbacks of chat services'),
     metrics: z
-      .strictObject({ listen: listen.prefault('127.0.0.1:9464').describe('host:port of /metrics') })
+      .strictObject({ listen: place.prefault('127.0.0.1:9464').describe('host:port of /metrics') })
       .optional()
       .describe('Prometheus metrics; left out: none'),
     store: z
@@ -154,6 +133,9 @@ export interface UpstreamConfig {
   readonly mode: 'enforce' | 'observe'
   readonly labels: Readonly<Record<string, string>>
   readonly credential?: CredentialOptions | undefined
+  /** Of a protocol that does not come in by the gateway listener. */
+  readonly listen?: Place
+  readonly tls?: object | undefined
 }
 
 export type Config = Omit<z.output<ReturnType<typeof configSchema>>, 'upstreams'> & {
@@ -200,7 +182,11 @@ export function loadConfig(
   // The schema is made of the protocols' own, all of which hold these keys.
   const upstreams = parsed.value.upstreams as readonly object[] as readonly UpstreamConfig[]
   const config: Config = { ...parsed.value, upstreams, directory: dirname(path) }
-  const faults = [...checkConfig(config), ...(withKeys && config.keys ? findKeyFaults(config.keys) : [])]
+  const isWithoutCredentials = readsOnly !== 'all'
+  const faults = [
+    ...checkConfig(config, isWithoutCredentials),
+    ...(withKeys && config.keys ? findKeyFaults(config.keys) : []),
+  ]
   const problems = faults.map(({ path: at, message }): Problem => ({ file, line: parsed.lineOf(at), message }))
   if (problems.length > 0) throw new GatewayError('config', problems.map(formatProblem).join('\n'))
   return config
@@ -244,13 +230,23 @@ function readSecretFile(path: string): string {
 const LOOPBACK_HOSTS = new Set(['127.0.0.1', '::1', 'localhost'])
 
 /** What no single key can say. */
-function checkConfig(config: Config): { path: PropertyKey[]; message: string }[] {
+function checkConfig(config: Config, isWithoutCredentials: boolean): { path: PropertyKey[]; message: string }[] {
   const problems: { path: PropertyKey[]; message: string }[] = []
   for (const name of ['gateway', 'control'] as const) {
     const { listen: at, tls: own, behind_tls_proxy: isBehindProxy } = config[name]
     if (!LOOPBACK_HOSTS.has(at.host) && !own && !isBehindProxy) {
       const message = `${name}.listen is off loopback: it needs tls, or behind_tls_proxy: true`
       problems.push({ path: [name, 'listen'], message })
+    }
+  }
+  for (const [index, { name, listen: at, tls: own, credential }] of config.upstreams.entries()) {
+    if (at && !credential && !isWithoutCredentials) {
+      const message = `${name} has no credential: its sessions begin with a login`
+      problems.push({ path: ['upstreams', index], message })
+    }
+    if (at && !LOOPBACK_HOSTS.has(at.host) && !own && !config.gateway.tls) {
+      const message = `${name}.listen is off loopback: it needs tls, its own or that of the gateway`
+      problems.push({ path: ['upstreams', index, 'listen'], message })
     }
   }
   problems.push(...findShared(config))
@@ -271,19 +267,24 @@ const EVERY_HOST = new Set(['0.0.0.0', '::'])
 
 /** Listeners that could not both be started. */
 function findShared(config: Config): { path: PropertyKey[]; message: string }[] {
-  const all = [
-    { name: 'gateway', at: config.gateway.listen },
-    { name: 'control', at: config.control.listen },
-    ...(config.metrics ? [{ name: 'metrics', at: config.metrics.listen }] : []),
+  const all: { name: string; at: Place; path: PropertyKey[] }[] = [
+    { name: 'gateway.listen', at: config.gateway.listen, path: ['gateway', 'listen'] },
+    { name: 'control.listen', at: config.control.listen, path: ['control', 'listen'] },
+    ...(config.metrics
+      ? [{ name: 'metrics.listen', at: config.metrics.listen, path: ['metrics', 'listen'] as PropertyKey[] }]
+      : []),
+    ...config.upstreams.flatMap(({ name, listen: at }, index) =>
+      at ? [{ name: `listen of ${name}`, at, path: ['upstreams', index, 'listen'] }] : [],
+    ),
   ]
-  return all.flatMap(({ name, at }, index) => {
-    const isTaken = ({ at: other }: { at: typeof at }) =>
+  return all.flatMap(({ name, at, path }, index) => {
+    const isTaken = ({ at: other }: { at: Place }) =>
       at.port !== 0 &&
       at.port === other.port &&
       (at.host === other.host || EVERY_HOST.has(at.host) || EVERY_HOST.has(other.host))
     const before = all.slice(0, index).find(isTaken)
-    const message = `${name}.listen is where ${before?.name}.listen is: one of them needs another port`
-    return before ? [{ path: [name, 'listen'], message }] : []
+    const message = `${name} is where ${before?.name} is: one of them needs another port`
+    return before ? [{ path, message }] : []
   })
 }
 

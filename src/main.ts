@@ -23,10 +23,11 @@ import { readEnvironment } from './config.ts'
 import { systemClock } from './platform/clock.ts'
 import { createLogger } from './platform/logger.ts'
 import { http } from './protocols/http/index.ts'
+import { postgres } from './protocols/postgres/index.ts'
 
 /** Every protocol and every channel. To add one is to add its folder, and its name here. */
 const kinds: Kinds = {
-  protocols: [http],
+  protocols: [http, postgres],
   channels: [slack],
 }
 

@@ -5,8 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { slack } from '../src/channels/slack/index.ts'
 import { loadConfig } from '../src/config.ts'
 import { http } from '../src/protocols/http/index.ts'
+import { postgres } from '../src/protocols/postgres/index.ts'
 
-const parts = { protocols: [http], channels: [slack] }
+const parts = { protocols: [http, postgres], channels: [slack] }
 let folder: string
 
 beforeAll(() => {
@@ -49,6 +50,59 @@ describe('two listeners', () => {
   it('may have one port on two addresses, or any free ones', () => {
     load({ gateway: gateway('10.0.0.1:9000'), control: control('10.0.0.2:9000') })
     load({ gateway: gateway('127.0.0.1:0'), control: control('127.0.0.1:0') })
+  })
+})
+
+describe('an upstream with a listener of its own', () => {
+  const orders = {
+    name: 'orders',
+    protocol: 'postgres',
+    url: 'postgres://db.example.com',
+    listen: '127.0.0.1:6432',
+    credential: { basic: { user: 'agents', password: 'a-password' } },
+  }
+  const withOrders = (changes: object, more: object = {}) => load({ upstreams: [{ ...orders, ...changes }], ...more })
+  const tls = { cert: 'a certificate', key: 'a key' }
+
+  it('has the usual port, and any database', () => {
+    const [upstream] = withOrders({}).upstreams
+    expect(upstream).toMatchObject({ url: { host: 'db.example.com', port: 5432, database: null } })
+  })
+
+  it.each([
+    ['postgresql://[::1]:6000/a%20shop', { host: '::1', port: 6000, database: 'a shop' }],
+    ['postgres://db.example.com/', { host: 'db.example.com', port: 5432, database: null }],
+  ])('is at %s', (url, expected) => {
+    expect(withOrders({ url }).upstreams[0]).toMatchObject({ url: expected })
+  })
+
+  it.each([
+    ['https://db.example.com', 'must be a URL like postgres://db.internal:5432/shop'],
+    ['postgres:///shop', 'must be a URL like postgres://db.internal:5432/shop'],
+    ['postgres://me@db.example.com', 'must not hold a user or a password'],
+    ['postgres://db.example.com?sslmode=disable', 'sslmode is a key of its own'],
+    ['postgres://db.example.com/one/two', 'must name one database, or none'],
+    ['postgres://db.example.com/%zz', 'must name one database, or none'],
+    ['postgres://db.example.com/a%00b', 'must name one database, or none'],
+  ])('is not at %s', (url, message) => {
+    expect(() => withOrders({ url })).toThrow(message)
+  })
+
+  it('needs a certificate off loopback, its own or that of the gateway', () => {
+    expect(() => withOrders({ listen: '0.0.0.0:6432' })).toThrow('orders.listen is off loopback: it needs tls')
+    withOrders({ listen: '0.0.0.0:6432', tls })
+    withOrders({ listen: '0.0.0.0:6432' }, { gateway: { ...SOUND.gateway, tls } })
+  })
+
+  it('needs a place that no other listener has', () => {
+    const taken = 'listen of orders is where gateway.listen is'
+    expect(() => withOrders({ listen: '127.0.0.1:8080' })).toThrow(taken)
+  })
+
+  it('needs a credential, but not from who reads policies', () => {
+    expect(() => withOrders({ credential: undefined })).toThrow('orders has no credential')
+    const upstreams = [{ ...orders, credential: { basic: { user: 'agents', password: '${NOT_SET_HERE}' } } }]
+    expect(load({ upstreams }, { readsOnly: 'policies' }).upstreams).toMatchObject([{ name: 'orders' }])
   })
 })
 

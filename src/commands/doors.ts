@@ -20,7 +20,7 @@ import { readCredential } from '../protocols/http/credential.ts'
 import { createGatewayServer } from '../transports/http/server.ts'
 import type { RunningProtocol } from '../transports/protocol.ts'
 import type { Ground } from './ground.ts'
-import { type Address, addressOf, listening } from './listen.ts'
+import { type Address, addressOf, formatPlace, listening } from './listen.ts'
 import type { Kinds } from './parts.ts'
 import { createUnderWay } from './under-way.ts'
 
@@ -34,11 +34,13 @@ interface Parts {
   readonly queue: Queue
   readonly injector: Injector
   readonly readiness: readonly Readiness[]
+  /** See `PostgresParts`. */
+  watch(principal: Principal, onCut: (why: Refusal) => void): () => void
 }
 
 /** Where agents come in: the gateway listener with its own paths, and every protocol. */
 export interface Doors {
-  listen(): Promise<Address>
+  listen(): Promise<Addresses>
   /** Lets calls under way finish, for as long as the configuration says. */
   close(): Promise<void>
   /** Makes a stored call again; null if its upstream is not configured any more. */
@@ -47,11 +49,23 @@ export interface Doors {
   oldestCallId(): string | null
 }
 
+export interface Addresses {
+  /** Of the gateway listener. */
+  readonly gateway: Address
+  /** Of the upstreams that have a listener of their own, as host:port. */
+  readonly upstreams: Readonly<Record<string, string>>
+}
+
 export async function openDoors(config: Config, ground: Ground, parts: Parts): Promise<Doors> {
   const { keys, clock, log, metrics, undo } = ground
   const { kinds, gate, allowance, tally } = parts
   const { pass, oldestCallId } = createUnderWay({ pass: gate.pass, begin: allowance.begin })
   let isOpen = false
+
+  function noteMalformed(source: string, reason: string): void {
+    metrics.malformed.inc({ reason })
+    tally.count('malformed', source, reason)
+  }
 
   const server = createGatewayServer({
     ...config.gateway.listen,
@@ -59,10 +73,7 @@ export async function openDoors(config: Config, ground: Ground, parts: Parts): P
     isBehindTlsProxy: config.gateway.behind_tls_proxy,
     log,
     newCallId,
-    onMalformed(source, reason) {
-      metrics.malformed.inc({ reason })
-      tally.count('malformed', source, reason)
-    },
+    onMalformed: noteMalformed,
   })
   await server.app.register(agentEndpoints, {
     ...parts,
@@ -86,19 +97,28 @@ export async function openDoors(config: Config, ground: Ground, parts: Parts): P
   const sign = createAssertionSigner({ issuer: publicUrl, key: () => keys.assertion.current, now: clock.now })
   const running = new Map<string, RunningProtocol>()
   for (const kind of kinds.protocols) {
-    const upstreams = config.upstreams.filter(({ protocol }) => protocol === kind.name)
-    const { injector } = parts
-    const holdWaitMs = config.hold.wait
-    const isPromptKept = config.gateway.keep_prompts
-    const how = { upstreams, isPromptKept, pass, newCallId, clock, log, server, publicUrl, holdWaitMs, injector, sign }
-    const protocol = await kind.start({ ...how, charge: allowance.charge })
+    // Those of this protocol were read by its own schema.
+    const upstreams = config.upstreams.filter(({ protocol }) => protocol === kind.name) as readonly object[] as never[]
+    const { injector, identify, watch } = parts
+    const protocol = await kind.start({
+      ...{ upstreams, pass, newCallId, clock, log, server, publicUrl, injector, sign, identify, watch },
+      charge: allowance.charge,
+      holdWaitMs: config.hold.wait,
+      isPromptKept: config.gateway.keep_prompts,
+      tls: config.gateway.tls ?? null,
+      noteMalformed: (source) => noteMalformed(source, 'postgres'),
+      sessionMaxMs: config.session_max,
+    })
     running.set(kind.name, protocol)
     undo.defer(() => protocol.stop())
   }
 
   let closing: Promise<void> | null = null
   const close = (): Promise<void> => {
-    closing ??= server.close(config.drain)
+    closing ??= Promise.all([
+      server.close(config.drain),
+      ...[...running.values()].map((protocol) => protocol.drain?.(config.drain)),
+    ]).then(() => {})
     return closing
   }
   undo.defer(close)
@@ -106,9 +126,13 @@ export async function openDoors(config: Config, ground: Ground, parts: Parts): P
   return {
     async listen() {
       const place = await listening('gateway', config.gateway.listen, server.listen)
-      const address = addressOf(place, { isTls: config.gateway.tls !== undefined })
+      const gateway = addressOf(place, { isTls: config.gateway.tls !== undefined })
+      const upstreams: Record<string, string> = {}
+      for (const { name, place: at, listen } of [...running.values()].flatMap(({ listeners = [] }) => listeners)) {
+        upstreams[name] = formatPlace(await listening(name, at, listen))
+      }
       isOpen = true
-      return address
+      return { gateway, upstreams }
     },
     close,
     async revive({ callId: id, requester: principal, upstream }, stored) {

@@ -22,7 +22,7 @@ import type { Logger } from '../platform/logger.ts'
 import { createMetrics } from '../platform/metrics.ts'
 import { createAllowance } from '../policy/allowance.ts'
 import type { PublishResult } from '../policy/publish.ts'
-import { createWatch } from '../policy/watch.ts'
+import { CUTS, createWatch } from '../policy/watch.ts'
 import { openAuditDesk } from './audit-desk.ts'
 import { startBrakes } from './brakes.ts'
 import { type ChatPeople, createChatPeople } from './chat-people.ts'
@@ -39,6 +39,8 @@ import { orUnavailable } from './unavailable.ts'
 
 export interface RunningGateway {
   readonly gateway: Address
+  /** Where the upstreams with a listener of their own are reached, as host:port. */
+  readonly upstreams: Readonly<Record<string, string>>
   readonly control: Address
   readonly metrics: Address | null
   /** Brings in the policies and the upstreams' credentials as they are on disk now. What is wrong keeps what was. */
@@ -148,6 +150,7 @@ export async function startGateway(
     tally,
     queue,
     injector,
+    watch: (principal, onCut) => suspensions.watch(principal, (reason) => onCut(CUTS[reason])),
     readiness: [
       { name: 'serving', isOk: () => !draining.signal.aborted },
       { name: 'store', isOk: () => ground.database.isReachable() },
@@ -197,14 +200,15 @@ export async function startGateway(
   undo.defer(() => metricsServer?.close())
   const controlAddress = await listenForPeople(control, config.control.listen, { isTls })
   await audit.append({ kind: 'gateway_started', detail: { replica: replicaId } })
-  const gatewayAddress = await doors.listen()
+  const { gateway, upstreams } = await doors.listen()
   for (const upstream of observedIn(config)) {
     log.warn({ upstream }, 'OBSERVE MODE: calls to this upstream are forwarded whatever policy says')
   }
 
   const running = undo.move()
   return {
-    gateway: gatewayAddress,
+    gateway,
+    upstreams,
     control: controlAddress,
     metrics: metricsServer?.address ?? null,
     async reload(fresh) {

@@ -5,6 +5,7 @@ import { createMetricsServer } from '../control/metrics-server.ts'
 import { GatewayError } from '../domain/error.ts'
 import { isErrno } from '../platform/files.ts'
 import type { Logger } from '../platform/logger.ts'
+import type { Place } from '../platform/setting-kinds.ts'
 
 /** Where a listener listens. */
 export interface Address {
@@ -14,14 +15,12 @@ export interface Address {
   readonly url: string
 }
 
-interface Place {
-  readonly host: string
-  readonly port: number
+export function addressOf(place: Place, { isTls }: { isTls: boolean }): Address {
+  return { ...place, url: `${isTls ? 'https' : 'http'}://${formatPlace(place)}` }
 }
 
-export function addressOf({ host, port }: Place, { isTls }: { isTls: boolean }): Address {
-  const authority = host.includes(':') ? `[${host}]` : host
-  return { host, port, url: `${isTls ? 'https' : 'http'}://${authority}:${port}` }
+export function formatPlace({ host, port }: Place): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
 /** @throws GatewayError `config` if the place is taken, or not this machine's. */

@@ -4,11 +4,12 @@ import type { FactSchema } from '../domain/action.ts'
 import type { RunningChannel } from '../domain/channel.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { HttpParts } from '../protocols/http/index.ts'
+import type { PostgresParts } from '../protocols/postgres/index.ts'
 import type { RunningProtocol } from '../transports/protocol.ts'
 import type { PersonContext } from './person-context.ts'
 
-/** Everything a protocol may be given; each takes what it needs. */
-export type ProtocolParts = Omit<HttpParts, 'upstreams'> & { readonly upstreams: readonly object[] }
+/** Everything a protocol may be given; each takes what it needs. Of its upstreams only itself knows the type. */
+export type ProtocolParts = Omit<HttpParts & PostgresParts, 'upstreams'> & { readonly upstreams: readonly never[] }
 /** Everything a channel may be given. */
 export type ChannelParts = Omit<SlackParts, 'options'> & { readonly options: object }
 

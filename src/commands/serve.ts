@@ -31,8 +31,14 @@ async function serve(how: { configFile: string; kinds: Kinds; log: Logger }): Pr
   // Only here: of all that the other commands load, a gateway would be the most.
   const { startGateway } = await import('./gateway.ts')
   const gateway = await startGateway(config, { kinds, log })
+  const { upstreams } = gateway
   log.info(
-    { gateway: gateway.gateway.url, control: gateway.control.url, metrics: gateway.metrics?.url },
+    {
+      gateway: gateway.gateway.url,
+      control: gateway.control.url,
+      metrics: gateway.metrics?.url,
+      ...(Object.keys(upstreams).length === 0 ? {} : { upstreams }),
+    },
     'countersign is serving',
   )
 

@@ -6,6 +6,8 @@ import type { CredentialOptions } from './options.ts'
 export interface Injector {
   /** The header to add, as name and value; empty if the upstream has no credential. The list is not to be changed. */
   headersFor(upstream: string): readonly string[]
+  /** What to log in with, where a protocol has a user and a password; null if the upstream's credential is none. */
+  loginFor(upstream: string): Login | null
   /**
    * Names which credential would be used, without its secret: what a call is bound to. A rotated secret is the same
    * credential; another user or another header is another one.
@@ -13,6 +15,11 @@ export interface Injector {
   referenceOf(upstream: string): Buffer
   /** Takes the credentials of a configuration that was read anew. */
   replace(upstreams: readonly Credentialed[]): void
+}
+
+export interface Login {
+  readonly user: string
+  readonly password: string
 }
 
 export interface Credentialed {
@@ -24,6 +31,7 @@ export function createInjector(upstreams: readonly Credentialed[]): Injector {
   let known = prepare(upstreams)
   return {
     headersFor: (upstream) => known.get(upstream)?.headers ?? [],
+    loginFor: (upstream) => known.get(upstream)?.login ?? null,
     referenceOf: (upstream) => known.get(upstream)?.reference ?? NO_REFERENCE,
     replace(next) {
       known = prepare(next)
@@ -37,19 +45,33 @@ function prepare(upstreams: readonly Credentialed[]) {
   return new Map(upstreams.map(({ name, credential }) => [name, credential ? styleOf(credential) : NOTHING]))
 }
 
-const NOTHING = { headers: [], reference: NO_REFERENCE }
+interface Style {
+  readonly headers: readonly string[]
+  readonly login: Login | null
+  readonly reference: Buffer
+}
 
-function styleOf(credential: CredentialOptions): { headers: readonly string[]; reference: Buffer } {
+const NOTHING: Style = { headers: [], login: null, reference: NO_REFERENCE }
+
+function styleOf(credential: CredentialOptions): Style {
   if ('bearer' in credential) {
-    return { headers: ['authorization', `Bearer ${credential.bearer}`], reference: referenceTo(['bearer']) }
+    return {
+      headers: ['authorization', `Bearer ${credential.bearer}`],
+      login: null,
+      reference: referenceTo(['bearer']),
+    }
   }
   if ('basic' in credential) {
     const { user, password } = credential.basic
     const encoded = Buffer.from(`${user}:${password}`, 'utf8').toString('base64')
-    return { headers: ['authorization', `Basic ${encoded}`], reference: referenceTo(['basic', user]) }
+    return {
+      headers: ['authorization', `Basic ${encoded}`],
+      login: credential.basic,
+      reference: referenceTo(['basic', user]),
+    }
   }
   const { name, value } = credential.header
-  return { headers: [name.toLowerCase(), value], reference: referenceTo(['header', name.toLowerCase()]) }
+  return { headers: [name.toLowerCase(), value], login: null, reference: referenceTo(['header', name.toLowerCase()]) }
 }
 
 function referenceTo(parts: readonly string[]): Buffer {

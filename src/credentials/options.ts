@@ -5,21 +5,24 @@ const secret = z
   .min(1, 'must not be empty')
   .regex(/^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/, 'must be printable ASCII without spaces at its ends')
 
+const account = z.strictObject({
+  user: z
+    .string()
+    .regex(/^[\x21-\x39\x3b-\x7e]*$/, 'must be printable ASCII without a colon')
+    .describe('Printable ASCII without a colon'),
+  password: secret.describe('Printable ASCII'),
+})
+
+/** What the gateway logs in with, where a user and a password are all there is. */
+export const loginOptions = z
+  .strictObject({ basic: account.describe('A role of the upstream, and its password') })
+  .describe('What the gateway presents to the upstream; needed')
+
 /** What the gateway presents to an upstream. The agent never sees it. */
 export const credentialOptions = z
   .union([
     z.strictObject({ bearer: secret.describe('Sent as Authorization: Bearer') }),
-    z.strictObject({
-      basic: z
-        .strictObject({
-          user: z
-            .string()
-            .regex(/^[\x21-\x39\x3b-\x7e]*$/, 'must be printable ASCII without a colon')
-            .describe('Printable ASCII without a colon'),
-          password: secret.describe('Printable ASCII'),
-        })
-        .describe('Sent as Authorization: Basic (RFC 7617)'),
-    }),
+    z.strictObject({ basic: account.describe('Sent as Authorization: Basic (RFC 7617)') }),
     z.strictObject({
       header: z
         .strictObject({

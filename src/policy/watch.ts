@@ -72,7 +72,8 @@ export function createWatch({ suspensions, usage, clock, sessionMaxMs }: Parts) 
   }
 }
 
-const CUTS = {
+/** What a call is cut off with. */
+export const CUTS = {
   suspended: refuse('suspended', 'Cut off. This agent was suspended.'),
   store_unreadable: refuse('unavailable', 'Cut off. Whether this agent is suspended could not be told any more.'),
 } as const

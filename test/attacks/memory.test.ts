@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { createPile } from '../../src/transports/http/pile.ts'
-import { createRoom } from '../../src/transports/http/room.ts'
+import { createRoom } from '../../src/transports/room.ts'
 import { post, request } from '../protocols/http/bypass/case.ts'
 import { allow, type Judge, releaseOf, startGateway } from '../protocols/http/gateway.ts'
 import { connectRaw, problemIn, startRawUpstream, statusOf } from '../transports/raw.ts'
@@ -21,7 +21,7 @@ describe('bodies that are read', () => {
       { needs: ['body'] },
     )
     const gateway = await startGateway(holding, [{ url: upstream.url, max_body: '1KiB' }], {
-      room: { totalBytes: 10_000, holderBytes: 2_000 },
+      room: { total: 10_000, perHolder: 2_000 },
     })
     const body = JSON.stringify('a'.repeat(900))
     const send = () => {
@@ -45,7 +45,7 @@ describe('bodies that are read', () => {
 
   it('give their room back when their clients leave before the end', async () => {
     const gateway = await startGateway(allow, [{ url: 'http://127.0.0.1:1', max_body: '1KiB' }], {
-      room: { totalBytes: 10_000, holderBytes: 1_000 },
+      room: { total: 10_000, perHolder: 1_000 },
     })
     for (let round = 1; round <= 3; round++) {
       const client = connectRaw(gateway.port)
@@ -90,7 +90,7 @@ describe('a body in a million chunks', () => {
 
 describe('room', () => {
   it('is shared by all and limited for each', () => {
-    const room = createRoom({ totalBytes: 100, holderBytes: 60 })
+    const room = createRoom({ total: 100, perHolder: 60 })
     const [a, b, c] = [room.lease('a'), room.lease('a'), room.lease('b')]
     expect([a.take(50), b.take(20), b.take(10), c.take(50), c.take(40), c.take(1)]).toEqual([
       true,

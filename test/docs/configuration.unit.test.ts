@@ -9,9 +9,10 @@ import { slack } from '../../src/channels/slack/index.ts'
 import { loadConfig } from '../../src/config.ts'
 import { generateKeys, type KeysConfig, readKeys } from '../../src/platform/load-keys.ts'
 import { http } from '../../src/protocols/http/index.ts'
+import { postgres } from '../../src/protocols/postgres/index.ts'
 import { blocks, pages, readPage } from './pages.ts'
 
-const parts = { protocols: [http], channels: [slack] }
+const parts = { protocols: [http, postgres], channels: [slack] }
 const page = readPage('docs/configuration.md')
 const example = readPage('docs/countersign.example.yaml')
 let folder: string
@@ -35,7 +36,14 @@ function load(yaml: string) {
   }
   vi.stubEnv('SLACK_BOT_TOKEN', 'xoxb-1-2-three')
   vi.stubEnv('SLACK_APP_TOKEN', 'xapp-1-A0-2-three')
-  for (const name of ['DATABASE_URL', 'BILLING_TOKEN', 'SHOP_PASSWORD', 'MAIL_KEY', 'CONSOLE_SECRET'])
+  for (const name of [
+    'DATABASE_URL',
+    'BILLING_TOKEN',
+    'SHOP_PASSWORD',
+    'MAIL_KEY',
+    'ORDERS_PASSWORD',
+    'CONSOLE_SECRET',
+  ])
     vi.stubEnv(name, 'a-value')
   const file = join(folder, 'countersign.yaml')
   writeFileSync(file, yaml.replaceAll('/run/secrets/', `${folder}/`), { mode: 0o600 })

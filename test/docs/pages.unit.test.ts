@@ -9,6 +9,7 @@ import { compile } from '../../src/policy/compile.ts'
 import { loadPolicies } from '../../src/policy/load.ts'
 import { isProblems } from '../../src/policy/problem.ts'
 import { http } from '../../src/protocols/http/index.ts'
+import { postgres } from '../../src/protocols/postgres/index.ts'
 import { blocks, pages, ROOT, readPage } from './pages.ts'
 
 const all = [...pages(), 'CONTRIBUTING.md', 'SECURITY.md']
@@ -77,7 +78,7 @@ describe('the README', () => {
     writeFileSync(join(folder, 'countersign.yaml'), config)
     writeFileSync(join(folder, 'policies', 'billing.yaml'), policy)
     vi.stubEnv('BILLING_TOKEN', 'a-token')
-    const kinds = { protocols: [http], channels: [slack] }
+    const kinds = { protocols: [http, postgres], channels: [slack] }
     const loaded = loadConfig(join(folder, 'countersign.yaml'), kinds, { withKeys: true })
     // Without it nobody can sign in to list and show.
     expect(loaded.people).toMatchObject([{ read_client_id: expect.any(String) }])

@@ -20,6 +20,8 @@ export interface Replica {
   /** Where it serves agents, and people. */
   readonly url: string
   readonly control: string
+  /** Where it serves the upstreams that have a listener of their own, as host:port. */
+  readonly upstreams: Readonly<Record<string, string>>
   /** What it logged, parsed. */
   readonly log: readonly LogLine[]
   signal(signal: NodeJS.Signals): void
@@ -77,11 +79,13 @@ export async function startReplica(
     return promise.finally(() => hearers.delete(hear))
   }
 
-  const { gateway, control } = await logged('countersign is serving')
+  const { gateway, control, upstreams } = await logged('countersign is serving')
   return {
     ...at,
     url: String(gateway),
     control: String(control),
+    // As the gateway's own log has them.
+    upstreams: (upstreams ?? {}) as Record<string, string>,
     log,
     signal: (signal) => void child.kill(signal),
     kill() {

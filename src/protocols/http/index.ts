@@ -7,13 +7,13 @@ import type { Injector } from '../../credentials/inject.ts'
 import type { Arrival, Exchange, Upstream } from '../../domain/call.ts'
 import { formatParty } from '../../domain/principal.ts'
 import { isRefusal, type Refusal, refuse } from '../../domain/refusal.ts'
-import { createRoom, type Lease, type Room } from '../../transports/http/room.ts'
 import { routeOf } from '../../transports/http/routing.ts'
 import type { GatewayServer } from '../../transports/http/server.ts'
 import { storeSink } from '../../transports/http/sink.ts'
 import { responseOn, takeUpgrade } from '../../transports/http/upgrade.ts'
 import { connectUpstream } from '../../transports/http/upstream.ts'
 import type { Protocol, ProtocolParts } from '../../transports/protocol.ts'
+import { createRoom, type Lease, type Room } from '../../transports/room.ts'
 import { readContext, readReply } from './context.ts'
 import { readCredential } from './credential.ts'
 import { createExchange, type Service } from './exchange.ts'
@@ -28,10 +28,6 @@ import { describeRefusal } from './refuse.ts'
 /** What HTTP upstreams are given. */
 export interface HttpParts extends ProtocolParts<HttpOptions> {
   readonly server: GatewayServer
-  /** As agents reach the gateway, without a slash at its end. */
-  readonly publicUrl: string
-  /** How long a held call waits where its upstream does not say, in milliseconds. */
-  readonly holdWaitMs: number
   readonly injector: Injector
   readonly sign: AssertionSigner
   /** Whether `Countersign-Prompt` is read. */
@@ -39,13 +35,13 @@ export interface HttpParts extends ProtocolParts<HttpOptions> {
   /** The largest response that is kept for a detached call, in bytes. */
   readonly maxKeptBytes?: number
   /** Bytes of bodies of calls under way that are kept in memory. */
-  readonly room?: { readonly totalBytes: number; readonly holderBytes: number }
+  readonly room?: { readonly total: number; readonly perHolder: number }
 }
 
 const KIB = 1024
 const MAX_KEY_CHARACTERS = 255
 // For one agent as much as the largest `max_body` there may be.
-const ROOM = { totalBytes: 256 * KIB * KIB, holderBytes: 64 * KIB * KIB }
+const ROOM = { total: 256 * KIB * KIB, perHolder: 64 * KIB * KIB }
 // A handshake has a body for hardly anybody; it is read before it is known who sends it.
 const MAX_HANDSHAKE_BODY = 64 * KIB
 

@@ -1,19 +1,8 @@
 import { z } from 'zod'
 import { credentialOptions } from '../../credentials/options.ts'
-import { parseDuration, parseSize } from '../../domain/units.ts'
+import { duration, size } from '../../platform/setting-kinds.ts'
+import { upstreamOptions } from '../../transports/upstream-options.ts'
 import { isHeaderPattern } from './headers.ts'
-
-const duration = z
-  .string()
-  .refine((text) => parseDuration(text) !== null, 'must be a duration like 50s, 15m or 8h')
-  .transform((text) => parseDuration(text) ?? 0)
-  .meta({ title: 'duration' })
-
-const size = z
-  .string()
-  .refine((text) => parseSize(text) !== null, 'must be a size like 512KiB or 10MiB')
-  .transform((text) => parseSize(text) ?? 0)
-  .meta({ title: 'size' })
 
 const url = z.string().transform((text, context) => {
   const parsed = URL.canParse(text) ? new URL(text) : null
@@ -32,14 +21,11 @@ const url = z.string().transform((text, context) => {
   return z.NEVER
 })
 
-/** An upstream's key of its own in paths, policies and entries. Its characters need no escaping anywhere. */
-const name = z.string().regex(/^[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?$/, 'must be lower-case letters, digits, - and _')
-
 const MIB = 1024 * 1024
 
 /** The keys of an upstream with `protocol: http`. */
 export const httpOptions = z.strictObject({
-  name: name.describe('Its name in policies and entries, and its path on the gateway: /<name>/…'),
+  name: upstreamOptions.name.describe('Its name in policies and entries, and its path on the gateway: /<name>/…'),
   protocol: z.literal('http').describe('Any HTTP/1.1 API'),
   url: url.describe('Where it is; a path is put before every request’s own'),
   host: z
@@ -47,10 +33,7 @@ export const httpOptions = z.strictObject({
     .regex(/^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$/, 'must be a host name without a port')
     .optional()
     .describe('Routes requests with this Host header here, instead of by path'),
-  mode: z
-    .enum(['enforce', 'observe'])
-    .default('enforce')
-    .describe('observe records what policy would say, and lets calls pass'),
+  mode: upstreamOptions.mode,
   credential: credentialOptions.optional(),
   headers: z
     .strictObject({
@@ -64,8 +47,8 @@ export const httpOptions = z.strictObject({
     })
     .prefault({})
     .describe('Which request headers pass'),
-  labels: z.record(z.string(), z.string()).default({}).describe('What policy may read of it as upstream.labels'),
-  wait: duration.optional().describe('How long a held call waits on its connection; left out: hold.wait'),
+  labels: upstreamOptions.labels,
+  wait: upstreamOptions.wait,
   timeouts: z
     .strictObject({
       connect: duration.prefault('5s').describe('To connect, TLS included'),
@@ -75,7 +58,7 @@ export const httpOptions = z.strictObject({
     })
     .prefault({})
     .describe('How long the upstream may take'),
-  ca: z.string().optional().describe('PEM certificates to trust for it instead of the system’s: ${file:/path}'),
+  ca: upstreamOptions.ca,
   max_body: size
     .prefault('1MiB')
     .refine((bytes) => bytes <= 64 * MIB, 'must be at most 64MiB')

@@ -1,5 +1,6 @@
 import type { Link } from '../../transports/tcp/link.ts'
 import { Malformed } from './wire/fields.ts'
+import { NO_ROOM, OVERHEAD } from './wire/framing.ts'
 import { decodeFrontend, type Frontend } from './wire/frontend.ts'
 
 /** One message of a client: as it was read, and as it came. The one says all that the other does. */
@@ -17,13 +18,10 @@ export interface Batch {
   readonly sent: readonly Sent[]
 }
 
-/** A batch that is larger than what is read of one. */
+/** A batch that is larger than what is read of one, or than what there is room for. */
 export class TooLarge extends Error {
   override readonly name = 'TooLarge'
 }
-
-/** What a message takes in memory besides its bytes, so that many small ones count as well. */
-const OVERHEAD = 256
 
 /**
  * Collects the next batch; null when the client has said goodbye, or left.
@@ -36,7 +34,7 @@ export async function readBatch(link: Link, maxBytes: number): Promise<Batch | n
   for (;;) {
     const frame = link.take() ?? (await link.next())
     if (frame === null) return null
-    if (frame.kind === 'fault') throw new Malformed(frame.fault)
+    if (frame.kind === 'fault') throw frame.fault === NO_ROOM ? new TooLarge(NO_ROOM) : new Malformed(frame.fault)
     // Data of a copy that failed meanwhile: as a server does, it is taken and forgotten.
     if (frame.kind === 'run') continue
     const message = decodeFrontend(frame.bytes)

@@ -78,12 +78,15 @@ export function createRelay({
   client,
   upstream,
   maxBatchBytes,
+  takeRoom,
   onReady,
   onParameter,
 }: {
   client: Link
   upstream: UpstreamSession
   maxBatchBytes: number
+  /** Asked before a message of the client is read; false if there is no room for so many bytes. */
+  takeRoom(bytes: number): boolean
   /** Told where the transaction stands, whenever the upstream says so. */
   onReady(status: TransactionStatus): void
   onParameter(name: string): void
@@ -98,7 +101,7 @@ export function createRelay({
   let copying: { readonly over: AbortController; readonly done: Promise<void> } | null = null
 
   link.reframe(upstreamFraming(toPass))
-  client.reframe(clientFraming(maxBatchBytes))
+  client.reframe(clientFraming(maxBatchBytes, takeRoom))
   client.closed.addEventListener('abort', () => end(new SessionOver('client', 'the client has left'), null), {
     once: true,
   })

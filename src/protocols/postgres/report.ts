@@ -77,11 +77,14 @@ const HINTS: Readonly<Partial<Record<Code, string>>> = {
   unavailable: 'Repeat the statement later.',
 }
 
+/** What became of the statement, which the sentence after it explains. */
+const FATE = /^(?:Not executed|Perhaps executed|Cut off)\. /
+
 /** A refusal as an error of the protocol: its first sentence is the message, what follows the detail. */
 export function faultOf(why: Refusal): Fault {
   const { code, detail, approval } = why
   const hint = HINTS[code]
-  const end = detail.indexOf('. ', detail.startsWith('Not executed. ') ? 'Not executed. '.length : 0)
+  const end = detail.indexOf('. ', FATE.exec(detail)?.[0].length ?? 0)
   const message = end === -1 ? detail : detail.slice(0, end + 1)
   const rest = end === -1 ? '' : detail.slice(end + 2)
   const named = [rest, approval === undefined ? '' : `Approval ${approval}.`].filter((each) => each !== '').join(' ')

@@ -1,8 +1,9 @@
 import type { Arrival, Upstream } from '../../domain/call.ts'
-import type { Principal } from '../../domain/principal.ts'
+import { formatParty, type Principal } from '../../domain/principal.ts'
 import { type Refusal, refuse } from '../../domain/refusal.ts'
 import type { Clock } from '../../platform/clock.ts'
 import type { Logger } from '../../platform/logger.ts'
+import type { Room } from '../../transports/room.ts'
 import { type Batch, readBatch, TooLarge } from './batch.ts'
 import type { Cancels } from './cancel.ts'
 import { askCatalog, askPath } from './catalog.ts'
@@ -11,7 +12,7 @@ import { createExchange } from './exchange.ts'
 import { type Plan, planBatch } from './plan.ts'
 import { createRelay, type Relay, SessionOver } from './relay.ts'
 import { encodeError, type Fault, faultOf } from './report.ts'
-import { endTransaction, forgetPath, type State } from './state.ts'
+import { bytesHeld, endTransaction, forgetPath, type State } from './state.ts'
 import type { Namer } from './statement.ts'
 import { cancelUpstream, type Target, type UpstreamSession } from './upstream.ts'
 import { encodeBackend, type TransactionStatus } from './wire/backend.ts'
@@ -21,8 +22,6 @@ import { Malformed } from './wire/fields.ts'
 export interface Service {
   readonly upstream: Upstream
   readonly target: Target
-  /** Names host, port and the gateway's user there. */
-  readonly boundTo: string
   readonly namer: Namer
   readonly cancels: Cancels
   readonly publicUrl: string
@@ -34,10 +33,14 @@ export interface Service {
   watch(principal: Principal, onCut: (why: Refusal) => void): () => void
   newCallId(): string
   readonly maxBatchBytes: number
+  /** For the bytes that sessions keep. */
+  readonly room: Room
   /** Of statements and portals that a session keeps. */
   readonly maxHeldBytes: number
   /** The longest a session may last, in milliseconds. */
   readonly sessionMaxMs: number
+  /** Aborts when no call begins any more: a session ends as soon as none is under way. */
+  readonly draining: AbortSignal
   readonly clock: Clock
   readonly log: Logger
 }
@@ -58,10 +61,14 @@ export async function runSession(
   let current: Current | null = null
   // A batch was refused before its Sync: what comes until then is dropped.
   let isSkipping = false
+  // What the batch under way takes in memory, and what the session keeps between two.
+  const room = service.room.lease(formatParty(principal))
+  const kept = service.room.lease(formatParty(principal))
   const relay: Relay = createRelay({
     client,
     upstream,
     maxBatchBytes: service.maxBatchBytes,
+    takeRoom: room.take,
     onReady(status) {
       if (status === 'I') endTransaction(state)
     },
@@ -96,6 +103,7 @@ export async function runSession(
   client.gone.addEventListener('abort', leave, { once: true })
   // Whoever ends the session ends what runs in it: a server would go on until it has something to say.
   relay.over.addEventListener('abort', endCurrent, { once: true })
+  service.draining.addEventListener('abort', endIdle, { once: true })
   try {
     greet()
     const running = relay.run()
@@ -104,8 +112,11 @@ export async function runSession(
     await running
   } finally {
     clearTimeout(timer)
+    service.draining.removeEventListener('abort', endIdle)
     unwatch()
     cancels.end()
+    room.end()
+    kept.end()
   }
 
   function greet(): void {
@@ -123,6 +134,10 @@ export async function runSession(
         const batch = await readBatch(client, service.maxBatchBytes)
         if (batch === null || relay.over.aborted) return
         await handle(batch)
+        room.end()
+        kept.end()
+        if (!kept.take(bytesHeld(state))) throw new TooLarge('what this session keeps is more than there is room for')
+        if (service.draining.aborted) endIdle()
       }
     } catch (error) {
       if (error instanceof SessionOver) return
@@ -200,7 +215,7 @@ export async function runSession(
           plan,
           binding: {
             upstream: service.upstream.name,
-            target: service.boundTo,
+            target: boundTo(service.target, upstream.user),
             database: startup.database,
             role,
             view: state.view,
@@ -264,6 +279,10 @@ export async function runSession(
     })
   }
 
+  function endIdle(): void {
+    if (!current) relay.end(new SessionOver('gateway', DRAINING.message), DRAINING)
+  }
+
   function endCurrent(): void {
     if (current?.isRunning) cancelRunning()
     else current?.gone.abort()
@@ -275,18 +294,23 @@ export async function runSession(
   }
 }
 
+function boundTo({ host, port }: Target, user: string): string {
+  return JSON.stringify([host, port, user])
+}
+
 function ready(status: TransactionStatus): Buffer {
   return encodeBackend({ type: 'ready', status })
 }
 
 function faultIn(error: unknown): Fault | null {
   if (error instanceof Malformed) return { code: '08P01', message: `The gateway cannot read this: ${error.message}.` }
-  if (error instanceof TooLarge) return { code: '54000', message: `Not executed. For the gateway ${error.message}.` }
+  if (error instanceof TooLarge) return { code: '54000', message: `Not executed: ${error.message}.` }
   return null
 }
 
 const FAILED: Fault = faultOf(refuse('unavailable', 'Perhaps executed. The gateway failed during this call.'))
 const OVERDUE: Fault = { code: '57P05', message: 'The session lasted as long as it may. Connect again.' }
+const DRAINING: Fault = { code: '57P01', message: 'The gateway restarts. Connect again.' }
 const ABORTED: Fault = {
   code: '25P02',
   message: 'current transaction is aborted, commands ignored until end of transaction block',

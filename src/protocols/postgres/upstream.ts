@@ -37,6 +37,8 @@ export interface CancelKey {
 /** A session upstream that is ready for its first statement. */
 export interface UpstreamSession {
   readonly link: Link
+  /** The role that the gateway is logged in as. */
+  readonly user: string
   /** Settings as the server reported them. */
   readonly parameters: ReadonlyMap<string, string>
   readonly key: CancelKey | null
@@ -179,7 +181,7 @@ async function begin(socket: Socket | TLSSocket, login: Login): Promise<Upstream
   let key: CancelKey | null = null
   for (;;) {
     const message = await read(link)
-    if (message.type === 'ready') return { link, parameters: told, key, notices }
+    if (message.type === 'ready') return { link, user: login.user, parameters: told, key, notices }
     if (message.type === 'parameter_status') told.set(message.name, message.value)
     else if (message.type === 'backend_key') key = { processId: message.processId, secret: Buffer.from(message.secret) }
     else if (message.type === 'notice') notices.push(encodeBackend(message))

@@ -14,6 +14,7 @@ import { receive } from '../../../src/protocols/postgres/door.ts'
 import { createNamer } from '../../../src/protocols/postgres/naming/namer.ts'
 import type { Service } from '../../../src/protocols/postgres/session.ts'
 import type { Target } from '../../../src/protocols/postgres/upstream.ts'
+import { createRoom } from '../../../src/transports/room.ts'
 import { createTcpListener } from '../../../src/transports/tcp/listener.ts'
 import { createTestDatabase } from '../../postgres.ts'
 
@@ -78,6 +79,7 @@ export async function startWorld(): Promise<World> {
   const target: Target = { host: admin.hostname, port: Number(admin.port), tls: null, connectTimeoutMs: 10_000 }
   const namer = createNamer()
   const cancels = createCancels()
+  const draining = new AbortController()
   const cuts = new Set<(why: Refusal) => void>()
   const waiting: Held[] = []
   const heldWaits: ((held: Held) => void)[] = []
@@ -163,7 +165,6 @@ export async function startWorld(): Promise<World> {
   const service: Service = {
     upstream: { name: 'shop', protocol: 'postgres', labels: {}, mode: 'enforce', waitMs: 60_000 },
     target,
-    boundTo: `${target.host}:${target.port}`,
     namer,
     cancels,
     publicUrl: 'https://gateway.example.com',
@@ -175,8 +176,10 @@ export async function startWorld(): Promise<World> {
     },
     newCallId,
     maxBatchBytes: 4 * 1024 * 1024,
+    room: createRoom({ total: 1e9, perHolder: 1e9 }),
     maxHeldBytes: 8 * 1024 * 1024,
     sessionMaxMs: 600_000,
+    draining: draining.signal,
     clock: systemClock,
     log,
   }
@@ -194,6 +197,8 @@ export async function startWorld(): Promise<World> {
           noteMalformed() {},
         },
         service,
+        onlyDatabase: null,
+        seats: createRoom({ total: 2_000, perHolder: 2_000 }),
         login: () => ({ user: decodeURIComponent(admin.username), password: decodeURIComponent(admin.password) }),
       }).finally(() => connections.delete(running))
       connections.add(running)

@@ -22,6 +22,10 @@ export const PROVING: Framing = typed((letter, length) => {
   return length > 64 * KIB ? { fault: 'the password is too long' } : 'whole'
 })
 
+/** What a message takes in memory besides its bytes, so that many small ones count as well. */
+export const OVERHEAD = 256
+export const NO_ROOM = 'this agent has more under way than there is room for'
+
 const SHORT: ReadonlySet<Frontend['type']> = new Set(['flush', 'sync', 'terminate', 'copy_done'])
 
 /**
@@ -29,15 +33,17 @@ const SHORT: ReadonlySet<Frontend['type']> = new Set(['flush', 'sync', 'terminat
  * judged.
  *
  * @param maxBytes of one message that is judged
+ * @param takeRoom asked before one is read
  */
-export function clientFraming(maxBytes: number): Framing {
+export function clientFraming(maxBytes: number, takeRoom: (bytes: number) => boolean): Framing {
   return typed((letter, length) => {
     const type = frontendType(letter)
     if (type === null) return { fault: 'no message has this type' }
     if (type === 'password') return { fault: 'nobody asked for a password' }
     if (type === 'copy_data') return 'pass'
     if (SHORT.has(type) && length > 4) return { fault: 'a message is longer than its fields' }
-    return length + 1 > maxBytes ? { fault: `a message is larger than ${maxBytes} bytes` } : 'whole'
+    if (length + 1 > maxBytes) return { fault: `a message is larger than ${maxBytes} bytes` }
+    return takeRoom(length + OVERHEAD) ? 'whole' : { fault: NO_ROOM }
   })
 }
 
