@@ -147,8 +147,9 @@ describe('a session does not begin', () => {
   })
 
   it('where the agent has as many as it may have', async () => {
-    await Promise.all([connect(), connect(), connect()])
-    await expect(connect()).rejects.toMatchObject({ code: '53300' })
+    const token = await world.agentToken('busy-agent')
+    await Promise.all([connect({ token }), connect({ token }), connect({ token })])
+    await expect(connect({ token })).rejects.toMatchObject({ code: '53300' })
     await connect({ token: await world.agentToken('another-agent') })
   })
 })

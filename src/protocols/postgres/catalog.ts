@@ -24,24 +24,26 @@ const MATCHES: Readonly<Record<NameKind, string>> = {
 }
 
 const EQUALS = 'OPERATOR(pg_catalog.=)'
-/** One SELECT a kind, so that each can use the index on its catalog. */
-const HOLDERS = Object.entries(MATCHES)
-  .map(
-    ([kind, from]) => `SELECT '${kind}'::pg_catalog.text, m.name::pg_catalog.text, s.nspname::pg_catalog.text
-  FROM (${from}) m JOIN pg_catalog.pg_namespace s ON s.oid ${EQUALS} m.n
-  WHERE m.name ${EQUALS} ANY ($${Object.keys(MATCHES).indexOf(kind) + 2}::pg_catalog.name[])
+
+/** One SELECT a kind, so that each can use the index on its catalog; those alone that are wanted, for it is planned anew each time. */
+function queryFor(kinds: readonly NameKind[]): string {
+  return kinds
+    .map(
+      (kind, index) => `SELECT '${kind}'::pg_catalog.text, m.name::pg_catalog.text, s.nspname::pg_catalog.text
+  FROM (${MATCHES[kind]}) m JOIN pg_catalog.pg_namespace s ON s.oid ${EQUALS} m.n
+  WHERE m.name ${EQUALS} ANY ($${index + 2}::pg_catalog.name[])
     AND s.nspname ${EQUALS} ANY ($1::pg_catalog.name[])`,
-  )
-  .join('\nUNION\n')
+    )
+    .join('\nUNION\n')
+}
 
 /** The upstream's catalog, asked on the session's own connection: with its rights, in its transaction. */
 export function askCatalog(relay: Pick<Relay, 'ask'>): Catalog {
   return {
     async holders(wanted, schemas) {
-      const names = Object.keys(MATCHES).map((kind) =>
-        arrayOf(wanted.filter((one) => one.kind === kind).map(({ name }) => name)),
-      )
-      const rows = await relay.ask(HOLDERS, [arrayOf(schemas), ...names])
+      const byKind = Map.groupBy(wanted, ({ kind }) => kind)
+      const names = [...byKind.values()].map((some) => arrayOf(some.map(({ name }) => name)))
+      const rows = await relay.ask(queryFor([...byKind.keys()]), [arrayOf(schemas), ...names])
       if (rows === null) throw new Error('the catalog of the upstream cannot be asked')
       const found = new Map<string, string[]>()
       for (const [kind, name, schema] of rows) {

@@ -8,6 +8,7 @@ import { createRoom, type Room } from '../../transports/room.ts'
 import { createTcpListener, LISTENER_LIMITS, type TcpListener } from '../../transports/tcp/listener.ts'
 import { type Certificate, serverContext } from '../../transports/tcp/secure.ts'
 import { createCancels } from './cancel.ts'
+import { createCatalogMemory } from './catalog-memory.ts'
 import { type DoorParts, receive } from './door.ts'
 import { statementFacts } from './naming/facts.ts'
 import { createNamer } from './naming/namer.ts'
@@ -121,6 +122,7 @@ function openDoor(
         connectTimeoutMs: options.timeouts.connect,
       },
       namer,
+      catalog: createCatalogMemory(clock),
       cancels,
       publicUrl,
       pass,

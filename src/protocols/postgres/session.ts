@@ -7,6 +7,7 @@ import type { Room } from '../../transports/room.ts'
 import { type Batch, readBatch, TooLarge } from './batch.ts'
 import type { Cancels } from './cancel.ts'
 import { askCatalog, askPath } from './catalog.ts'
+import type { CatalogMemory } from './catalog-memory.ts'
 import type { Entered } from './entrance.ts'
 import { createExchange } from './exchange.ts'
 import { type Plan, planBatch } from './plan.ts'
@@ -23,6 +24,7 @@ export interface Service {
   readonly upstream: Upstream
   readonly target: Target
   readonly namer: Namer
+  readonly catalog: CatalogMemory
   readonly cancels: Cancels
   readonly publicUrl: string
   /** Takes a call to its end. */
@@ -45,6 +47,11 @@ export interface Service {
   readonly log: Logger
 }
 
+/** Calls of one session whose outcome may be on its way to the log while the next one is judged. */
+const MOST_UNRECORDED = 4
+/** Why a call's signal aborts: without a reason each would make an exception of its own. */
+const OVER = 'the call is over, or its client gone'
+
 /** The call under way. */
 interface Current {
   readonly gone: AbortController
@@ -64,13 +71,17 @@ export async function runSession(
   // What the batch under way takes in memory, and what the session keeps between two.
   const room = service.room.lease(formatParty(principal))
   const kept = service.room.lease(formatParty(principal))
+  // Calls that are over for the client, and whose outcome is not on record yet.
+  const unrecorded = new Set<Promise<void>>()
   const relay: Relay = createRelay({
     client,
     upstream,
     maxBatchBytes: service.maxBatchBytes,
     takeRoom: room.take,
     onReady(status) {
-      if (status === 'I') endTransaction(state)
+      if (status !== 'I') return
+      if (state.hasOwnCatalog) service.catalog.forget()
+      endTransaction(state)
     },
     onParameter(name) {
       if (name === 'search_path') forgetPath(state)
@@ -81,6 +92,7 @@ export async function runSession(
     statements: new Map(),
     portals: new Map(),
     isPathReported: upstream.parameters.has('search_path'),
+    hasOwnCatalog: false,
     view: {
       user: startup.user,
       database: startup.database,
@@ -93,7 +105,10 @@ export async function runSession(
       cursors: new Map(),
       shadows: new Set(),
       hasLocalPath: false,
-      catalog: askCatalog(relay),
+      catalog: service.catalog.before(askCatalog(relay), {
+        database: startup.database,
+        isApart: () => state.hasOwnCatalog,
+      }),
     },
   }
 
@@ -110,6 +125,7 @@ export async function runSession(
     await serve()
     relay.end(new SessionOver('client', 'the client has left'), null)
     await running
+    await Promise.all(unrecorded)
   } finally {
     clearTimeout(timer)
     service.draining.removeEventListener('abort', endIdle)
@@ -198,8 +214,9 @@ export async function runSession(
     const id = service.newCallId()
     const call: Current = { gone: new AbortController(), isCancelled: false, isRunning: false }
     current = call
-    if (client.gone.aborted) call.gone.abort()
-    const refused = (fault: Fault) => refuseBatch(batch, fault)
+    if (client.gone.aborted) call.gone.abort(OVER)
+    const answered = Promise.withResolvers<void>()
+    const refused = (fault: Fault) => refuseBatch(batch, fault).finally(answered.resolve)
     const arrival: Arrival = {
       id,
       upstream: service.upstream,
@@ -230,17 +247,21 @@ export async function runSession(
             call.isRunning = true
             return () => {
               call.isRunning = false
+              answered.resolve()
             }
           },
           monotonic: () => service.clock.monotonic(),
         }),
     }
+    const passing = service.pass(arrival).finally(() => unrecorded.delete(passing))
+    unrecorded.add(passing)
     try {
-      await service.pass(arrival)
+      await Promise.race([answered.promise, passing])
     } finally {
       current = null
-      call.gone.abort()
+      call.gone.abort(OVER)
     }
+    while (unrecorded.size > MOST_UNRECORDED) await Promise.race(unrecorded)
   }
 
   /** An error in place of the batch, and the transaction as an error leaves it, on both sides. */
@@ -268,7 +289,7 @@ export async function runSession(
     if (current.isRunning) cancelRunning()
     else {
       current.isCancelled = true
-      current.gone.abort()
+      current.gone.abort(OVER)
     }
   }
 
@@ -285,7 +306,7 @@ export async function runSession(
 
   function endCurrent(): void {
     if (current?.isRunning) cancelRunning()
-    else current?.gone.abort()
+    else current?.gone.abort(OVER)
   }
 
   function leave(): void {

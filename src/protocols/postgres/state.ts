@@ -31,6 +31,8 @@ export interface State {
   view: SessionView
   /** Whether the upstream tells of a changed search_path by itself (since PostgreSQL 18). */
   readonly isPathReported: boolean
+  /** Whether the open transaction may have changed the catalog, which nobody else sees yet. */
+  hasOwnCatalog: boolean
 }
 
 export function copyState({ statements, portals, ...rest }: State): State {
@@ -40,6 +42,7 @@ export function copyState({ statements, portals, ...rest }: State): State {
 /** Notes a statement that succeeded. */
 export function applyDone(state: State, done: Named): void {
   state.view = advance(state.view, done)
+  if (done.facts.is_ddl || done.isOpaque) state.hasOwnCatalog = true
   // A trigger may set it.
   if (done.facts.writes && !state.isPathReported) forgetPath(state)
   for (const effect of done.effects) applyEffect(state, effect)
@@ -135,6 +138,7 @@ export function forgetPortal(state: State, name: string): void {
 
 /** No portal outlives its transaction. A cursor may; one that did not is missed by the upstream. */
 export function endTransaction(state: State): void {
+  state.hasOwnCatalog = false
   for (const name of [...state.portals.keys()]) forgetPortal(state, name)
   if (state.view.hasLocalPath) state.view = { ...state.view, searchPath: null, hasLocalPath: false }
 }

@@ -10,6 +10,7 @@ import { systemClock } from '../../../src/platform/clock.ts'
 import { newCallId } from '../../../src/platform/id.ts'
 import { createLogger } from '../../../src/platform/logger.ts'
 import { createCancels } from '../../../src/protocols/postgres/cancel.ts'
+import { createCatalogMemory } from '../../../src/protocols/postgres/catalog-memory.ts'
 import { receive } from '../../../src/protocols/postgres/door.ts'
 import { createNamer } from '../../../src/protocols/postgres/naming/namer.ts'
 import type { Service } from '../../../src/protocols/postgres/session.ts'
@@ -166,6 +167,7 @@ export async function startWorld(): Promise<World> {
     upstream: { name: 'shop', protocol: 'postgres', labels: {}, mode: 'enforce', waitMs: 60_000 },
     target,
     namer,
+    catalog: createCatalogMemory(systemClock),
     cancels,
     publicUrl: 'https://gateway.example.com',
     pass: gate.pass,

@@ -1,0 +1,61 @@
+import type { Clock } from '../../platform/clock.ts'
+import type { Catalog, Wanted } from './statement.ts'
+
+/** How long an answer of the catalog is good for, in milliseconds. */
+const FRESH_MS = 1_000
+const MAX_ANSWERS = 10_000
+
+/** What the sessions with one upstream were told by its catalog in the last second. */
+export interface CatalogMemory {
+  /**
+   * A catalog that is asked for what is not known here.
+   *
+   * @param session.isApart whether the session may see another catalog than others do: then nothing is remembered for it
+   */
+  before(catalog: Catalog, session: { readonly database: string; isApart(): boolean }): Catalog
+  /** To be called when something may have changed it. */
+  forget(): void
+}
+
+/**
+ * To ask takes longer than all else that naming does. A name stands for every schema of the path that holds it, so that
+ * what may be missing for a second is only something that was made in that second, past this gateway.
+ */
+export function createCatalogMemory(clock: Pick<Clock, 'monotonic'>): CatalogMemory {
+  const answers = new Map<string, { readonly holders: readonly string[]; readonly at: number }>()
+  let generation = 0
+
+  function known(key: string): readonly string[] | null {
+    const answer = answers.get(key)
+    return answer && clock.monotonic() - answer.at < FRESH_MS ? answer.holders : null
+  }
+
+  return {
+    before: (catalog, { database, isApart }) => ({
+      async holders(wanted, schemas) {
+        // Temporary relations are a session's own.
+        if (isApart() || schemas.some((schema) => schema.startsWith('pg_temp'))) return catalog.holders(wanted, schemas)
+        const place = JSON.stringify([database, schemas])
+        const keyOf = ({ kind, name }: Wanted) => `${place} ${kind} ${name}`
+        const unknown = wanted.filter((one) => known(keyOf(one)) === null)
+        const found = new Map<string, readonly string[] | 'any'>()
+        if (unknown.length > 0) {
+          const asked = { at: clock.monotonic(), generation }
+          const told = await catalog.holders(unknown, schemas)
+          if (answers.size + told.length > MAX_ANSWERS) answers.clear()
+          for (const [index, one] of unknown.entries()) {
+            const holders = told[index] ?? 'any'
+            found.set(keyOf(one), holders)
+            // What was told before a change says nothing about what came of it.
+            if (holders !== 'any' && asked.generation === generation) answers.set(keyOf(one), { holders, at: asked.at })
+          }
+        }
+        return wanted.map((one) => found.get(keyOf(one)) ?? known(keyOf(one)) ?? 'any')
+      },
+    }),
+    forget() {
+      generation += 1
+      answers.clear()
+    },
+  }
+}

@@ -1,0 +1,82 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import { type CatalogMemory, createCatalogMemory } from '../../../src/protocols/postgres/catalog-memory.ts'
+import type { Catalog, Wanted } from '../../../src/protocols/postgres/statement.ts'
+
+const PATH = ['pg_catalog', 'public']
+const orders: Wanted = { kind: 'relation', name: 'orders' }
+const customers: Wanted = { kind: 'relation', name: 'customers' }
+
+let now: number
+let asked: (readonly Wanted[])[]
+let answer: readonly string[]
+let memory: CatalogMemory
+
+beforeEach(() => {
+  now = 0
+  asked = []
+  answer = ['public']
+  memory = createCatalogMemory({ monotonic: () => now })
+})
+
+const catalog: Catalog = {
+  holders(wanted) {
+    asked.push(wanted)
+    const told = answer
+    return Promise.resolve(wanted.map(() => told))
+  },
+}
+
+function session(how: { database?: string; isApart?: boolean } = {}): Catalog {
+  return memory.before(catalog, { database: how.database ?? 'shop', isApart: () => how.isApart ?? false })
+}
+
+describe('the catalog', () => {
+  it('is asked once a second for a name, by whoever comes first', async () => {
+    expect(await session().holders([orders], PATH)).toEqual([['public']])
+    now = 999
+    expect(await session().holders([customers, orders], PATH)).toEqual([['public'], ['public']])
+    now = 1000
+    await session().holders([orders], PATH)
+    expect(asked).toEqual([[orders], [customers], [orders]])
+  })
+
+  it.each([
+    ['in another database', { database: 'other' }, PATH],
+    ['on another path', {}, ['public', 'pg_catalog']],
+    ['of a session with temporary relations', {}, ['pg_temp_3', ...PATH]],
+    ['of a session whose transaction has changed it', { isApart: true }, PATH],
+  ])('is asked anew %s', async (_, how, path) => {
+    await session().holders([orders], PATH)
+    await session(how).holders([orders], path)
+    expect(asked).toHaveLength(2)
+  })
+
+  it('is not remembered for what only one session sees', async () => {
+    await session({ isApart: true }).holders([orders], PATH)
+    await session().holders([orders], PATH)
+    expect(asked).toHaveLength(2)
+  })
+
+  it('is asked again once it has changed, and what it said before that is not kept', async () => {
+    await session().holders([orders], PATH)
+    const { promise, resolve } = Promise.withResolvers<readonly (readonly string[])[]>()
+    const slow: Catalog = { holders: () => promise }
+    const asking = memory.before(slow, { database: 'shop', isApart: () => false }).holders([customers], PATH)
+    memory.forget()
+    resolve([['public']])
+    expect(await asking).toEqual([['public']])
+    answer = ['app', 'public']
+    expect(await session().holders([orders, customers], PATH)).toEqual([answer, answer])
+  })
+
+  it('keeps no more than ten thousand answers', async () => {
+    const many = Array.from({ length: 6_000 }, (_, index): Wanted => ({ kind: 'relation', name: `t${index}` }))
+    await session().holders(many, PATH)
+    await session().holders(
+      many.map(({ kind, name }) => ({ kind, name: `${name}x` })),
+      PATH,
+    )
+    expect(await session().holders(many, PATH)).toHaveLength(6_000)
+    expect(asked).toHaveLength(3)
+  })
+})
