@@ -15,6 +15,8 @@ const PROBE = fileURLToPath(new URL('./heap-probe.ts', import.meta.url))
 export interface Gateway extends Program {
   /** Where agents reach it. */
   readonly port: number
+  /** Where agents reach the database, if there is one. */
+  readonly sqlPort: number | null
   /** Where people do. */
   readonly controlUrl: string
   readonly directory: string
@@ -26,6 +28,8 @@ export interface GatewayOptions {
   readonly issuer: Issuer
   readonly upstreamPort: number
   readonly rules: number
+  /** The URL of a database, with user and password, that is served as well. */
+  readonly sqlUrl?: string
   /** A store that it shares, and its keys; left out: an embedded Postgres of its own. */
   readonly shared?: { readonly url: string; readonly keys: KeysConfig }
   /** Whether it can be asked for the size of its heap. */
@@ -40,7 +44,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   await mkdir(join(directory, 'policies'), { recursive: true, mode: 0o711 })
   await writeFile(
     join(directory, 'policies', 'bench.yaml'),
-    stringify(policyOf(options.rules), { aliasDuplicateObjects: false }),
+    stringify(policyOf(options.rules, options.sqlUrl !== undefined), { aliasDuplicateObjects: false }),
   )
   const config = join(directory, 'countersign.yaml')
   await writeFile(config, stringify(configOf(options), { aliasDuplicateObjects: false }))
@@ -61,13 +65,27 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   }
 }
 
-function readServing(line: string): { port: number; controlUrl: string } | null {
+function readServing(line: string): Pick<Gateway, 'port' | 'sqlPort' | 'controlUrl'> | null {
   if (!line.includes('countersign is serving')) return null
-  const { gateway, control } = JSON.parse(line)
-  return { port: Number(new URL(gateway).port), controlUrl: control }
+  const { gateway, control, upstreams } = JSON.parse(line)
+  const sqlPort = upstreams ? Number(upstreams.orders.split(':')[1]) : null
+  return { port: Number(new URL(gateway).port), sqlPort, controlUrl: control }
 }
 
-function configOf({ issuer, upstreamPort, shared }: GatewayOptions) {
+function sqlUpstream(sqlUrl: string) {
+  const { host, pathname, username, password } = new URL(sqlUrl)
+  return {
+    name: 'orders',
+    protocol: 'postgres',
+    url: `postgres://${host}${pathname}`,
+    listen: '127.0.0.1:0',
+    sslmode: 'disable',
+    credential: { basic: { user: decodeURIComponent(username), password: decodeURIComponent(password) } },
+    labels: { environment: 'production', data: 'customer' },
+  }
+}
+
+function configOf({ issuer, upstreamPort, shared, sqlUrl }: GatewayOptions) {
   const trusted = {
     issuer: issuer.issuer,
     name: 'bench',
@@ -89,6 +107,7 @@ function configOf({ issuer, upstreamPort, shared }: GatewayOptions) {
         credential: { bearer: 'the-upstreams-own-secret' },
         labels: { environment: 'production', data: 'customer' },
       },
+      ...(sqlUrl === undefined ? [] : [sqlUpstream(sqlUrl)]),
     ],
     // What the load is to be measured by, and not by these.
     hold: { wait: '10m', expires: '30m', open_per_principal: 10_000, held_bytes: '1GiB' },

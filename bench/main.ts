@@ -1,11 +1,12 @@
 // npm run bench [-- --quick] [-- --json FILE] [-- --only NAME]: everything in one run on one machine, so that ratios hold
 // whatever else the machine does.
+import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { chmod, copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { cpus, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
+import { parseArgs, promisify } from 'node:util'
 import { headPath } from '../src/audit/open.ts'
 import { createSessions } from '../src/identity/sessions.ts'
 import { type Database, openDatabase } from '../src/platform/database.ts'
@@ -19,12 +20,23 @@ import { measureHeldMemory } from './cases/held-memory.ts'
 import { measureHolding } from './cases/holding.ts'
 import { measureInbox } from './cases/inbox.ts'
 import { measureLatency, measureThroughput, type Peer } from './cases/proxying.ts'
+import { measureSql, type SqlPeer } from './cases/sql.ts'
 import { agentToken, startGateway } from './gateway.ts'
 import { startIssuer } from './issuer.ts'
-import { findHaproxy, type Server, startHaproxy, startHttpProxy, startUpstream } from './peers.ts'
+import {
+  findHaproxy,
+  findPgbench,
+  findPgbouncer,
+  type Server,
+  startHaproxy,
+  startHttpProxy,
+  startPgbouncer,
+  startSqlAlone,
+  startUpstream,
+} from './peers.ts'
 import { formatTable, type Table } from './report.ts'
 
-const CASES = ['proxying', 'deciding', 'holding', 'inbox', 'memory', 'audit'] as const
+const CASES = ['proxying', 'deciding', 'holding', 'inbox', 'memory', 'audit', 'sql'] as const
 const RULES = 50
 
 const { values } = parseArgs({
@@ -85,6 +97,7 @@ if (wanted.has('holding')) report(await runHolding())
 if (wanted.has('inbox')) report(await runInbox())
 if (wanted.has('memory')) report(await runMemory())
 if (wanted.has('audit')) report(await runAudit())
+if (wanted.has('sql')) report(...(await runSql()))
 
 if (values.json !== undefined) {
   const written = { at: new Date().toISOString(), machine, quick: values.quick, scale, tables }
@@ -178,6 +191,61 @@ async function runAudit(): Promise<Table> {
   await using own = new AsyncDisposableStack()
   const { embedded, keys } = await startStore(own, 'audit')
   return await measureAuditing({ ...scale, ...embedded, keys: readKeys(keys), directory, log })
+}
+
+async function runSql(): Promise<Table[]> {
+  const pgbench = await findPgbench()
+  if (pgbench === null) {
+    tell('pgbench is not installed (apt-get install postgresql); SQL is left out')
+    return []
+  }
+  await using own = new AsyncDisposableStack()
+  const keep = <Each extends Server>(server: Each): Each => {
+    own.defer(() => server.stop())
+    return server
+  }
+  const dataDir = join(directory, 'sql-upstream')
+  await mkdir(dataDir, { mode: 0o711 })
+  const settings = { max_connections: '200', shared_buffers: '256MB' }
+  const database = await startEmbedded({ dataDir, log, settings })
+  own.defer(() => database.stop())
+  const url = database.adminUrl
+  const to = new URL(url)
+  const common = { host: '127.0.0.1', database: to.pathname.slice(1) }
+  const login = { user: decodeURIComponent(to.username), password: decodeURIComponent(to.password) }
+  await promisify(execFile)(pgbench, ['-i', '-q', '-s', '4'], {
+    env: {
+      PGHOST: common.host,
+      PGPORT: to.port,
+      PGUSER: login.user,
+      PGPASSWORD: login.password,
+      PGDATABASE: common.database,
+    },
+  })
+  const peers: SqlPeer[] = [
+    { name: 'direct', label: 'the upstream itself', ...common, ...login, port: Number(to.port) },
+  ]
+  const pgbouncer = await findPgbouncer()
+  if (pgbouncer === null) tell('pgbouncer is not installed (apt-get install pgbouncer); it is left out')
+  else {
+    const { port } = keep(await startPgbouncer(pgbouncer, { directory, url }))
+    peers.push({ name: 'pgbouncer', label: 'pgbouncer, session mode', ...common, ...login, port })
+  }
+  const token = await agentToken(issuer, 'support-7')
+  const { port } = keep(await startSqlAlone(directory, url))
+  peers.push({ name: 'alone', label: 'the protocol alone', ...common, user: 'agent', password: token, port })
+  const gateway = keep(
+    await startGateway({
+      directory: join(directory, 'sql'),
+      issuer,
+      upstreamPort: upstream.port,
+      rules: RULES,
+      sqlUrl: url,
+    }),
+  )
+  const as = { user: 'agent', password: token, port: gateway.sqlPort ?? 0 }
+  peers.push({ name: 'countersign', label: 'Countersign', ...common, ...as })
+  return await measureSql({ ...scale, pgbench, peers, directory, tell })
 }
 
 async function startStore(own: AsyncDisposableStack, name: string) {

@@ -11,10 +11,24 @@ const RESOURCES = ['refunds', 'invoices', 'customers', 'subscriptions', 'dispute
  * So many rules for one upstream, in the proportions of a real set: four of them match the reads that the load sends
  * (an allow, and three whose conditions are evaluated), the rest name other resources, verbs or groups.
  */
-export function policyOf(count: number): BenchPolicy {
+export function policyOf(count: number, isWithSql = false): BenchPolicy {
   const others = Array.from({ length: Math.max(0, count - MATCHING.length) }, (_, index) => otherRule(index))
-  return { name: 'bench', rules: [...MATCHING, ...others].slice(0, count) }
+  const rules = [...MATCHING, ...others].slice(0, count)
+  if (!isWithSql) return { name: 'bench', rules }
+  return { name: 'bench', rules: [...rules.map((rule) => ({ upstreams: ['billing'], ...rule })), ...SQL] }
 }
+
+const SQL = [
+  { name: 'sql', upstreams: ['orders'], when: 'action.facts.secrets.size() == 0', effect: 'allow' },
+  { name: 'no-programs', upstreams: ['orders'], when: 'action.facts.copy_program != ""', effect: 'deny' },
+  {
+    name: 'ddl',
+    upstreams: ['orders'],
+    verbs: ['drop table', 'truncate table'],
+    effect: 'hold',
+    approval: { reviewers: ['group:finance'] },
+  },
+]
 
 const MATCHING = [
   { name: 'reads', principals: ['group:support-agents'], verbs: ['GET', 'HEAD'], effect: 'allow' },
