@@ -7,9 +7,16 @@ import { runCases, uncovered } from '../../src/policy/cases.ts'
 import { type CompileContext, compile } from '../../src/policy/compile.ts'
 import { findPolicyFiles, loadPolicies } from '../../src/policy/load.ts'
 import { isProblems } from '../../src/policy/problem.ts'
+import { postgres } from '../../src/protocols/postgres/index.ts'
 import { CONTEXT } from './world.ts'
 
 const TOPICS = join(import.meta.dirname, 'cases')
+/** With a database, and what its protocol really declares. */
+const WITH_ORDERS: CompileContext = {
+  upstreams: [...CONTEXT.upstreams, { name: 'orders', protocol: 'postgres', labels: { environment: 'production' } }],
+  facts: { ...CONTEXT.facts, postgres: postgres.facts },
+  verbs: { ...CONTEXT.verbs, postgres: postgres.verbs },
+}
 const SHIPPED = join(import.meta.dirname, '../../policies')
 
 async function run(directory: string, context: CompileContext) {
@@ -46,7 +53,7 @@ describe('golden decisions', () => {
 
 describe('the policies that ship', () => {
   it('decide their cases as written, every rule at least once', async () => {
-    const { faults, uncovered, count } = await run(SHIPPED, CONTEXT)
+    const { faults, uncovered, count } = await run(SHIPPED, WITH_ORDERS)
     expect(faults).toEqual([])
     expect(uncovered).toEqual([])
     expect(count).toBeGreaterThan(10)
