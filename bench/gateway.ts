@@ -80,6 +80,7 @@ function sqlUpstream(sqlUrl: string) {
     url: `postgres://${host}${pathname}`,
     listen: '127.0.0.1:0',
     sslmode: 'disable',
+    sessions: { total: 10_000, per_principal: 10_000 },
     credential: { basic: { user: decodeURIComponent(username), password: decodeURIComponent(password) } },
     labels: { environment: 'production', data: 'customer' },
   }
@@ -111,9 +112,21 @@ function configOf({ issuer, upstreamPort, shared, sqlUrl }: GatewayOptions) {
     ],
     // What the load is to be measured by, and not by these.
     hold: { wait: '10m', expires: '30m', open_per_principal: 10_000, held_bytes: '1GiB' },
-    rate: { per_principal: '9999999/s' },
+    rate: { per_principal: '9999999/s', open_per_principal: 10_000 },
     ...(shared && { store: { url: shared.url }, keys: shared.keys }),
   }
+}
+
+/** What a gateway that is probed uses after a full collection. */
+export function memoryOf({ child }: Gateway): Promise<NodeJS.MemoryUsage> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error('the gateway did not say how much memory it uses')), 30_000)
+    child.once('message', (usage: NodeJS.MemoryUsage) => {
+      clearTimeout(timer)
+      resolve(usage)
+    })
+    child.send('measure')
+  })
 }
 
 /** A token of an agent, the size that identity providers make them. */

@@ -21,6 +21,7 @@ import { measureHolding } from './cases/holding.ts'
 import { measureInbox } from './cases/inbox.ts'
 import { measureLatency, measureThroughput, type Peer } from './cases/proxying.ts'
 import { measureSql, type SqlPeer } from './cases/sql.ts'
+import { measureSqlSessions } from './cases/sql-sessions.ts'
 import { agentToken, startGateway } from './gateway.ts'
 import { startIssuer } from './issuer.ts'
 import {
@@ -36,7 +37,7 @@ import {
 } from './peers.ts'
 import { formatTable, type Table } from './report.ts'
 
-const CASES = ['proxying', 'deciding', 'holding', 'inbox', 'memory', 'audit', 'sql'] as const
+const CASES = ['proxying', 'deciding', 'holding', 'inbox', 'memory', 'audit', 'sql', 'sessions'] as const
 const RULES = 50
 
 const { values } = parseArgs({
@@ -98,6 +99,7 @@ if (wanted.has('inbox')) report(await runInbox())
 if (wanted.has('memory')) report(await runMemory())
 if (wanted.has('audit')) report(await runAudit())
 if (wanted.has('sql')) report(...(await runSql()))
+if (wanted.has('sessions')) report(await runSqlSessions())
 
 if (values.json !== undefined) {
   const written = { at: new Date().toISOString(), machine, quick: values.quick, scale, tables }
@@ -246,6 +248,28 @@ async function runSql(): Promise<Table[]> {
   const as = { user: 'agent', password: token, port: gateway.sqlPort ?? 0 }
   peers.push({ name: 'countersign', label: 'Countersign', ...common, ...as })
   return await measureSql({ ...scale, pgbench, peers, directory, tell })
+}
+
+async function runSqlSessions(): Promise<Table> {
+  await using own = new AsyncDisposableStack()
+  const sessions = values.quick ? 200 : 1000
+  const dataDir = join(directory, 'sessions-upstream')
+  await mkdir(dataDir, { mode: 0o711 })
+  const database = await startEmbedded({ dataDir, log, settings: { max_connections: String(sessions + 100) } })
+  own.defer(() => database.stop())
+  const { embedded, keys } = await startStore(own, 'sessions')
+  const gateway = await startGateway({
+    directory: join(directory, 'sessions'),
+    issuer,
+    upstreamPort: upstream.port,
+    rules: RULES,
+    sqlUrl: database.adminUrl,
+    shared: { url: embedded.url, keys },
+    isProbed: true,
+  })
+  own.defer(() => gateway.stop())
+  const { pathname } = new URL(database.adminUrl)
+  return await measureSqlSessions({ issuer, gateway, database: pathname.slice(1), sessions, tell })
 }
 
 async function startStore(own: AsyncDisposableStack, name: string) {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type SentCall, sendPost } from '../agent.ts'
-import { agentToken, type Gateway } from '../gateway.ts'
+import { agentToken, type Gateway, memoryOf } from '../gateway.ts'
 import type { Issuer } from '../issuer.ts'
 import { monotonicMs } from '../monotonic.ts'
 import type { Table } from '../report.ts'
@@ -67,17 +67,6 @@ export async function measureHeldMemory({ issuer, gateway, calls, countPending, 
 }
 
 type Memory = NodeJS.MemoryUsage
-
-function memoryOf({ child }: Gateway): Promise<Memory> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error('the gateway did not say how much memory it uses')), 30_000)
-    child.once('message', (usage: Memory) => {
-      clearTimeout(timer)
-      resolve(usage)
-    })
-    child.send('measure')
-  })
-}
 
 function describe(of: { before: Memory; during: Memory; calls: number; added: number; tookMs: number }): Table {
   const { before, during, calls, added, tookMs } = of
