@@ -48,6 +48,8 @@ export const postgres = {
 
 async function start(parts: PostgresParts) {
   const namer = createNamer()
+  // To load the parser takes a moment, and half a gigabyte for that moment: better now than during a call.
+  if (parts.upstreams.length > 0) await namer.prepare('SELECT 1')
   const room = createRoom(ROOM)
   const draining = new AbortController()
   const doors = parts.upstreams.map((options) => openDoor(options, parts, { namer, room, draining: draining.signal }))
