@@ -13,7 +13,7 @@ import { isDenied, meetsAll } from './quorum.ts'
 import { maySee, openCard, readCard } from './read.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow } from './row.ts'
 import { type Held, readHeld, readNow, withVotes } from './store.ts'
-import { castOf, isRequesting, opponents, supporters, type VoteRow } from './votes.ts'
+import { castsOf, isRequesting, opponents, supporters, type VoteRow } from './votes.ts'
 
 /** Decisions that are looked at, the newest of each kind: many of one never push out the others. */
 const MOST: Readonly<Record<string, number>> = { approved: 20, spent: 50, denied: 20 }
@@ -124,17 +124,21 @@ function isPartial(candidates: readonly Candidate[]): boolean {
   return Object.entries(MOST).some(([state, most]) => candidates.filter((one) => one.state === state).length >= most)
 }
 
-/** What its signed votes say; null if they do not bear out what the database says. */
+/**
+ * What its signed votes say; null if they do not bear out what the database says. A delegation that ended since takes
+ * nothing back of what was decided by it.
+ */
 function verdictOf({ row, votes }: Held): Decided['verdict'] | null {
-  const against = opponents(votes)
+  const casts = castsOf(row, votes)
+  const against = opponents(casts)
   if (row.state === 'denied') return against.length > 0 ? 'denied' : null
-  const yes = supporters(row, votes)
+  const yes = supporters(row, casts)
   const asked = { requirements: row.requirements, openedAt: row.created_at }
   // It was denied, and somebody wrote something else.
   if (isDenied(asked, against) || against.some((vote) => isRequesting(row, vote))) return null
   if (isOverridden(row.requirements, yes) && against.length === 0) return 'overridden'
   const themselves = yes.filter((vote) => grantOf(vote) === null)
-  if (meetsAll(asked, themselves.map(castOf))) return 'approved'
+  if (meetsAll(asked, themselves)) return 'approved'
   return themselves.length < yes.length ? 'granted' : null
 }
 

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { Approval } from '../../src/domain/approval.ts'
 import type { Judged } from '../../src/domain/judged.ts'
 import type { GrantPermit } from '../../src/domain/permit.ts'
@@ -196,6 +196,57 @@ describe('what was decided on the same call before', () => {
       overridden: 1,
       approvers: [],
       lastApproved: null,
+    })
+  })
+
+  describe('for somebody who is away', () => {
+    const paula = person('paula', [])
+    const dan = person('dan', [])
+    const of = verdict([requirement({ reviewers: [`${paula.issuer}|${paula.subject}`, 'group:finance'] })])
+    beforeAll(async () => {
+      // Only who has voted can be named as a delegate.
+      const known = await open(callOf(another(), {}), { of: verdict([requirement({ reviewers: ['*'], quorum: 9 })]) })
+      for (const who of [paula, dan]) await replica.queue.vote(ballot(known, who))
+    })
+
+    const delegations: string[] = []
+    const endAll = async () => {
+      for (const id of delegations.splice(0)) await replica.queue.delegations.end({ id, by: paula, via: 'console' })
+    }
+    afterEach(endAll)
+
+    async function delegate(): Promise<string> {
+      const until = Date.now() + 3_600_000
+      const made = await replica.queue.delegations.make({ by: paula, delegate: dan, from: 0, until, via: 'console' })
+      if ('fault' in made) throw new Error(made.fault)
+      delegations.push(made.delegation.id)
+      return made.delegation.id
+    }
+
+    it('counts what a delegate approved, also once the delegation has ended', async () => {
+      const who = another()
+      const id = await delegate()
+      const { id: approval } = await approve(who, { amount: 1 }, { of, by: dan })
+      const counted = {
+        approved: 1,
+        approvers: [{ reviewer: { subject: 'dan' }, times: 1 }],
+        lastApproved: { approval, by: [{ reviewer: { subject: 'dan' }, via: `delegate:${id}:api` }] },
+      }
+      expect(await look(who, { amount: 2 }, { of })).toMatchObject(counted)
+      await endAll()
+      expect(await look(who, { amount: 3 }, { of })).toMatchObject(counted)
+    })
+
+    it('does not count as approved what a delegate denied, whatever the database says', async () => {
+      const who = another()
+      await delegate()
+      const approval = await open(callOf(who, { amount: 1 }), { of })
+      for (const given of [ballot(approval, rita), ballot(approval, dan, { decision: 'deny', reason: 'No.' })]) {
+        expect(await replica.queue.vote(given)).toMatchObject({ counted: true })
+      }
+      expect(await look(who, { amount: 2 }, { of })).toMatchObject({ approved: 0, denied: 1 })
+      await world.alter(`UPDATE countersign.approval SET state = 'approved' WHERE id = '${approval.id}'`)
+      expect(await look(who, { amount: 3 }, { of })).toMatchObject({ approved: 0, denied: 0 })
     })
   })
 
