@@ -15,7 +15,7 @@ import type { Tx } from '../platform/database.ts'
 import { newApprovalId } from '../platform/id.ts'
 import { type DelegationRow, findStandIn, readStandIns } from './delegations.ts'
 import { answeredEntry, askedEntry } from './entries.ts'
-import type { SchemaGround } from './ground.ts'
+import type { Ground } from './ground.ts'
 import {
   type Asked,
   QUESTIONS_SCHEMA,
@@ -35,7 +35,7 @@ import { isRequesting } from './votes.ts'
  * Asks the agent whose call waits. Whoever may decide may ask, while the approval is pending: so many times, and one
  * question after the other. The deadline stays. Attempts of the agent that wait are answered at once, with the question.
  */
-export function createAsking(ground: SchemaGround): (request: AskRequest) => Promise<AskResult> {
+export function createAsking(ground: Ground): (request: AskRequest) => Promise<AskResult> {
   return async function ask(request) {
     const text = clean(request.text, MOST_QUESTION)
     if (text === '') return { asked: false, fault: 'nothing_asked' }
@@ -92,7 +92,7 @@ export function createAsking(ground: SchemaGround): (request: AskRequest) => Pro
  * changing what reviewers are shown, and a header that a client repeats replies to nothing else. Anything else it carries
  * is let go of.
  */
-export async function takeReply(ground: SchemaGround, call: Exchange, { id, state }: Approval): Promise<void> {
+export async function takeReply(ground: Ground, call: Exchange, { id, state }: Approval): Promise<void> {
   const { database } = ground
   const text = clean(call.reply?.text ?? '', MOST_REPLY)
   if (!call.reply || text === '' || state !== 'pending') return
@@ -123,7 +123,7 @@ export async function takeReply(ground: SchemaGround, call: Exchange, { id, stat
 }
 
 async function seal(
-  { keys }: Pick<SchemaGround, 'keys'>,
+  { keys }: Pick<Ground, 'keys'>,
   tx: Tx,
   { held, field, what }: { held: Held; field: SealedField; what: Asked | Replied },
 ): Promise<Buffer> {

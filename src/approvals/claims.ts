@@ -8,7 +8,7 @@ import type { Tx } from '../platform/database.ts'
 import { computeMac, isValidMac, type KeyPair, type SecretKey } from '../platform/keys.ts'
 import { type DelegationRow, findStandIn, readStandIns } from './delegations.ts'
 import { claimedEntry, claimReleasedEntry } from './entries.ts'
-import type { SchemaGround } from './ground.ts'
+import type { Ground } from './ground.ts'
 import { momentOf } from './quorum.ts'
 import { maySee } from './read.ts'
 import type { ApprovalRow } from './row.ts'
@@ -48,7 +48,7 @@ export interface Claims {
   addTo(approvals: readonly Approval[]): Promise<readonly Approval[]>
 }
 
-export function createClaims(ground: SchemaGround): Claims {
+export function createClaims(ground: Ground): Claims {
   const { database, keys, hasSchema } = ground
 
   async function turn(way: 'claim' | 'release', { approval: id, by, via }: ClaimRequest): Promise<ClaimResult> {

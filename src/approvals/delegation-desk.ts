@@ -14,13 +14,13 @@ import {
   toDelegation,
 } from './delegations.ts'
 import { delegatedEntry, delegationEndedEntry } from './entries.ts'
-import type { SchemaGround } from './ground.ts'
+import type { Ground } from './ground.ts'
 import { readNow } from './store.ts'
 
 const MOST_KNOWN = 500
 
 /** Who stands in for whom: said by the person who is away, about nobody but themselves. */
-export function createDelegationDesk(ground: SchemaGround): DelegationDesk {
+export function createDelegationDesk(ground: Ground): DelegationDesk {
   const { database, keys, hasSchema } = ground
 
   async function assertSchema(tx: Tx): Promise<void> {
@@ -109,7 +109,7 @@ export function createDelegationDesk(ground: SchemaGround): DelegationDesk {
 
 /** Found one by one along an index: there may be a million votes. */
 async function readKnown(
-  { database, hasSchema }: Pick<SchemaGround, 'database' | 'hasSchema'>,
+  { database, hasSchema }: Pick<Ground, 'database' | 'hasSchema'>,
   person: Party,
 ): Promise<readonly Known[]> {
   if (!(await hasSchema(database, DELEGATIONS_SCHEMA))) return []

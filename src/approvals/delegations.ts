@@ -12,7 +12,7 @@ import {
 } from '../domain/principal.ts'
 import type { Tx } from '../platform/database.ts'
 import { computeMac, isValidMac, type KeyPair, type SecretKey } from '../platform/keys.ts'
-import type { SchemaGround } from './ground.ts'
+import type { Ground } from './ground.ts'
 import { momentOf } from './quorum.ts'
 import type { ApprovalRow } from './row.ts'
 
@@ -117,7 +117,7 @@ export async function readDelegations(
  * delegate of a delegate, and for nobody who is suspended.
  */
 export async function readStandIns(
-  { keys, ended, hasSchema }: Pick<SchemaGround, 'keys' | 'ended' | 'hasSchema'>,
+  { keys, ended, hasSchema }: Pick<Ground, 'keys' | 'ended' | 'hasSchema'>,
   tx: Tx,
   person: Party,
 ): Promise<readonly DelegationRow[]> {

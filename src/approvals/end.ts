@@ -1,11 +1,15 @@
 import type { Approval, WithdrawalReason } from '../domain/approval.ts'
 import type { Entry } from '../domain/entry.ts'
 import type { Tx } from '../platform/database.ts'
+import { createSchemaCheck } from '../platform/schema.ts'
 import { decidedEntry } from './entries.ts'
 import { revokeAllWithin } from './grant-desk.ts'
 import type { Ground } from './ground.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow } from './row.ts'
 import { announce, approvalOf, move, readHeld, readNow } from './store.ts'
+
+/** The first schema that knows whom circuit breakers hold; the release before runs without. */
+const BREAKER_SCHEMA = 11
 
 /** Ends an open approval without a vote. Null if it is not open (any more). */
 export async function withdraw(ground: Ground, id: string, reason: WithdrawalReason): Promise<Approval | null> {
@@ -56,7 +60,7 @@ export async function withdrawAll(
   { reason, openedBefore }: { reason: WithdrawalReason; openedBefore: Date },
 ): Promise<number> {
   await ground.database.transaction(async (tx) => {
-    const entries = await revokeAllWithin(tx, openedBefore)
+    const entries = await revokeAllWithin(ground, tx, openedBefore)
     if (entries.length > 0) await ground.within(tx, entries)
   })
   for (let count = 0; ; ) {
@@ -93,14 +97,10 @@ export async function withdrawSuspended(ground: Ground, most: number): Promise<n
  * their calling side since. Any replica does it, of rows that no other one is busy with. Returns how many there were.
  */
 export async function withdrawLifted(ground: Ground, most: number): Promise<number> {
-  const asked = `a.state = 'pending' AND a.requirements @> '[{"breaker": "asks"}]'`
-  return noteEnded(ground, async (tx) => {
-    // Where there is none, the schema may be one that does not know who is held.
-    const found = await tx.query(`SELECT FROM approval a WHERE ${asked} LIMIT 1`)
-    if (found.rowCount === 0) return []
-    const where = `${asked} AND NOT EXISTS (${callingSideIn('breaker_hold')})`
-    return withdrawWhere(ground, tx, { where, reason: 'breaker_lifted', most })
-  })
+  if (!(await ground.hasSchema(ground.database, BREAKER_SCHEMA))) return 0
+  const where = `a.state = 'pending' AND a.requirements @> '[{"breaker": "asks"}]'
+    AND NOT EXISTS (${callingSideIn('breaker_hold')})`
+  return noteEnded(ground, (tx) => withdrawWhere(ground, tx, { where, reason: 'breaker_lifted', most }))
 }
 
 /** Ends approvals in a transaction; what it ended is noted once it is committed. Returns how many. */
@@ -147,7 +147,7 @@ export async function withdrawAllWithin(tx: Tx): Promise<readonly Entry[]> {
   )
   const ids = rows.map((row) => row.id)
   await announce(tx, ids)
-  return [...(await revokeAllWithin(tx, null)), ...rows.map(entryOfEnd)]
+  return [...(await revokeAllWithin({ hasSchema: createSchemaCheck() }, tx, null)), ...rows.map(entryOfEnd)]
 }
 
 /** What follows the end of approvals, in the same transaction: results owed, replicas told, entries chained last. */

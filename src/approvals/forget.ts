@@ -1,4 +1,4 @@
-import type { Database } from '../platform/database.ts'
+import type { Ground } from './ground.ts'
 
 /** The first schema in which the gateway may delete these; the release before runs without. */
 const SCHEMAS = { idempotency: 4, outbox: 4, conversation: 4, replica: 4, claim: 12 } as const
@@ -48,21 +48,15 @@ const FORGET = {
 type Forget = (table: keyof typeof FORGET, most: number) => Promise<boolean>
 
 /** `keepMs` is how long the cards of approvals that are over are kept. */
-export function createForgetting(database: Database, { keepMs }: { keepMs: number }): Forget {
+export function createForgetting(
+  { database, hasSchema }: Pick<Ground, 'database' | 'hasSchema'>,
+  { keepMs }: { keepMs: number },
+): Forget {
   const ageMs = Math.max(keepMs, LEAST_MS)
-  let schema = 0
 
   return async function forget(table, most) {
-    if (schema < SCHEMAS[table]) schema = await readSchema()
-    if (schema < SCHEMAS[table]) return false
+    if (!(await hasSchema(database, SCHEMAS[table]))) return false
     const { rowCount } = await database.query(FORGET[table], [ageMs, most])
     return rowCount === most
-  }
-
-  async function readSchema(): Promise<number> {
-    const { rows } = await database.query<{ version: number }>(
-      'SELECT coalesce(max(version), 0) AS version FROM migration',
-    )
-    return rows[0]?.version ?? 0
   }
 }

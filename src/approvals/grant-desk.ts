@@ -16,6 +16,9 @@ export interface GrantDesk {
 
 const MOST_LISTED = 500
 
+/** The first schema that knows of grants; the release before runs without. */
+const SCHEMA = 8
+
 export function createGrantDesk({ database, keys, within }: Pick<Ground, 'database' | 'keys' | 'within'>): GrantDesk {
   return {
     async list(person) {
@@ -55,19 +58,20 @@ export function createGrantDesk({ database, keys, within }: Pick<Ground, 'databa
  * Revokes every grant in a caller's transaction, and gives the entries that say so: after a failover or a restore nobody
  * can tell how often they were used. In a store that knows no grants it does nothing.
  */
-export async function revokeAllWithin(tx: Tx, givenBefore: Date | null): Promise<readonly Entry[]> {
-  const { rows } = await tx.query<{ is_there: boolean }>(
-    `SELECT to_regclass('countersign.reviewer_grant') IS NOT NULL AS is_there`,
-  )
-  if (rows[0]?.is_there !== true) return []
-  const { rows: live } = await tx.query<{ id: string }>(
+export async function revokeAllWithin(
+  { hasSchema }: Pick<Ground, 'hasSchema'>,
+  tx: Tx,
+  givenBefore: Date | null,
+): Promise<readonly Entry[]> {
+  if (!(await hasSchema(tx, SCHEMA))) return []
+  const { rows } = await tx.query<{ id: string }>(
     `SELECT id FROM reviewer_grant
      WHERE revoked_at IS NULL AND until > clock_timestamp() AND ($1::timestamptz IS NULL OR given_at < $1)`,
     [givenBefore],
   )
   const revoked = await markRevoked(
     tx,
-    live.map(({ id }) => id),
+    rows.map(({ id }) => id),
   )
   return revoked.map((row) => grantRevokedEntry(row, { by: null, reason: null, via: 'store_failover' }))
 }

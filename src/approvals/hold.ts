@@ -20,7 +20,7 @@ import { type Backing, findBacking, standIn } from './backing.ts'
 import { buildCard, encodeCard } from './card.ts'
 import { expireOverdue, withdraw } from './end.ts'
 import { heldEntry } from './entries.ts'
-import type { SchemaGround } from './ground.ts'
+import type { Ground } from './ground.ts'
 import type { HoldOptions } from './options.ts'
 import { nextReminder } from './remind.ts'
 import {
@@ -57,7 +57,7 @@ const ATTEMPTS = 5
  * opened, and never inside a transaction.
  */
 export function createHolding(
-  ground: SchemaGround,
+  ground: Ground,
   {
     options,
     channels,

@@ -2,7 +2,7 @@ import type { Notice, NoticeResult, RunningChannel } from '../domain/channel.ts'
 import type { Tx } from '../platform/database.ts'
 import { computeMac, isValidMac } from '../platform/keys.ts'
 import { failWhen } from './fail-when.ts'
-import type { Ground, SchemaGround } from './ground.ts'
+import type { Ground } from './ground.ts'
 
 const LABEL = 'countersign notice v1'
 /** The first schema that knows of notices; the release before runs without. */
@@ -47,7 +47,7 @@ export async function oweNotice(
  * and settled after, so that a crash may have it told twice and loses none.
  */
 export function createNotices(
-  { database, keys, log, metrics, hasSchema }: SchemaGround,
+  { database, keys, log, metrics, hasSchema }: Ground,
   { channels }: { channels: readonly RunningChannel[] },
 ): Notices {
   const stopping = new AbortController()

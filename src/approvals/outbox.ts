@@ -4,7 +4,7 @@ import type { JsonObject } from '../domain/json.ts'
 import type { Precedents } from '../domain/precedent.ts'
 import type { Clock } from '../platform/clock.ts'
 import { failWhen } from './fail-when.ts'
-import type { SchemaGround } from './ground.ts'
+import type { Ground } from './ground.ts'
 import { readQuestions } from './questions.ts'
 import { readCard } from './read.ts'
 import { approvalOf, type Held, readHeld } from './store.ts'
@@ -69,7 +69,7 @@ type Settled =
  * in between: what a crash interrupts is delivered again, so a card may appear twice and is never lost. A card goes
  * before its result; the card of an approval that is over is not sent any more.
  */
-export function createOutbox(ground: SchemaGround, parts: Parts): Outbox {
+export function createOutbox(ground: Ground, parts: Parts): Outbox {
   const { database, keys, metrics, log } = ground
   const { channels, replicaId } = parts
   const timing: OutboxTiming = { ...TIMING, ...parts.timing }

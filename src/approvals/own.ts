@@ -3,7 +3,7 @@ import type { OutcomeName } from '../domain/entry.ts'
 import { type Principal, principalKey } from '../domain/principal.ts'
 import type { OpenQuestion } from '../domain/question.ts'
 import { findResponse, type KeptResponse } from './finish.ts'
-import type { SchemaGround } from './ground.ts'
+import type { Ground } from './ground.ts'
 import { tellQuestion } from './questions.ts'
 import { isOver } from './refusals.ts'
 import { outcomeOf } from './row.ts'
@@ -32,7 +32,7 @@ interface Patience {
  * this principal. Waits for news, if asked to: for a decision or a question, and of a detached call for its response.
  */
 export async function findOwnCall(
-  { ground, waiter }: { ground: SchemaGround; waiter: Waiter },
+  { ground, waiter }: { ground: Ground; waiter: Waiter },
   { principal, id }: { principal: Principal; id: string },
   patience: Patience | null,
 ): Promise<OwnCall | null> {
@@ -54,7 +54,7 @@ export async function findOwnCall(
 }
 
 /** With the question that is open: from then on the agent knows of it. */
-async function tell(ground: SchemaGround, found: Omit<OwnCall, 'question'> | null): Promise<OwnCall | null> {
+async function tell(ground: Ground, found: Omit<OwnCall, 'question'> | null): Promise<OwnCall | null> {
   if (!found) return null
   const { id, digest, state } = found.approval
   const of = { id, digest: Buffer.from(digest, 'hex') }
@@ -66,7 +66,7 @@ function isNews(glimpse: Glimpse, isDetached: boolean): boolean {
   return isOver(glimpse.state) && (glimpse.state !== 'spent' || glimpse.hasOutcome)
 }
 
-async function read(ground: SchemaGround, id: string): Promise<Omit<OwnCall, 'question'> | null> {
+async function read(ground: Ground, id: string): Promise<Omit<OwnCall, 'question'> | null> {
   const held = await readHeld(ground.database, ground.keys, { id })
   if (!held?.isGenuine) return null
   const outcome = outcomeOf(held.row)

@@ -7,7 +7,7 @@ import type { Tx } from '../platform/database.ts'
 import { type DelegationRow, readStandIns } from './delegations.ts'
 import { compareCards, hasSameActions } from './difference.ts'
 import { grantOf } from './grants.ts'
-import type { SchemaGround } from './ground.ts'
+import type { Ground } from './ground.ts'
 import { isOverridden, isOverride } from './override.ts'
 import { isDenied, meetsAll } from './quorum.ts'
 import { maySee, openCard, readCard } from './read.ts'
@@ -38,7 +38,7 @@ interface Decided extends Held {
  * decision follows from, the card. And only while the card is kept, since what cannot be compared is no precedent.
  */
 export function createPrecedents(
-  ground: Pick<SchemaGround, 'database' | 'keys' | 'ended' | 'hasSchema' | 'log'>,
+  ground: Pick<Ground, 'database' | 'keys' | 'ended' | 'hasSchema' | 'log'>,
   { keepMs }: { keepMs: number },
 ) {
   const { database, keys, log } = ground

@@ -1,7 +1,7 @@
 import { GatewayError } from '../domain/error.ts'
 import { countReplies, type OpenQuestion, type Question } from '../domain/question.ts'
 import type { Tx } from '../platform/database.ts'
-import type { SchemaGround } from './ground.ts'
+import type { Ground } from './ground.ts'
 import type { ApprovalRow } from './row.ts'
 import { type SealedField, unseal } from './seal.ts'
 
@@ -21,7 +21,7 @@ export interface QuestionRow {
 }
 
 type Approved = Pick<ApprovalRow, 'id' | 'digest'>
-type Store = Pick<SchemaGround, 'keys' | 'hasSchema' | 'log'>
+type Store = Pick<Ground, 'keys' | 'hasSchema' | 'log'>
 
 export async function readRows(tx: Tx, approval: string): Promise<readonly QuestionRow[]> {
   const { rows } = await tx.query<QuestionRow>(
@@ -43,7 +43,7 @@ export async function readReplyCount(store: Store, tx: Tx, of: Approved): Promis
 }
 
 /** The question that waits for a reply; from then on its agent has been told of it. */
-export async function tellQuestion(ground: SchemaGround, of: Approved): Promise<OpenQuestion | null> {
+export async function tellQuestion(ground: Ground, of: Approved): Promise<OpenQuestion | null> {
   const { database } = ground
   if (!(await ground.hasSchema(database, QUESTIONS_SCHEMA))) return null
   const row = (await readRows(database, of.id)).find(({ replied_at: repliedAt }) => repliedAt === null)

@@ -9,6 +9,7 @@ import { type Refusal, refuse } from '../domain/refusal.ts'
 import type { Verdict } from '../domain/verdict.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Tx } from '../platform/database.ts'
+import { createSchemaCheck } from '../platform/schema.ts'
 import { createAsking } from './ask.ts'
 import { createClaims } from './claims.ts'
 import { createDelegationDesk } from './delegation-desk.ts'
@@ -16,7 +17,7 @@ import { expireOverdue, withdraw, withdrawAll, withdrawLifted, withdrawSuspended
 import { createEnded } from './ended.ts'
 import { finish, readCall } from './finish.ts'
 import { createGrantDesk, type GrantDesk } from './grant-desk.ts'
-import type { Ground, SchemaGround } from './ground.ts'
+import type { Ground } from './ground.ts'
 import { createHolding } from './hold.ts'
 import { openLane } from './lane.ts'
 import { createNotices, type Notices, oweNotice } from './notices.ts'
@@ -28,7 +29,6 @@ import { QUESTIONS_SCHEMA } from './questions.ts'
 import { findFor, type ListFilter, listApprovals, type Shown, show } from './read.ts'
 import { refuseFor } from './refusals.ts'
 import { createRunner, type Runner, type RunnerTiming } from './runner.ts'
-import { createSchemaCheck } from './schema.ts'
 import { createSettling } from './settle.ts'
 import { createSpending } from './spend.ts'
 import type { Standing } from './standing.ts'
@@ -137,12 +137,12 @@ const MOST_WITHDRAWN = 100
  */
 const LANES = { holding: 3, rest: 5 }
 
-export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
+export function createQueue(given: Omit<Ground, 'ended' | 'hasSchema'>, parts: Parts): Queue {
   const { database, keys, log } = given
   const ended = createEnded()
   const hasSchema = createSchemaCheck()
-  const ground: SchemaGround = { ...given, ended, hasSchema, database: openLane(database, { atOnce: LANES.rest }) }
-  const holding: SchemaGround = { ...given, ended, hasSchema, database: openLane(database, { atOnce: LANES.holding }) }
+  const ground: Ground = { ...given, ended, hasSchema, database: openLane(database, { atOnce: LANES.rest }) }
+  const holding: Ground = { ...given, ended, hasSchema, database: openLane(database, { atOnce: LANES.holding }) }
   const { options, clock, draining, replicaId } = parts
   const timing: QueueTiming = { ...TIMING, ...parts.timing }
   const standing: Standing = parts.standing ?? (async (voter) => voter)
@@ -259,7 +259,7 @@ export function createQueue(given: Omit<Ground, 'ended'>, parts: Parts): Queue {
   }
 }
 
-async function glimpse({ database, hasSchema }: SchemaGround, ids: readonly string[]): Promise<readonly Glimpse[]> {
+async function glimpse({ database, hasSchema }: Ground, ids: readonly string[]): Promise<readonly Glimpse[]> {
   const { rows } = await database.query<{
     id: string
     state: Glimpse['state']

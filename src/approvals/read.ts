@@ -7,7 +7,7 @@ import { formatParty, isSameParty, type Person, type Principal, principalKey } f
 import type { Question } from '../domain/question.ts'
 import type { Tx } from '../platform/database.ts'
 import { absentPerson, type DelegationRow, findStandIn, readStandIns } from './delegations.ts'
-import type { Ground, SchemaGround } from './ground.ts'
+import type { Ground } from './ground.ts'
 import { readQuestions } from './questions.ts'
 import { isOver } from './refusals.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow, outcomeOf } from './row.ts'
@@ -55,7 +55,7 @@ const MOST_PAGES = 10
 
 /** What a person may see, newest first. What somebody altered in the database is left out. */
 export async function listApprovals(
-  ground: SchemaGround,
+  ground: Ground,
   { person, filter }: { person: Person; filter: ListFilter },
 ): Promise<readonly Approval[]> {
   const { database, keys } = ground
@@ -126,7 +126,7 @@ async function readPage(
 }
 
 /** Null if there is none, or none that this person may see: the two are not told apart. */
-export async function findFor(ground: SchemaGround, id: string, person: Person): Promise<Shown | null> {
+export async function findFor(ground: Ground, id: string, person: Person): Promise<Shown | null> {
   const { database } = ground
   const held = await readHeld(database, ground.keys, { id })
   const now = await readNow(database)
@@ -140,10 +140,7 @@ export async function findFor(ground: SchemaGround, id: string, person: Person):
 }
 
 /** For the gateway's own use, whoever asks. Null if there is none, it was altered, or its card was erased. */
-export async function show(
-  ground: SchemaGround,
-  id: string,
-): Promise<(Omit<Shown, 'outcome'> & { card: Card }) | null> {
+export async function show(ground: Ground, id: string): Promise<(Omit<Shown, 'outcome'> & { card: Card }) | null> {
   const held = await readHeld(ground.database, ground.keys, { id })
   const card = held?.isGenuine ? await readCard(ground, ground.database, held) : null
   if (!held || !card) return null

@@ -28,9 +28,8 @@ export function nextReminder(requirements: readonly Requirement[], openedAt: Dat
  * there were.
  */
 export async function remindDue(ground: Ground, most: number): Promise<number> {
+  if (!(await ground.hasSchema(ground.database, SCHEMA))) return 0
   return ground.database.transaction(async (tx) => {
-    const known = await tx.query('SELECT FROM migration WHERE version = $1', [SCHEMA])
-    if (known.rowCount === 0) return 0
     const { rows } = await tx.query<Due>(
       `SELECT ${APPROVAL_COLUMNS}, remind_at, date_trunc('milliseconds', clock_timestamp()) AS now FROM approval
        WHERE state = 'pending' AND remind_at <= clock_timestamp() AND expires_at > clock_timestamp()

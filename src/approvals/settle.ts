@@ -2,7 +2,7 @@ import type { Approval } from '../domain/approval.ts'
 import type { Exchange } from '../domain/call.ts'
 import { type Refusal, refuse } from '../domain/refusal.ts'
 import { withdraw } from './end.ts'
-import type { SchemaGround } from './ground.ts'
+import type { Ground } from './ground.ts'
 import { tellQuestion } from './questions.ts'
 import { refuseFor, refusePending } from './refusals.ts'
 import { approvalOf, readHeld } from './store.ts'
@@ -13,7 +13,7 @@ import { createListener, type Waiter } from './waiter.ts'
  * to tell the client. A client of a protocol that has a cancel withdraws by it; otherwise the approval stays for its return.
  */
 export function createSettling(
-  ground: SchemaGround,
+  ground: Ground,
   { waiter, draining }: { waiter: Waiter; draining: AbortSignal },
 ): (approval: Approval, call: Pick<Exchange, 'waitMs' | 'gone' | 'whenGone'>) => Promise<Approval | Refusal> {
   return async function settle(approval, call) {

@@ -36,7 +36,7 @@ const MOST_BATCHES = 20
  */
 export function createSweeper(ground: Ground, parts: Parts): Sweeper {
   const { database, metrics, log } = ground
-  const forget = createForgetting(database, parts)
+  const forget = createForgetting(ground, parts)
   let timer: NodeJS.Timeout | null = null
   let sweeping: Promise<void> | null = null
 

@@ -17,7 +17,7 @@ import { expireOverdue, observeEnd, withdraw } from './end.ts'
 import { decidedEntry, grantedEntry, overrideEntry, voteEntry } from './entries.ts'
 import { revokeOwnWithin } from './grant-desk.ts'
 import { type GrantRow, insertGrant, signGrant, toGrant } from './grants.ts'
-import type { SchemaGround } from './ground.ts'
+import type { Ground } from './ground.ts'
 import { isFresh, isOverridden, isOverride, viaOverride } from './override.ts'
 import { readReplyCount } from './questions.ts'
 import { type Cast, isDenied, meetsAll, momentOf } from './quorum.ts'
@@ -48,7 +48,7 @@ type Told = BallotResult & { readonly isDenial?: boolean }
  * second time changes nothing and counts as done.
  */
 export function createVoting(
-  ground: SchemaGround,
+  ground: Ground,
   onDenied: (approval: Approval) => Promise<unknown> = async () => undefined,
 ): (ballot: Ballot) => Promise<BallotResult> {
   return async function vote(given) {

@@ -4,7 +4,8 @@ import { GatewayError } from '../domain/error.ts'
 import { formatParty, type Party, type Person, type Role } from '../domain/principal.ts'
 import type { Database, Tx } from '../platform/database.ts'
 import type { Logger } from '../platform/logger.ts'
-import { knowsBreakers } from './knows-breakers.ts'
+import { createSchemaCheck } from '../platform/schema.ts'
+import { BREAKER_SCHEMA } from './suspensions.ts'
 
 /** Stops agents, and lets them go on. Every change is an entry of the same transaction. */
 export interface KillSwitch {
@@ -40,10 +41,11 @@ const MOST_FOUND = 10
 
 export function createKillSwitch(parts: Parts): KillSwitch {
   const { database, within, noteSeen, withdrawHeld, withdrawLifted, issuers, log } = parts
+  const hasSchema = createSchemaCheck()
 
   return {
     async list(person) {
-      return readAgents(database, { ofParty: seesAllAgents(person) ? null : person, only: null })
+      return readAgents({ ofParty: seesAllAgents(person) ? null : person, only: null })
     },
 
     async find(name) {
@@ -107,8 +109,25 @@ export function createKillSwitch(parts: Parts): KillSwitch {
       await within(tx, [entryOf(how.kind, { agent, by, reason, via })])
       return true
     })
-    const [seen] = await readAgents(database, { ofParty: null, only: agent })
+    const [seen] = await readAgents({ ofParty: null, only: agent })
     return { done: true, isChanged, agent: seen ?? unseen(agent) }
+  }
+
+  async function readAgents({
+    ofParty,
+    only,
+  }: {
+    ofParty: Party | null
+    only: Party | null
+  }): Promise<readonly SeenAgent[]> {
+    const knowsBreakers = await hasSchema(database, BREAKER_SCHEMA)
+    const { rows } = await database.query<Row>(knowsBreakers ? READ : READ_BEFORE, [
+      MOST_LISTED,
+      ofParty && formatParty(ofParty),
+      only?.issuer ?? null,
+      only?.subject ?? null,
+    ])
+    return rows.map(toAgent)
   }
 }
 
@@ -160,19 +179,6 @@ interface Row {
   readonly reason: string | null
   readonly breaker: string | null
   readonly holds: readonly { breaker: string; since_ms: number; reason: string }[]
-}
-
-async function readAgents(
-  tx: Tx,
-  { ofParty, only }: { ofParty: Party | null; only: Party | null },
-): Promise<readonly SeenAgent[]> {
-  const { rows } = await tx.query<Row>((await knowsBreakers(tx)) ? READ : READ_BEFORE, [
-    MOST_LISTED,
-    ofParty && formatParty(ofParty),
-    only?.issuer ?? null,
-    only?.subject ?? null,
-  ])
-  return rows.map(toAgent)
 }
 
 const READ = agentsQuery({

@@ -2,7 +2,8 @@ import { closureOf, formatParty, type Principal, principalKey } from '../domain/
 import type { Effect } from '../domain/verdict.ts'
 import type { Database } from '../platform/database.ts'
 import type { Logger } from '../platform/logger.ts'
-import { knowsBreakers } from './knows-breakers.ts'
+import { createSchemaCheck, type HasSchema } from '../platform/schema.ts'
+import { BREAKER_SCHEMA } from './suspensions.ts'
 
 /** Writes down which agents call, with whom, and how often they were held or denied. */
 export interface SeenAgents {
@@ -32,6 +33,7 @@ const KEPT_DAYS = 90
 export function createSeenAgents({ database, log }: { database: Database; log: Logger }): SeenAgents {
   // While a token is known, its principal is the same object: the key is computed once for it, not once a call.
   const keys = new WeakMap<Principal, { readonly id: string; readonly key: Buffer }>()
+  const hasSchema = createSchemaCheck()
   let counts = new Map<string, Count>()
   let timers: readonly NodeJS.Timeout[] = []
   let flushing: Promise<void> = Promise.resolve()
@@ -90,7 +92,9 @@ export function createSeenAgents({ database, log }: { database: Database; log: L
     flush,
     start() {
       const tryForget = () => {
-        forget(database).catch((error: unknown) => log.warn({ err: error }, 'old agents could not be forgotten'))
+        forget(database, hasSchema).catch((error: unknown) =>
+          log.warn({ err: error }, 'old agents could not be forgotten'),
+        )
       }
       timers = [setInterval(() => void tryFlush(), FLUSH_MS).unref(), setInterval(tryForget, FORGET_MS).unref()]
     },
@@ -150,9 +154,9 @@ async function write(database: Database, counts: readonly Count[]): Promise<void
 }
 
 /** What belongs to somebody who is stopped or held stays: it says who must not resume them. */
-async function forget(database: Database): Promise<void> {
+async function forget(database: Database, hasSchema: HasSchema): Promise<void> {
   await database.query(`DELETE FROM countersign.agent_hour WHERE hour < now() - interval '25 hours'`)
-  const isHeld = (await knowsBreakers(database))
+  const isHeld = (await hasSchema(database, BREAKER_SCHEMA))
     ? `EXISTS (SELECT FROM countersign.breaker_hold b WHERE b.issuer || '|' || b.subject = ANY (c.parties))`
     : 'false'
   await database.query(

@@ -3,7 +3,10 @@ import { type Party, type Principal, suspendable } from '../domain/principal.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Database } from '../platform/database.ts'
 import type { Logger } from '../platform/logger.ts'
-import { BREAKER_SCHEMA } from './knows-breakers.ts'
+import { createSchemaCheck } from '../platform/schema.ts'
+
+/** The first schema that knows of circuit breakers; the release before runs without. */
+export const BREAKER_SCHEMA = 11
 
 /** Milliseconds. */
 export interface SuspensionTiming {
@@ -53,12 +56,12 @@ const LOOK = `
     (SELECT coalesce(json_agg(json_build_array(s.issuer, s.subject)), '[]') FROM countersign.suspension s) END AS parties,
     CASE WHEN e.epoch = $1 THEN NULL ELSE
     (SELECT coalesce(json_agg(json_build_array(h.issuer, h.subject, h.breaker) ORDER BY h.breaker), '[]')
-     FROM countersign.breaker_hold h) END AS holds, false AS has_holds
+     FROM countersign.breaker_hold h) END AS holds
   FROM countersign.suspension_epoch e`
 const LOOK_BEFORE = `
   SELECT e.epoch, CASE WHEN e.epoch = $1 THEN NULL ELSE
     (SELECT coalesce(json_agg(json_build_array(s.issuer, s.subject)), '[]') FROM countersign.suspension s) END AS parties,
-    NULL AS holds, EXISTS (SELECT FROM countersign.migration m WHERE m.version = ${BREAKER_SCHEMA}) AS has_holds
+    NULL AS holds
   FROM countersign.suspension_epoch e`
 
 interface Row {
@@ -66,8 +69,6 @@ interface Row {
   /** Null where the epoch is the one that was seen. */
   readonly parties: readonly (readonly [string, string])[] | null
   readonly holds: readonly (readonly [string, string, string])[] | null
-  /** Whether the store can be asked for holds, and was not. */
-  readonly has_holds: boolean
 }
 
 export function createSuspensions(options: {
@@ -78,6 +79,7 @@ export function createSuspensions(options: {
 }): Suspensions {
   const { database, clock, log } = options
   const timing = { ...SUSPENSION_TIMING, ...options.timing }
+  const hasSchema = createSchemaCheck()
   const watchers = new Set<Watcher>()
   let suspended: ReadonlySet<string> = new Set()
   let held: ReadonlyMap<string, readonly string[]> = new Map()
@@ -129,7 +131,8 @@ export function createSuspensions(options: {
     const { rows } = await database.query<Row>(statement, [seenEpoch])
     const [row] = rows
     if (!row) throw new GatewayError('store', 'the store has no suspension epoch')
-    if (!row.has_holds) return row
+    // Asked for after the look: what did not know of holds by then had none at the epoch that was seen.
+    if (statement === LOOK || !(await hasSchema(database, BREAKER_SCHEMA))) return row
     statement = LOOK
     const all = await database.query<Row>(statement, [-1])
     return all.rows[0] ?? row

@@ -155,7 +155,7 @@ describe('looking at an approval', () => {
       isChanged: true,
       approval: { claim: { reviewer: { subject: 'rolf' } } },
     })
-    const forget = createForgetting(database, { keepMs: 1 })
+    const forget = createForgetting(world.makeGround(), { keepMs: 1 })
     await forget('claim', 100)
     expect(await claimOn(approval)).not.toBeNull()
     await database.query(`UPDATE claim SET at = now() - interval '3 days', until = now() - interval '2 days'`)
@@ -213,7 +213,7 @@ it('nobody claims anything in a store of the release before, and everything else
     expect(await queue.list(rita, {})).toMatchObject([{ id: approval.id }])
     expect(await queue.findFor(rita, approval.id)).not.toBeNull()
     expect(await queue.precedents(approval.id, { person: rita })).toMatchObject({ approved: 0 })
-    expect(await createForgetting(world.store.database, { keepMs: 1 })('claim', 10)).toBe(false)
+    expect(await createForgetting(world.makeGround(), { keepMs: 1 })('claim', 10)).toBe(false)
   } finally {
     await world.close()
   }

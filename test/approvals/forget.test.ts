@@ -4,7 +4,6 @@ import { createSweeper } from '../../src/approvals/sweeper.ts'
 import type { Approval } from '../../src/domain/approval.ts'
 import { systemClock } from '../../src/platform/clock.ts'
 import { createLogger } from '../../src/platform/logger.ts'
-import { createMetrics } from '../../src/platform/metrics.ts'
 import { migrate } from '../../src/platform/migrations.ts'
 import { agent, ballot, codeOf, granted, judged, log, makeCall, person, type TestCall, verdict } from './parts.ts'
 import { hold, openWorld, type Replica, type World } from './world.ts'
@@ -21,12 +20,8 @@ describe('what nobody asks for any more', () => {
   afterEach(() => world.close())
 
   async function sweep({ keepMs = DAY_MS, to = log } = {}): Promise<void> {
-    const { database } = world.store
-    const { keys, audit } = world
-    const ended = { note: () => {}, has: () => false }
-    const ground = { database, keys, ended, within: audit.within, metrics: createMetrics(), log: to }
     const parts = { replicaId: 'sweeping', clock: systemClock, oldestCallId: () => null, keepMs }
-    await createSweeper(ground, parts).sweep()
+    await createSweeper(world.makeGround({ log: to }), parts).sweep()
   }
 
   /** Opens an approval under a key, and uses it. */
@@ -117,7 +112,7 @@ describe('what nobody asks for any more', () => {
     it('are forgotten in batches, by several replicas at once', async () => {
       const calls = Array.from({ length: 7 }, (_, index) => call(agent(`many-${index}`)))
       for (const each of calls) await age(await spend(each), 48)
-      const forget = createForgetting(world.store.database, { keepMs: DAY_MS })
+      const forget = createForgetting(world.makeGround(), { keepMs: DAY_MS })
       expect(await forget('idempotency', 5)).toBe(true)
       expect(await count('idempotency')).toBe(2)
       await Promise.all([sweep(), sweep(), sweep()])
@@ -192,11 +187,8 @@ describe('in a store with the schema of the release before', () => {
       const denied = await hold(queue, makeCall({ idempotencyKey: 'k' }))
       await queue.vote(ballot(denied, person('rita'), { decision: 'deny' }))
       await world.alter(`UPDATE countersign.approval SET decided_at = decided_at - interval '2 days'`)
-      const ended = { note: () => {}, has: () => false }
-      const { keys, audit } = world
-      const ground = { database, keys, ended, within: audit.within, metrics: createMetrics(), log: to }
       const parts = { replicaId: 'r', clock: systemClock, oldestCallId: () => null, keepMs: DAY_MS }
-      const sweeper = createSweeper(ground, parts)
+      const sweeper = createSweeper(world.makeGround({ log: to }), parts)
       await sweeper.sweep()
       const kept = async () => (await database.query('SELECT FROM idempotency')).rows.length
       const erased = await database.query('SELECT FROM approval WHERE wrapped_key IS NULL')

@@ -1,14 +1,12 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createEnded } from '../../src/approvals/ended.ts'
 import type { Queue } from '../../src/approvals/queue.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow, signApproval } from '../../src/approvals/row.ts'
 import { createSweeper } from '../../src/approvals/sweeper.ts'
 import type { Approval, Decision, State } from '../../src/domain/approval.ts'
 import { isRefusal } from '../../src/domain/refusal.ts'
 import { systemClock } from '../../src/platform/clock.ts'
-import { createMetrics } from '../../src/platform/metrics.ts'
-import { agent, ballot, log, makeCall, person, requirement, type TestCall, verdict } from './parts.ts'
+import { agent, ballot, makeCall, person, requirement, type TestCall, verdict } from './parts.ts'
 import { hold, openWorld, type World } from './world.ts'
 
 const TWO = verdict([requirement({ quorum: 2 })])
@@ -103,11 +101,12 @@ describe('an approval, whatever happens to it', () => {
   }
 
   async function sweep(): Promise<void> {
-    const { database } = world.store
-    await createSweeper(
-      { database, keys: world.keys, ended: createEnded(), within: world.audit.within, metrics: createMetrics(), log },
-      { replicaId: 'model', clock: systemClock, oldestCallId: () => null, keepMs: 3_600_000 },
-    ).sweep()
+    await createSweeper(world.makeGround(), {
+      replicaId: 'model',
+      clock: systemClock,
+      oldestCallId: () => null,
+      keepMs: 3_600_000,
+    }).sweep()
   }
 
   /** As if an hour had passed; the record has to stay genuine, so it is signed again. */

@@ -1,11 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createEnded } from '../../src/approvals/ended.ts'
 import { nextReminder } from '../../src/approvals/remind.ts'
 import { createSweeper } from '../../src/approvals/sweeper.ts'
 import type { Delivery, RunningChannel } from '../../src/domain/channel.ts'
 import { systemClock } from '../../src/platform/clock.ts'
-import { createMetrics } from '../../src/platform/metrics.ts'
-import { agent, ballot, log, makeCall, person, requirement, selector, verdict } from './parts.ts'
+import { agent, ballot, makeCall, person, requirement, selector, verdict } from './parts.ts'
 import { hold, openWorld, type World } from './world.ts'
 
 const toManagers = (afterMs: number) => ({ afterMs, to: [selector('group:managers')] })
@@ -40,13 +38,13 @@ describe('an approval that nobody decides', () => {
 
   /** One round of as many replicas at once. */
   async function sweep(replicas = 1): Promise<void> {
-    const { database } = world.store
-    const ground = { database, keys: world.keys, ended: createEnded(), within: world.audit.within, log }
     const sweepers = Array.from({ length: replicas }, (_, index) =>
-      createSweeper(
-        { ...ground, metrics: createMetrics() },
-        { replicaId: `sweeper-${index}`, clock: systemClock, oldestCallId: () => null, keepMs: 3_600_000 },
-      ),
+      createSweeper(world.makeGround(), {
+        replicaId: `sweeper-${index}`,
+        clock: systemClock,
+        oldestCallId: () => null,
+        keepMs: 3_600_000,
+      }),
     )
     await Promise.all(sweepers.map((sweeper) => sweeper.sweep()))
   }

@@ -188,6 +188,19 @@ describe('waiting for a decision', () => {
     expect(await world.stateOf(after.id)).toBe('pending')
   })
 
+  it('withdraws all in a store that knows no grants yet', async () => {
+    const older = await openWorld({ schema: 7 })
+    try {
+      const { queue, database } = older.openReplica()
+      const approval = await hold(queue, makeCall())
+      await database.transaction(async (tx) => older.audit.within(tx, await withdrawAllWithin(tx)))
+      expect(await older.stateOf(approval.id)).toBe('withdrawn')
+      expect(await queue.withdrawAll({ reason: 'store_failover', openedBefore: new Date() })).toBe(0)
+    } finally {
+      await older.close()
+    }
+  })
+
   it("withdraws all that is open in an operator's transaction, with an entry for each", async () => {
     const { queue } = world.openReplica()
     const approval = await hold(queue, makeCall({ principal: agent('w15') }))

@@ -1,12 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { createEnded } from '../../src/approvals/ended.ts'
 import { firstCallId } from '../../src/approvals/replicas.ts'
 import { createSweeper, type Sweeper } from '../../src/approvals/sweeper.ts'
 import type { Entry } from '../../src/domain/entry.ts'
 import { systemClock } from '../../src/platform/clock.ts'
 import { newCallId } from '../../src/platform/id.ts'
 import { createMetrics } from '../../src/platform/metrics.ts'
-import { agent, ballot, granted, log, makeCall, person, verdict } from './parts.ts'
+import { agent, ballot, granted, makeCall, person, verdict } from './parts.ts'
 import { hold, openWorld, type World } from './world.ts'
 
 const HOUR_MS = 3_600_000
@@ -19,11 +18,13 @@ describe('the sweeper', () => {
   afterEach(() => world.close())
 
   function open(id: string, { keepMs = HOUR_MS, oldest = null as string | null } = {}): Sweeper {
-    const { database } = world.store
-    return createSweeper(
-      { database, keys: world.keys, ended: createEnded(), within: world.audit.within, metrics: createMetrics(), log },
-      { replicaId: id, clock: systemClock, oldestCallId: () => oldest, keepMs, everyMs: HOUR_MS },
-    )
+    return createSweeper(world.makeGround(), {
+      replicaId: id,
+      clock: systemClock,
+      oldestCallId: () => oldest,
+      keepMs,
+      everyMs: HOUR_MS,
+    })
   }
 
   async function outcomesOf(callId: string): Promise<readonly (string | null)[]> {
@@ -199,11 +200,12 @@ describe('the sweeper', () => {
     const { queue } = world.openReplica()
     await hold(queue, makeCall({ principal: agent('c1') }))
     const metrics = createMetrics()
-    const { database } = world.store
-    const sweeper = createSweeper(
-      { database, keys: world.keys, ended: createEnded(), within: world.audit.within, metrics, log },
-      { replicaId: 'r', clock: systemClock, oldestCallId: () => null, keepMs: HOUR_MS },
-    )
+    const sweeper = createSweeper(world.makeGround({ metrics }), {
+      replicaId: 'r',
+      clock: systemClock,
+      oldestCallId: () => null,
+      keepMs: HOUR_MS,
+    })
     await sweeper.sweep()
     expect((await metrics.pendingApprovals.get()).values[0]?.value).toBe(1)
     expect((await metrics.heldBytes.get()).values[0]?.value).toBeGreaterThan(0)

@@ -1,6 +1,5 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createEnded } from '../../src/approvals/ended.ts'
 import type { Queue } from '../../src/approvals/queue.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow, signApproval } from '../../src/approvals/row.ts'
 import { createSweeper } from '../../src/approvals/sweeper.ts'
@@ -11,8 +10,7 @@ import type { Person } from '../../src/domain/principal.ts'
 import { isRefusal } from '../../src/domain/refusal.ts'
 import type { Requirement } from '../../src/domain/verdict.ts'
 import { systemClock } from '../../src/platform/clock.ts'
-import { createMetrics } from '../../src/platform/metrics.ts'
-import { agent, ballot, log, makeCall, person, requirement, selector, verdict } from './parts.ts'
+import { agent, ballot, makeCall, person, requirement, selector, verdict } from './parts.ts'
 import { hold, openWorld, type World } from './world.ts'
 
 /*
@@ -183,11 +181,12 @@ describe('an approval of several requirements, whatever happens to it', () => {
   })
 
   async function sweep(): Promise<void> {
-    const { database } = world.store
-    await createSweeper(
-      { database, keys: world.keys, ended: createEnded(), within: world.audit.within, metrics: createMetrics(), log },
-      { replicaId: 'terms-model', clock: systemClock, oldestCallId: () => null, keepMs: 36_000_000 },
-    ).sweep()
+    await createSweeper(world.makeGround(), {
+      replicaId: 'terms-model',
+      clock: systemClock,
+      oldestCallId: () => null,
+      keepMs: 36_000_000,
+    }).sweep()
   }
 
   /** As if time had passed: everything that happened, happened earlier. The records stay genuine, so are signed again. */

@@ -3,6 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
+import { createEnded } from '../../src/approvals/ended.ts'
+import type { Ground } from '../../src/approvals/ground.ts'
 import { type HoldOptions, holdOptions } from '../../src/approvals/options.ts'
 import { createQueue, type Queue, type QueueTiming } from '../../src/approvals/queue.ts'
 import type { Standing } from '../../src/approvals/standing.ts'
@@ -16,6 +18,7 @@ import { type Database, openDatabase } from '../../src/platform/database.ts'
 import type { Keys } from '../../src/platform/keys.ts'
 import { generateKeys, readKeys } from '../../src/platform/load-keys.ts'
 import { createMetrics } from '../../src/platform/metrics.ts'
+import { createSchemaCheck } from '../../src/platform/schema.ts'
 import { createOlderDatabase, createTestDatabase } from '../postgres.ts'
 import { granted, judged, log, type TestCall, verdict } from './parts.ts'
 
@@ -127,6 +130,17 @@ export async function openWorld({ schema }: { schema?: number } = {}) {
   return {
     keys,
     store,
+    /** What parts of the queue stand on that a test makes itself. */
+    makeGround: (more: Partial<Ground> = {}): Ground => ({
+      database: store.database,
+      keys,
+      ended: createEnded(),
+      hasSchema: createSchemaCheck(),
+      within: auditing.audit.within,
+      metrics: createMetrics(),
+      log,
+      ...more,
+    }),
     audit: auditing.audit,
     guard: auditing.guard,
     hearEnded: (note: (approvalIds: readonly string[]) => void) => auditing.follow(async () => {}, note),

@@ -1,11 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createEnded } from '../../src/approvals/ended.ts'
 import { firstCallId } from '../../src/approvals/replicas.ts'
 import { createSweeper } from '../../src/approvals/sweeper.ts'
 import { systemClock } from '../../src/platform/clock.ts'
 import { newCallId } from '../../src/platform/id.ts'
-import { createMetrics } from '../../src/platform/metrics.ts'
-import { agent, log } from '../approvals/parts.ts'
+import { agent } from '../approvals/parts.ts'
 import { openWorld, type World } from '../approvals/world.ts'
 
 const MINUTE_MS = 60_000
@@ -25,17 +23,12 @@ describe('a process that ended, whose clock was not the store’s', () => {
       `INSERT INTO replica (id, beat_at, low_water) VALUES ($1, clock_timestamp() - interval '30 minutes', $2)`,
       [`ended ${aheadMs}`, firstCallId(now - 32 * MINUTE_MS)],
     )
-    const sweeper = createSweeper(
-      {
-        database: world.store.database,
-        keys: world.keys,
-        ended: createEnded(),
-        within: world.audit.within,
-        metrics: createMetrics(),
-        log,
-      },
-      { replicaId: 'living', clock: systemClock, oldestCallId: () => null, keepMs: MINUTE_MS },
-    )
+    const sweeper = createSweeper(world.makeGround(), {
+      replicaId: 'living',
+      clock: systemClock,
+      oldestCallId: () => null,
+      keepMs: MINUTE_MS,
+    })
     await sweeper.sweep()
     const { rows } = await world.store.database.query(
       `SELECT outcome FROM audit_entry WHERE call_id = $1 AND kind = 'outcome'`,

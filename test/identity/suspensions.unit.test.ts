@@ -38,6 +38,7 @@ function makeStore() {
     },
     database: {
       async query<Row extends object>(sql: string, params: readonly unknown[] = []) {
+        if (sql.includes('migration')) return { rows: [{ version: store.knowsBreakers ? 11 : 10 } as Row], rowCount: 1 }
         store.reads += 1
         const asksForHolds = sql.includes('breaker_hold')
         if (asksForHolds && !store.knowsBreakers) throw new Error('there is no table breaker_hold')
@@ -46,7 +47,7 @@ function makeStore() {
         const parties = params[0] === store.epoch ? null : store.parties
         // The row that the one statement of this module selects.
         const holds = asksForHolds && parties ? store.holds : null
-        const row = { epoch: store.epoch, parties, holds, has_holds: !asksForHolds && store.knowsBreakers }
+        const row = { epoch: store.epoch, parties, holds }
         return { rows: [row as unknown as Row], rowCount: 1 }
       },
       async listen(_channel: string, hear: (payload: string) => void) {
