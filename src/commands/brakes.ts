@@ -1,9 +1,10 @@
 import type { Queue } from '../approvals/queue.ts'
 import type { AuditLog } from '../audit/log.ts'
 import type { Approval } from '../domain/approval.ts'
-import type { Exchange } from '../domain/call.ts'
+import type { Exchange, Outcome } from '../domain/call.ts'
+import { GatewayError } from '../domain/error.ts'
 import type { Judged } from '../domain/judged.ts'
-import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts'
+import { type Code, isRefusal, type Refusal, refuse } from '../domain/refusal.ts'
 import type { Suspensions } from '../identity/suspensions.ts'
 import { createBreakers, type Deed } from '../policy/breakers.ts'
 import type { PolicyStore } from '../policy/publish.ts'
@@ -15,8 +16,16 @@ export interface Brakes {
   count(call: Exchange, judged: Judged): Promise<Judged>
   /** As the queue's own; an approval that it opened, and that people are asked for, is counted. */
   readonly hold: Queue['hold']
+  /** Told how a call ended: what could not be read, which was found only after it was judged, is a denial. */
+  onEnded(call: Exchange, judged: Judged, outcome: Outcome): Promise<unknown>
   onDenied(approval: Approval): Promise<unknown>
 }
+
+/** What a call is refused with that two servers could read differently, or that rules cannot read. */
+const UNREAD: ReadonlySet<Code> = new Set(['malformed', 'too_large', 'unreadable'])
+
+/** What had happened and could not be counted, of all agents together; more than this may be forgotten. */
+const MOST_OWED = 1000
 
 export function startBrakes(
   ground: Ground,
@@ -41,11 +50,38 @@ export function startBrakes(
   })
   breakers.start()
   undo.defer(() => breakers.stop())
-  const tryCount = orUnavailable(log, breakers.count)
+  let owed: readonly Deed[] = []
+
+  /** A call can be refused if it cannot be counted; what has happened by then is counted as soon as it can be. */
+  async function countDone(deed: Deed): Promise<boolean> {
+    try {
+      return await breakers.count(deed)
+    } catch (error) {
+      if (error instanceof GatewayError) owe(deed)
+      throw error
+    }
+  }
+
+  /** What failed because the store was away may count once too often, if only the answer was lost: rather than never. */
+  function owe(deed: Deed): void {
+    const actions = deed.actions.map(({ verb, resource }) => ({ verb, resource }))
+    owed = [...owed, { ...deed, actions }].slice(-MOST_OWED)
+  }
+
+  async function settleOwed(): Promise<void> {
+    const due = owed
+    owed = []
+    await Promise.all(due.map(countDone))
+  }
+
+  const tryCount = orUnavailable(log, async (deed: Deed) => {
+    if (owed.length > 0) await settleOwed()
+    return breakers.count(deed)
+  })
 
   return {
     async count(call, judged) {
-      const deed = deedOf(call, judged)
+      const deed = deedOf(call, judged, suspensions)
       const hasTripped = deed !== null && (await tryCount(deed))
       if (isRefusal(hasTripped)) return { ...judged, effect: 'deny', refusal: hasTripped }
       return hasTripped ? judge(call) : judged
@@ -55,12 +91,15 @@ export function startBrakes(
       const approval = await queue().hold(call, judged, sealed)
       // One that it attached to was counted before, and where a grant stood in nobody is asked.
       if (isRefusal(approval) || approval.callId !== call.id || approval.state !== 'pending') return approval
-      const hasTripped = await breakers.count({
-        ...aboutOf(approval),
-        actions: judged.actions ?? [],
-        counts: ['holds'],
-      })
+      const hasTripped = await countDone({ ...aboutOf(approval), actions: judged.actions ?? [], counts: ['holds'] })
       return hasTripped && suspensions.isSuspended(call.principal) ? refuseSuspended(approval.id) : approval
+    },
+
+    async onEnded(call, { effect, actions }, { name, refusal }) {
+      const isDenial = effect !== 'deny' && name === 'refused' && refusal !== undefined && UNREAD.has(refusal.code)
+      if (!isDenial || call.upstream.mode === 'observe') return
+      const { id: callId, principal, upstream } = call
+      await countDone({ callId, principal, upstream: upstream.name, actions: actions ?? [], counts: ['denials'] })
     },
 
     async onDenied(approval) {
@@ -68,17 +107,26 @@ export function startBrakes(
       const shown = await queue().find(approval.id)
       const { verb, resource } = approval
       const actions = shown?.card.derived.actions ?? [{ verb, resource }]
-      return breakers.count({ ...aboutOf(approval), actions, counts: ['denials'] })
+      return countDone({ ...aboutOf(approval), actions, counts: ['denials'] })
     },
   }
 }
 
 /** Null for what counts for nothing: where the gateway only watches, and while the agent is stopped. */
-function deedOf(call: Exchange, { effect, verdict, actions }: Judged): Deed | null {
+function deedOf(call: Exchange, judged: Judged, suspensions: Pick<Suspensions, 'isSuspended'>): Deed | null {
   const { id: callId, principal, upstream } = call
-  if (upstream.mode === 'observe' || actions === null || verdict?.basis === 'suspended') return null
-  const isDenied = effect === 'deny' && verdict?.effect === 'deny'
-  return { counts: isDenied ? ['calls', 'denials'] : ['calls'], principal, upstream: upstream.name, actions, callId }
+  const { effect, verdict, actions, refusal } = judged
+  // What cannot be named is refused before anybody asks who sent it.
+  const isStopped = verdict ? verdict.basis === 'suspended' : suspensions.isSuspended(principal)
+  if (upstream.mode === 'observe' || isStopped) return null
+  const isDenied = effect === 'deny' && (verdict?.effect === 'deny' || UNREAD.has(refusal.code))
+  return {
+    counts: isDenied ? ['calls', 'denials'] : ['calls'],
+    principal,
+    upstream: upstream.name,
+    actions: actions ?? [],
+    callId,
+  }
 }
 
 function aboutOf({ callId, requester, upstream }: Approval): Omit<Deed, 'actions' | 'counts'> {

@@ -9,9 +9,9 @@ import type { SignInWire } from '../control/wire.ts'
 import { createInjector } from '../credentials/inject.ts'
 import type { Exchange } from '../domain/call.ts'
 import type { RunningChannel } from '../domain/channel.ts'
+import type { Judged } from '../domain/judged.ts'
 import type { Principal } from '../domain/principal.ts'
 import { type Refusal, refuse } from '../domain/refusal.ts'
-import type { Effect } from '../domain/verdict.ts'
 import { createGate } from '../gate.ts'
 import { issuerName } from '../identity/issuer-name.ts'
 import { createKillSwitch, type KillSwitch } from '../identity/kill-switch.ts'
@@ -24,7 +24,7 @@ import { createAllowance } from '../policy/allowance.ts'
 import type { PublishResult } from '../policy/publish.ts'
 import { CUTS, createWatch } from '../policy/watch.ts'
 import { openAuditDesk } from './audit-desk.ts'
-import { startBrakes } from './brakes.ts'
+import { type Brakes, startBrakes } from './brakes.ts'
 import { type ChatPeople, createChatPeople } from './chat-people.ts'
 import { openDoors } from './doors.ts'
 import type { Ground } from './ground.ts'
@@ -129,7 +129,7 @@ export async function startGateway(
     admit,
     judge,
     count: brakes.count,
-    recorder: noteEnds(createRecorder({ audit, log }), { queue, seen, ground }),
+    recorder: noteEnds(createRecorder({ audit, log }), { queue, seen, brakes, ground }),
     approvals: {
       hold: orUnavailable(log, brakes.hold),
       settle: orUnavailable(log, queue.settle),
@@ -226,26 +226,38 @@ export async function startGateway(
   }
 }
 
-/** Besides the log, the metrics and the approval learn how a call has ended, and people which agents call. */
+/** Besides the log, the metrics, the approval and the breakers learn how a call has ended, and people which agents call. */
 function noteEnds(
   recorder: ReturnType<typeof createRecorder>,
   {
     queue,
     seen,
+    brakes,
     ground,
-  }: { queue: Pick<Queue, 'finish'>; seen: Pick<SeenAgents, 'note'>; ground: Pick<Ground, 'metrics' | 'log'> },
+  }: {
+    queue: Pick<Queue, 'finish'>
+    seen: Pick<SeenAgents, 'note'>
+    brakes: Pick<Brakes, 'onEnded'>
+    ground: Pick<Ground, 'metrics' | 'log'>
+  },
 ): ReturnType<typeof createRecorder> {
   const { metrics, log } = ground
-  const effects = new WeakMap<Exchange, Effect>()
+  const judgements = new WeakMap<Exchange, Judged>()
   return {
     intent(call, judged) {
-      effects.set(call, judged.effect)
+      judgements.set(call, judged)
       seen.note(call.principal, judged.effect)
       return recorder.intent(call, judged)
     },
     async outcome(call, approval, outcome) {
-      metrics.calls.inc({ upstream: call.upstream.name, effect: effects.get(call) ?? 'deny', outcome: outcome.name })
+      const judged = judgements.get(call)
+      metrics.calls.inc({ upstream: call.upstream.name, effect: judged?.effect ?? 'deny', outcome: outcome.name })
       await recorder.outcome(call, approval, outcome)
+      if (judged) {
+        await brakes.onEnded(call, judged, outcome).catch((error: unknown) => {
+          log.error({ err: error, call: call.id }, 'a call that could not be read was not counted yet')
+        })
+      }
       if (!approval) return
       await queue.finish(approval, { callId: call.id, outcome }).catch((error: unknown) => {
         log.error({ err: error, call: call.id }, 'the end of a held call could not be noted with its approval')

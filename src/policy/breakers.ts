@@ -18,6 +18,7 @@ export interface Deed {
   readonly counts: readonly Counted[]
   readonly principal: Principal
   readonly upstream: string
+  /** None if it could not be named: then breakers look at it that leave verbs and resources open. */
   readonly actions: readonly { readonly verb: string; readonly resource: string }[]
   readonly callId: string
 }
@@ -71,7 +72,8 @@ export function createBreakers(parts: Parts): Breakers {
   function findBreakers(set: PolicySet, { counts, principal, upstream, actions }: Deed): readonly CompiledBreaker[] {
     const lookup = set.breakers.size > 0 && set.breakerLookups.get(upstream)
     if (!lookup) return []
-    const found = actions.flatMap(({ verb, resource }) => lookup.find({ verb, resource, principal }))
+    const targets = actions.length > 0 ? actions : [NAMELESS]
+    const found = targets.flatMap(({ verb, resource }) => lookup.find({ verb, resource, principal }))
     const tripped = suspensions.heldBy(principal)
     return [...new Set(found)].filter(
       (breaker) => counts.includes(breaker.counts) && !tripped.includes(formatRule(breaker.ref)),
@@ -120,6 +122,8 @@ export function createBreakers(parts: Parts): Breakers {
     },
   }
 }
+
+const NAMELESS = { verb: null, resource: null }
 
 function entryOf(
   breaker: CompiledBreaker,

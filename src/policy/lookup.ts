@@ -3,10 +3,10 @@ import type { Selector } from '../domain/selector.ts'
 import { createPatternTree } from './pattern.ts'
 import type { Criteria } from './set.ts'
 
-/** Where a call points. */
+/** Where a call points. A call that could not be named has neither verb nor resource, and matches what asks for none. */
 export interface Target {
-  readonly verb: string
-  readonly resource: string
+  readonly verb: string | null
+  readonly resource: string | null
   readonly principal: Principal
 }
 
@@ -55,8 +55,8 @@ export function createLookup<Rule extends Criteria>(rules: readonly Rule[]): Loo
   return {
     find({ verb, resource, principal }) {
       const bits = anyResource.slice()
-      byResource.match(resource, (index) => set(bits, index))
-      const verbBits = byVerb.get(verb) ?? anyVerb
+      if (resource !== null) byResource.match(resource, (index) => set(bits, index))
+      const verbBits = (verb !== null && byVerb.get(verb)) || anyVerb
       const principalBits = rulesFor(principal)
       const found: Rule[] = []
       for (let word = 0; word < words; word++) {

@@ -18,6 +18,7 @@ breakers:
   - { name: refused, verbs: [POST], resources: ["/refused/**"], counts: denials, more_than: 1, within: 10m, then: suspend }
   - { name: flood, resources: ["/flood/**"], counts: holds, more_than: 2, within: 10m, then: suspend }
   - { name: ends, resources: ["/**/end"], counts: holds, more_than: 1, within: 10m, then: suspend }
+  - { name: unread, resources: ["/unread/**"], counts: denials, more_than: 2, within: 10m, then: suspend }
   - { name: no-ends, resources: ["/**/no-end"], counts: denials, more_than: 1, within: 10m, then: suspend }
 `
 /** Within one second everywhere; what the test itself takes to look is added. */
@@ -174,6 +175,17 @@ describe('circuit breakers, with three gateways', () => {
     expect(await listed('longer')).toMatchObject({ suspension: { breaker: 'billing/no-ends' } })
   })
 
+  it('count what cannot be read, though it was to be held', async () => {
+    const token = await world.agentToken('garbled')
+    for (const n of [0, 1, 2]) {
+      const call = world.call(replica(n), `/unread/${n}`, { token, body: '{"amount": 1, "amount": 2}' })
+      expect(await problemOf(await call)).toMatchObject({ status: 400, code: 'malformed' })
+    }
+    await expect
+      .poll(async () => listed('garbled'))
+      .toMatchObject({ suspension: { breaker: 'billing/unread', reason: 'more than 2 denials within 10m' } })
+  })
+
   it('count what reviewers deny', async () => {
     for (const path of ['/refused/1', '/refused/2']) {
       const token = await world.agentToken('refused')
@@ -215,6 +227,7 @@ describe('the log', () => {
       { rule: 'billing/flood', subject: 'eager', times: 1 },
       { rule: 'billing/no-ends', subject: 'longer', times: 1 },
       { rule: 'billing/refused', subject: 'refused', times: 1 },
+      { rule: 'billing/unread', subject: 'garbled', times: 1 },
     ])
     const { configFile } = await world.prepare()
     const verified = await countersign('audit', 'verify', '--config', configFile)
