@@ -146,7 +146,7 @@ export const ENDPOINTS = {
     summary: 'Stop an agent, or every agent that acts for a person',
     body: switchSchema,
     response: switchedSchema,
-    codes: ['read_only_token', 'unknown_issuer', 'too_large', 'unreadable'],
+    codes: ['read_only_token', 'unknown_issuer', 'too_many_suspended', 'too_large', 'unreadable'],
   },
   'POST /v1/agents/resume': {
     summary: 'Let it go on',

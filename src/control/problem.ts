@@ -1,4 +1,4 @@
-import type { SwitchRefusal } from '../domain/agent.ts'
+import { describeTooMany, type SwitchRefusal } from '../domain/agent.ts'
 import type { BallotFault } from '../domain/approval.ts'
 import type { ClaimFault } from '../domain/claim.ts'
 import { PROBLEM_BASE, type Problem } from '../domain/problem.ts'
@@ -26,6 +26,7 @@ export const CONTROL_CODES = {
   already_denied: [409, 'This person has denied it'],
   question_open: [409, 'The agent has not replied to the question before'],
   too_many_questions: [409, 'Enough was asked about it'],
+  too_many_suspended: [409, 'Too many are stopped that never called'],
   too_large: [413, 'The request is too large'],
   unreadable: [415, 'The body is not JSON'],
   reason_required: [422, 'A reason is required'],
@@ -102,6 +103,8 @@ export function explainSwitch(refusal: SwitchRefusal): readonly [ControlCode, st
         'own_side',
         'Not done. It is your agent, or acts for you or beside what is yours: somebody else has to resume it.',
       ]
+    case 'too_many_suspended':
+      return ['too_many_suspended', `Not done. ${describeTooMany(refusal)}`]
     case 'unknown_issuer': {
       const known = refusal.known.map((issuer) => makeVisible(issuer)).join(', ')
       return ['unknown_issuer', `Not done. Nobody of that issuer can call here. The issuers are: ${known}.`]

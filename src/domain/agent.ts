@@ -46,9 +46,22 @@ export type SwitchRefusal =
   | { readonly done: false; readonly fault: 'not_allowed' | 'own_side' }
   /** Nobody of this issuer can call, so that stopping them would stop nothing. `known`: the issuers that there are. */
   | { readonly done: false; readonly fault: 'unknown_issuer'; readonly known: readonly string[] }
+  /** So many are stopped that never called, by this person or by everybody. Whoever has called can always be stopped. */
+  | {
+      readonly done: false
+      readonly fault: 'too_many_suspended'
+      readonly most: number
+      readonly of: 'person' | 'everybody'
+    }
 
 /** Beside what was done, where `seenAt` is null: the same words on every screen. */
 export const NEVER_SEEN = 'No agent of this name has called yet: is that its issuer and subject?'
+
+/** Why nobody more was stopped: the same words on every screen. */
+export function describeTooMany({ most, of }: { readonly most: number; readonly of: 'person' | 'everybody' }): string {
+  const count = of === 'person' ? `You have stopped ${most} that never called` : `${most} are stopped that never called`
+  return `${count}, and there may be no more of them. Whoever has called can always be stopped; operators and admins may resume some of the others.`
+}
 
 export type SwitchResult =
   /** `isChanged` is false if it was so already: then nothing is recorded. */

@@ -38,6 +38,11 @@ const MAY_RESUME: readonly Role[] = ['operator', 'admin']
 const SEES_ALL: readonly Role[] = ['auditor', 'operator', 'admin']
 const MOST_LISTED = 500
 const MOST_FOUND = 10
+/**
+ * Of those stopped that never called, by one person and by all of them: every replica holds in memory who is stopped, and
+ * lists show them first. Anybody can make up a name; an agent that has called is not made up.
+ */
+const MOST_UNSEEN = { person: 100, everybody: 300 } as const
 
 export function createKillSwitch(parts: Parts): KillSwitch {
   const { database, within, noteSeen, withdrawHeld, withdrawLifted, issuers, log } = parts
@@ -65,7 +70,8 @@ export function createKillSwitch(parts: Parts): KillSwitch {
       const { agent, by, reason } = request
       // Ahead of its first call anybody can be stopped, but a mistyped issuer would never have effect. One that another
       // replica knows, with a newer configuration, is known here once it has called.
-      if (!issuers.includes(agent.issuer) && !(await hasBeenSeen(database, agent))) {
+      const isSeen = await hasBeenSeen(database, agent)
+      if (!isSeen && !issuers.includes(agent.issuer)) {
         return { done: false, fault: 'unknown_issuer', known: issuers }
       }
       const result = await change(request, {
@@ -73,7 +79,10 @@ export function createKillSwitch(parts: Parts): KillSwitch {
         // It raises the epoch under the lock of the chain's head, so that every intent is before or after.
         text: 'SELECT is_changed FROM countersign.suspend_agent($1, $2, $3, $4, $5)',
         params: [agent.issuer, agent.subject, by.issuer, by.subject, reason],
+        // Under that lock, so that of any number at once none is too many.
+        ...(!isSeen && { findExcess: (tx) => findExcess(tx, by) }),
       })
+      if (!result.done) return result
       // None of them can be used any more. If this fails, the sweeper of any replica does it.
       await withdrawHeld().catch((error: unknown) => {
         log.warn({ err: error }, 'held calls of a suspended agent could not be withdrawn yet')
@@ -101,16 +110,31 @@ export function createKillSwitch(parts: Parts): KillSwitch {
 
   async function change(
     { agent, by, reason, via }: SwitchRequest,
-    how: { kind: Extract<Kind, 'agent_suspended' | 'agent_resumed'>; text: string; params: readonly unknown[] },
+    how: {
+      readonly kind: Extract<Kind, 'agent_suspended' | 'agent_resumed'>
+      readonly text: string
+      readonly params: readonly unknown[]
+      /** Why it has to be taken back, once it is done. */
+      findExcess?(tx: Tx): Promise<readonly SwitchRefusal[]>
+    },
   ): Promise<SwitchResult> {
-    const isChanged = await database.transaction(async (tx) => {
-      const { rows } = await tx.query<{ is_changed: boolean }>(how.text, how.params)
-      if (rows[0]?.is_changed !== true) return false
-      await within(tx, [entryOf(how.kind, { agent, by, reason, via })])
-      return true
-    })
-    const [seen] = await readAgents({ ofParty: null, only: agent })
-    return { done: true, isChanged, agent: seen ?? unseen(agent) }
+    const excess: SwitchRefusal[] = []
+    try {
+      const isChanged = await database.transaction(async (tx) => {
+        const { rows } = await tx.query<{ is_changed: boolean }>(how.text, how.params)
+        if (rows[0]?.is_changed !== true) return false
+        excess.push(...((await how.findExcess?.(tx)) ?? []))
+        if (excess.length > 0) throw new GatewayError('internal', 'too many are suspended: this one is taken back')
+        await within(tx, [entryOf(how.kind, { agent, by, reason, via })])
+        return true
+      })
+      const [seen] = await readAgents({ ofParty: null, only: agent })
+      return { done: true, isChanged, agent: seen ?? unseen(agent) }
+    } catch (error) {
+      const [first] = excess
+      if (first) return first
+      throw error
+    }
   }
 
   async function readAgents({
@@ -153,6 +177,21 @@ async function isOnSameSide(tx: Tx, agent: Party, person: Party): Promise<boolea
   const [row] = rows
   if (!row) throw new GatewayError('internal', 'a question was not answered')
   return row.is_own
+}
+
+/** The bounds that are exceeded by now. */
+async function findExcess(tx: Tx, by: Party): Promise<readonly SwitchRefusal[]> {
+  const { rows } = await tx.query<{ person: number; everybody: number }>(
+    `SELECT count(*) FILTER (WHERE by_issuer = $1 AND by_subject = $2) AS person, count(*) AS everybody
+     FROM countersign.suspension s
+     WHERE NOT EXISTS (SELECT FROM countersign.agent a WHERE a.issuer = s.issuer AND a.subject = s.subject)
+       AND NOT EXISTS (SELECT FROM countersign.agent_closure c WHERE c.parties @> ARRAY[s.issuer || '|' || s.subject])`,
+    [by.issuer, by.subject],
+  )
+  return (['person', 'everybody'] as const).flatMap((of) => {
+    const most = MOST_UNSEEN[of]
+    return (rows[0]?.[of] ?? 0) > most ? [{ done: false, fault: 'too_many_suspended', most, of }] : []
+  })
 }
 
 /** Whether it called, or was on the requesting side of a call. */

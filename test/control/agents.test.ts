@@ -129,6 +129,19 @@ describe('the kill switch, for programs', () => {
   })
 
   it.each([
+    ['person', 'You have stopped 100 that never called'],
+    ['everybody', '100 are stopped that never called'],
+  ] as const)('refuses to stop more that never called, by %s', async (of, detail) => {
+    const { agents, post, browse } = await serve()
+    agents.suspend = async () => ({ done: false, fault: 'too_many_suspended', most: 100, of })
+    const body = { ...AGENT, subject: 'made up', reason: 'x' }
+    const problem = { code: 'too_many_suspended', detail: expect.stringContaining(detail) }
+    expect(await post('suspend', 'rita', body)).toMatchObject({ status: 409, json: problem })
+    const shown = await browse('rita').post('/agents/suspend', body)
+    expect([shown.status, shown.text]).toEqual([409, expect.stringContaining(detail)])
+  })
+
+  it.each([
     ['no reason', { ...AGENT }],
     ['an empty reason', { ...AGENT, reason: '' }],
     ['a blank reason', { ...AGENT, reason: ' \n ' }],

@@ -122,6 +122,59 @@ describe('the kill switch', () => {
     expect(await agents.suspend(asked(OPERATOR, { ...typo, subject: 'nobody' }))).toEqual(refused)
   })
 
+  describe('thrown for those that never called', () => {
+    /** As if these people had stopped so many each, before there was a bound. */
+    async function stopUnseen(people: readonly string[], times: number) {
+      await store.database.query(
+        `SELECT countersign.suspend_agent($1, 'made up ' || p || n, $1, p, 'x')
+         FROM unnest($2::text[]) AS p, generate_series(1, $3) AS n`,
+        [ISSUER, people, times],
+      )
+    }
+    const madeUp = (subject: string) => ({ issuer: ISSUER, subject })
+    const rows = async () => (await store.database.query('SELECT FROM countersign.suspension')).rowCount
+
+    it('is bounded for each person, and never for an agent that has called', async () => {
+      const { agents, seen } = parts()
+      await stopUnseen(['rita'], 99)
+      expect(await agents.suspend(asked(person('rita'), madeUp('the last')))).toMatchObject({ isChanged: true })
+      const refused = { done: false, fault: 'too_many_suspended', most: 100, of: 'person' }
+      expect(await agents.suspend(asked(person('rita'), madeUp('one more')))).toEqual(refused)
+      expect([await rows(), (await entries()).length]).toEqual([100, 1])
+      expect(await agents.suspend(asked(person('rita'), madeUp('the last')))).toMatchObject({ isChanged: false })
+      expect(await agents.suspend(asked(person('rolf'), madeUp('one more')))).toMatchObject({ isChanged: true })
+      // Whoever calls can be stopped, and those they act for; of those that were, none counts that has called since.
+      seen.note(AGENT, 'allow')
+      await seen.flush()
+      for (const subject of [AGENT.subject, 'alice']) {
+        expect(await agents.suspend(asked(person('rita'), madeUp(subject)))).toMatchObject({ isChanged: true })
+      }
+      expect(await agents.suspend(asked(person('rita'), madeUp('another')))).toEqual(refused)
+      seen.note({ ...AGENT, subject: 'the last' }, 'allow')
+      await seen.flush()
+      expect(await agents.suspend(asked(person('rita'), madeUp('another')))).toMatchObject({ isChanged: true })
+    })
+
+    it('is bounded in all, and again possible once somebody was resumed', async () => {
+      const { agents } = parts()
+      await stopUnseen(['a', 'b', 'c'], 100)
+      const stop = () => agents.suspend(asked(person('rita'), madeUp('one more')))
+      expect(await stop()).toEqual({ done: false, fault: 'too_many_suspended', most: 300, of: 'everybody' })
+      await agents.resume(asked(OPERATOR, madeUp('made up a1')))
+      expect(await stop()).toMatchObject({ isChanged: true })
+    })
+
+    it('is bounded by the last row, however many are stopped at once', async () => {
+      const { agents } = parts()
+      await stopUnseen(['rita'], 95)
+      const results = await Promise.all(
+        Array.from({ length: 12 }, (_, n) => agents.suspend(asked(person('rita'), madeUp(`at once ${n}`)))),
+      )
+      expect(results.filter(({ done }) => done)).toHaveLength(5)
+      expect(await rows()).toBe(100)
+    })
+  })
+
   it('calls whoever stopped an agent by the name of their last vote', async () => {
     const { agents } = parts()
     const nameOf = async () => (await agents.list(OPERATOR))[0]?.suspension?.by.name

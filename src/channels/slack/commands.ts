@@ -1,4 +1,4 @@
-import { NEVER_SEEN, type SwitchResult } from '../../domain/agent.ts'
+import { describeTooMany, NEVER_SEEN, type SwitchResult } from '../../domain/agent.ts'
 import type { StopDesk } from '../../domain/channel.ts'
 import { formatParty, type Party, type Person, parseParty } from '../../domain/principal.ts'
 import type { Clock } from '../../platform/clock.ts'
@@ -108,6 +108,9 @@ function say(text: string, ...rows: readonly (readonly Inline[])[]): Ephemeral {
 
 function describe(agent: Party, result: SwitchResult): Ephemeral {
   if (!result.done && result.fault === 'unknown_issuer') return sayUnknownIssuer(result.known)
+  if (!result.done && result.fault === 'too_many_suspended') {
+    return { text: `Nothing was done. ${describeTooMany(result)}` }
+  }
   if (!result.done) return { text: 'Nothing was done. You may not suspend agents.' }
   const title = result.isChanged ? 'Suspended, on every replica.' : 'It was suspended already.'
   const isSeen = result.agent.seenAt !== null

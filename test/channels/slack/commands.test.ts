@@ -149,6 +149,14 @@ describe('a command', () => {
     )
   })
 
+  it('that would stop one more that never called is told why it does nothing', async () => {
+    const agents = createFakeAgents()
+    agents.answerNext(() => ({ done: false, fault: 'too_many_suspended', most: 100, of: 'person' }))
+    const rig = await start({ agents })
+    await rig.slack.command('U0ALICE', `suspend ${ISSUER}|ghost`)
+    expect(shownIn(rig).text).toMatch(/^Nothing was done\. You have stopped 100 that never called/)
+  })
+
   it('that fails is not said to have worked', async () => {
     const agents = createFakeAgents()
     agents.answerNext(() => Promise.reject(new Error('the store is away')))
