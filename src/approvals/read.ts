@@ -99,7 +99,8 @@ async function readPage(
        AND ($8::bytea IS NULL OR principal_key = $8)
        AND ($10::timestamptz IS NULL OR created_at >= $10) AND ($11::timestamptz IS NULL OR created_at < $11)
        AND ($12::text IS NULL
-         OR $12 IN (requester ->> 'subject', (requester ->> 'issuer') || '|' || (requester ->> 'subject')))
+         OR hashtextextended(requester ->> 'subject', 0) IN (hashtextextended($12, 0), hashtextextended($15, 0))
+         AND $12 IN (requester ->> 'subject', (requester ->> 'issuer') || '|' || (requester ->> 'subject')))
        AND ($13::text IS NULL OR EXISTS (SELECT FROM vote v WHERE v.approval = approval.id
          AND ($13 IN (v.subject, v.issuer || '|' || v.subject) OR starts_with(lower(v.name), lower($13)))))
        AND ($14::boolean IS NULL OR $14 = (state = 'pending' AND audience && $6
@@ -120,6 +121,8 @@ async function readPage(
       filter.agent ?? null,
       filter.voter ?? null,
       filter.ballot === undefined ? null : filter.ballot === 'open',
+      // A subject may hold the bar, and an issuer may not: what follows the first one, or all of it, is the subject.
+      filter.agent?.slice(filter.agent.indexOf('|') + 1) ?? null,
     ],
   )
   return rows

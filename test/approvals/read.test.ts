@@ -116,6 +116,13 @@ describe('who sees an approval', () => {
     expect(await idsOf({})).toEqual([other.id, mine.id])
     expect(await idsOf({ agent: 'filter-1' })).toEqual([mine.id])
     expect(await idsOf({ agent: 'https://idp.example.com|filter-2' })).toEqual([other.id])
+    const barred = await hold(queue, makeCall({ principal: agent('auth0|filter-1') }), of)
+    for (const name of ['auth0|filter-1', 'https://idp.example.com|auth0|filter-1']) {
+      expect(await idsOf({ agent: name })).toEqual([barred.id])
+    }
+    for (const name of ['filter-3', 'https://other|filter-1', '|filter-1', 'https://idp.example.com|', '']) {
+      expect(await idsOf({ agent: name })).toEqual([])
+    }
     for (const voter of ['fritz', 'https://idp.example.com|fritz', 'Fritz', 'fritz FROM 50%_f'])
       expect(await idsOf({ voter })).toEqual([mine.id])
     for (const voter of ['nobody', 'finance', 'fr%', 'fritz_from']) expect(await idsOf({ voter })).toEqual([])
