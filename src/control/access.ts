@@ -25,6 +25,9 @@ export const ACCESS = {
   'POST /v1/approvals/:id/ask': { roles: ['reviewer'], use: 'vote' },
   'GET /v1/grants': { roles: ROLES, use: 'read' },
   'POST /v1/grants/:id/revoke': { roles: ['reviewer', 'operator', 'admin'], use: 'vote' },
+  'GET /v1/delegations': { roles: ROLES, use: 'read' },
+  'POST /v1/delegations': { roles: ['reviewer'], use: 'vote' },
+  'POST /v1/delegations/:id/end': { roles: ROLES, use: 'vote' },
   'GET /v1/agents': { roles: ROLES, use: 'read' },
   // To stop is always allowed; to let go on is for those who run the place.
   'POST /v1/agents/suspend': { roles: ['reviewer', 'owner', 'operator', 'admin'], use: 'vote' },

@@ -1,6 +1,14 @@
 import { z } from 'zod'
 import type { Person } from '../domain/principal.ts'
 import type { EndpointName } from './access.ts'
+import {
+  delegatedSchema,
+  delegatingSchema,
+  delegationIdSchema,
+  delegationsSchema,
+  endedSchema,
+  endingSchema,
+} from './delegation-wire.ts'
 import type { ControlCode } from './problem.ts'
 import { askingSchema } from './question-wire.ts'
 import {
@@ -140,6 +148,27 @@ export const ENDPOINTS = {
     body: revokingSchema,
     response: revokedSchema,
     codes: ['not_found', 'read_only_token', 'not_grantor', 'too_large', 'unreadable'],
+  },
+  'GET /v1/delegations': {
+    summary: 'Who stands in for you, and for whom you do; for admins, everybody',
+    response: delegationsSchema,
+    codes: [],
+  },
+  'POST /v1/delegations': {
+    summary: 'Name who stands in for you while you are away',
+    body: delegatingSchema,
+    response: delegatedSchema,
+    codes: [
+      ...(['read_only_token', 'already_delegated', 'unknown_delegate', 'self_delegation', 'bad_period'] as const),
+      ...(['too_large', 'unreadable'] as const),
+    ],
+  },
+  'POST /v1/delegations/:id/end': {
+    summary: 'End it, at once and everywhere',
+    params: z.strictObject({ id: delegationIdSchema }),
+    body: endingSchema,
+    response: endedSchema,
+    codes: ['not_found', 'read_only_token', 'too_large', 'unreadable'],
   },
   'GET /v1/agents': { summary: 'The agents you may see', response: agentsSchema, codes: [] },
   'POST /v1/agents/suspend': {

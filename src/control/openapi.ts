@@ -1,5 +1,13 @@
 import { z } from 'zod'
 import { ACCESS, type EndpointName } from './access.ts'
+import {
+  delegatedSchema,
+  delegatingSchema,
+  delegationSchema,
+  delegationsSchema,
+  endedSchema,
+  endingSchema,
+} from './delegation-wire.ts'
 import { ENDPOINTS, type Endpoint } from './endpoints.ts'
 import { CONTROL_CODES, type ControlCode } from './problem.ts'
 import { askingSchema, questionSchema } from './question-wire.ts'
@@ -51,6 +59,12 @@ const NAMED = {
   Card: cardSchema,
   Claimed: claimedSchema,
   Claiming: claimingSchema,
+  Delegated: delegatedSchema,
+  Delegating: delegatingSchema,
+  Delegation: delegationSchema,
+  Delegations: delegationsSchema,
+  Ended: endedSchema,
+  Ending: endingSchema,
   ExactCall: exactCallSchema,
   Grant: grantSchema,
   GrantAsk: grantAskSchema,

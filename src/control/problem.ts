@@ -1,6 +1,7 @@
 import { describeTooMany, type SwitchRefusal } from '../domain/agent.ts'
 import type { BallotFault } from '../domain/approval.ts'
 import type { ClaimFault } from '../domain/claim.ts'
+import { type DelegateFault, MOST_AHEAD_MS, MOST_AWAY_MS } from '../domain/delegation.ts'
 import { PROBLEM_BASE, type Problem } from '../domain/problem.ts'
 import { makeVisible } from '../domain/visible.ts'
 
@@ -26,11 +27,15 @@ export const CONTROL_CODES = {
   already_denied: [409, 'This person has denied it'],
   question_open: [409, 'The agent has not replied to the question before'],
   too_many_questions: [409, 'Enough was asked about it'],
+  already_delegated: [409, 'Somebody stands in for this person already'],
   too_many_suspended: [409, 'Too many are stopped that never called'],
   too_large: [413, 'The request is too large'],
   unreadable: [415, 'The body is not JSON'],
   reason_required: [422, 'A reason is required'],
   unknown_issuer: [422, 'Nobody of this issuer can call'],
+  unknown_delegate: [422, 'Nobody of that name is known here'],
+  self_delegation: [422, 'Nobody stands in for themselves'],
+  bad_period: [422, 'Nobody is stood in for at that time'],
   rate_limited: [429, 'Too many requests'],
   internal: [500, 'Something went wrong'],
   unavailable: [503, 'The store cannot be reached'],
@@ -92,6 +97,22 @@ export const CLAIM_FAULTS: Readonly<Record<ClaimFault, readonly [ControlCode, st
 export const GRANT_FAULTS: Readonly<Record<'not_found' | 'not_allowed', readonly [ControlCode, string]>> = {
   not_found: ['not_found', 'There is no such grant, or it is not shown to you.'],
   not_allowed: ['not_grantor', 'Not done. Whoever gave it may take it back, and so may operators and admins.'],
+}
+
+const DAY_MS = 86_400_000
+
+export const DELEGATION_FAULTS: Readonly<Record<DelegateFault | 'gone', readonly [ControlCode, string]>> = {
+  not_known: [
+    'unknown_delegate',
+    'Not done. Nobody of that name has voted here, linked an account or added a passkey.',
+  ],
+  oneself: ['self_delegation', 'Not done. You cannot stand in for yourself.'],
+  bad_period: [
+    'bad_period',
+    `Not done. It begins within ${MOST_AHEAD_MS / DAY_MS} days, ends after that, and lasts ${MOST_AWAY_MS / DAY_MS} days at most.`,
+  ],
+  already_delegated: ['already_delegated', 'Not done. Somebody stands in for you already. End that first.'],
+  gone: ['not_found', 'Not done. It is over, or it is not yours.'],
 }
 
 export function explainSwitch(refusal: SwitchRefusal): readonly [ControlCode, string] {

@@ -10,6 +10,7 @@ import { createApprovalHandlers } from './approvals.ts'
 import { createAuthentication } from './authenticate.ts'
 import { createClaimHandlers } from './claims.ts'
 import { type ConsoleParts, mountConsole } from './console/index.ts'
+import { createDelegationHandlers } from './delegations.ts'
 import type { AgentDesk, ApprovalDesk, PeopleDesk } from './desk.ts'
 import type { Asked } from './endpoints.ts'
 import { answer, answerFaults, refusalFor } from './faults.ts'
@@ -113,6 +114,7 @@ function mountEndpoints(app: FastifyInstance, parts: ControlParts): void {
   const approvals = createApprovalHandlers(parts.queue, notices, parts.clock)
   const claims = createClaimHandlers(parts.queue, notices)
   const grants = createGrantHandlers(parts.queue.grants, notices)
+  const delegations = createDelegationHandlers(parts.queue.delegations, notices)
   const agents = createAgentHandlers(parts.agents, notices)
   const authenticate = createAuthentication(parts)
   const document = describeApi(parts)
@@ -133,6 +135,9 @@ function mountEndpoints(app: FastifyInstance, parts: ControlParts): void {
   mount('POST /v1/approvals/:id/ask', createAskHandler(parts.queue, notices))
   mount('GET /v1/grants', grants.list)
   mount('POST /v1/grants/:id/revoke', grants.revoke)
+  mount('GET /v1/delegations', delegations.list)
+  mount('POST /v1/delegations', delegations.make)
+  mount('POST /v1/delegations/:id/end', delegations.end)
   mount('GET /v1/agents', agents.list)
   mount('POST /v1/agents/suspend', agents.turn('suspend'))
   mount('POST /v1/agents/resume', agents.turn('resume'))

@@ -12,7 +12,7 @@ import { questionSchema, repliesField } from './question-wire.ts'
  * who reads an answer by them ignores what a later release adds. The OpenAPI document is made of them.
  */
 
-const time = z.iso.datetime().describe('UTC, RFC 3339')
+export const time = z.iso.datetime().describe('UTC, RFC 3339')
 const sha256 = z
   .string()
   .regex(/^[0-9a-f]{64}$/, 'must be 64 hexadecimal digits')
@@ -168,7 +168,7 @@ export const noticeSchema = z.object({
   message: z.string(),
 })
 
-const notices = z.array(noticeSchema).describe('What everybody who looks has to know')
+export const notices = z.array(noticeSchema).describe('What everybody who looks has to know')
 
 export const shownSchema = z.object({
   approval: approvalSchema,
@@ -363,17 +363,17 @@ export const claimingSchema = z.strictObject({})
 
 export const revokingSchema = z.strictObject({ reason: reason.optional().describe('Goes into the audit log') })
 
-const name = z
+export const nameField = z
   .string()
   .min(1)
   .max(1_000)
   .refine((text) => text.isWellFormed() && !/\p{Cc}/u.test(text), 'must have no control characters')
 
+export const issuerField = nameField.refine((text) => !text.includes('|'), 'must have no bar')
+
 export const switchSchema = z.strictObject({
-  issuer: name
-    .refine((text) => !text.includes('|'), 'must have no bar')
-    .describe('The issuer of the agent, or of the person whose agents are meant'),
-  subject: name,
+  issuer: issuerField.describe('The issuer of the agent, or of the person whose agents are meant'),
+  subject: nameField,
   reason: reason.refine((text) => text.trim() !== '', 'must say something').describe('Goes into the audit log'),
 })
 
@@ -395,4 +395,4 @@ export type SignInWire = Sealed<z.output<typeof signInSchema>>
 export type NoticeWire = Sealed<z.output<typeof noticeSchema>>
 
 /** Read-only all the way down, so that values of the domain can be written without a copy. */
-type Sealed<T> = T extends object ? { readonly [Key in keyof T]: Sealed<T[Key]> } : T
+export type Sealed<T> = T extends object ? { readonly [Key in keyof T]: Sealed<T[Key]> } : T

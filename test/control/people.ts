@@ -121,6 +121,7 @@ export function refund(id: string, more: Partial<Approval> = {}): HeldCall {
 export function fakeQueue(
   shown: readonly HeldCall[],
   given: readonly Grant[] = [],
+  delegations: Delegation[] = [],
 ): ApprovalDesk & { readonly ballots: Ballot[]; reply(id: string, text: string): void } {
   const held = new Map(shown.map((one) => [one.approval.id, one]))
   const ballots: Ballot[] = []
@@ -264,7 +265,7 @@ export function fakeQueue(
     },
     claim: async (request) => turn('claim', request),
     release: async (request) => turn('release', request),
-    delegations: fakeDelegations(),
+    delegations: fakeDelegations(delegations),
     grants: {
       list: async (person) =>
         [...grants.values()].filter(({ by, revokedAt }) => revokedAt === null && isSameParty(by, person)),
@@ -281,9 +282,8 @@ export function fakeQueue(
 }
 
 /** Delegations in memory, whose times nobody looks at; everybody knows Fay. */
-export function fakeDelegations(): DelegationDesk {
+export function fakeDelegations(made: Delegation[] = []): DelegationDesk {
   const fay = { issuer: ISSUER, subject: 'fay', name: 'Fay' }
-  const made: Delegation[] = []
   return {
     list: async (person) =>
       made.filter((one) => person === null || isSameParty(one.person, person) || isSameParty(one.delegate, person)),

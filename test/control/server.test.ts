@@ -15,6 +15,7 @@ import { fakeAgents, fakePeople, fakeQueue, grantOn, personOf, refund } from './
 
 const ID = '7Q3F000000'
 const OTHER = '7Q3F000001'
+const FAY = { issuer: 'https://idp.example.com', subject: 'fay' }
 const NOW_S = Math.floor(Date.now() / 1000)
 const FINN = { ...personOf('finn', { groups: ['finance'] }), authenticatedAt: NOW_S }
 const FINANCE = [{ kind: 'group', issuerName: null, name: 'finance' }] as const
@@ -32,7 +33,9 @@ async function serve(more: Partial<ControlParts> = {}) {
   const given = { ask: { minutes: 30, uses: 20, covers: 'call' }, by: FINN, reason: null } as const
   const grant = { ...grantOn(refund(ID).approval, given), id: ID }
   const requirements = refund(ID).approval.requirements.map((one) => ({ ...one, override: FINANCE }))
-  const queue = fakeQueue([refund(ID, { requirements }), refund(OTHER, { upstream: 'crm' })], [grant])
+  const delegation = { id: ID, person: FINN, delegate: STRANGER, from: 0, until: 1_800_000_000_000, madeAt: 0 }
+  const held = [refund(ID, { requirements }), refund(OTHER, { upstream: 'crm' })]
+  const queue = fakeQueue(held, [grant], [delegation])
   const app = await createControlServer({
     agents: fakeAgents(),
     queue,
@@ -79,11 +82,17 @@ function requestFor(name: EndpointName) {
   const switching = { issuer: 'https://idp.example.com', subject: 'support-agent', reason: 'because' }
   const voting = { card_hash: cardHash, reason: 'because' }
   const revoking = { reason: 'because' }
-  const isClaiming = /\/(?:claim|release)$/.test(path)
+  const isEmpty = /\/(?:claim|release|end)$/.test(path)
+  const delegating = { delegate: FAY, until: '2027-01-01T00:00:00Z' }
   const asking = { question: 'Why?' }
-  const onApproval = path.endsWith('/ask') ? asking : isClaiming ? {} : voting
-  const given = path.startsWith('/v1/agents') ? switching : path.startsWith('/v1/grants') ? revoking : onApproval
-  const body = method === 'POST' ? JSON.stringify(given) : null
+  const onApproval = path.endsWith('/ask') ? asking : voting
+  const given = Object.entries({
+    '/v1/agents': switching,
+    '/v1/grants': revoking,
+    '/v1/delegations': delegating,
+    '/v1/approvals': onApproval,
+  }).find(([start]) => path.startsWith(start))?.[1]
+  const body = method === 'POST' ? JSON.stringify(isEmpty ? {} : given) : null
   return { method, path: path.replace(':id', ID), body, headers: body ? { 'content-type': 'application/json' } : {} }
 }
 
@@ -114,8 +123,83 @@ describe('endpoint × role', () => {
       const [method = '', url = ''] = name.split(' ')
       expect(app.hasRoute({ method, url })).toBe(true)
     }
-    const routes = app.printRoutes({ commonPrefix: false }).match(/\(.*?\)/g) ?? []
+    const paths = app.printRoutes({ commonPrefix: false }).match(/\(.*?\)/g) ?? []
+    const routes = paths.flatMap((methods) => methods.split(', '))
     expect(routes).toHaveLength(Object.keys(ACCESS).length)
+  })
+})
+
+describe('who stands in for whom', () => {
+  async function delegations() {
+    const { ask } = await serve()
+    const init = (body: object) => ({
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    })
+    return {
+      list: async (token: string) => (await ask('/v1/delegations', { token })).json,
+      make: (token: string, body: object) => ask('/v1/delegations', { ...init(body), token }),
+      end: (token: string, id: string) => ask(`/v1/delegations/${id}/end`, { ...init({}), token }),
+    }
+  }
+  const until = '2027-01-01T00:00:00.000Z'
+
+  it('is listed to the two, and everybody’s to admins', async () => {
+    const { list } = await delegations()
+    const finns = {
+      id: ID,
+      person: { ...FAY, subject: 'finn', name: 'finn the person' },
+      delegate: { ...FAY, subject: 'stranger', name: 'stranger the person' },
+      from: '1970-01-01T00:00:00.000Z',
+      until: '2027-01-15T08:00:00.000Z',
+      made_at: '1970-01-01T00:00:00.000Z',
+    }
+    for (const token of ['finn', 'finn.read', 'stranger', 'only-admin']) {
+      expect(await list(token)).toEqual({ delegations: [finns], notices: [] })
+    }
+    for (const token of ['olivia', 'only-operator', 'only-auditor']) {
+      expect(await list(token)).toEqual({ delegations: [], notices: [] })
+    }
+  })
+
+  it('is said and ended by whoever is away, or ended by an admin', async () => {
+    const { list, make, end } = await delegations()
+    const made = await make('olivia', { delegate: FAY, from: '2026-12-01T00:00:00Z', until })
+    const delegation = { person: { subject: 'olivia' }, delegate: { ...FAY, name: 'Fay' }, until }
+    expect(made).toMatchObject({
+      status: 200,
+      json: { delegation: { ...delegation, from: '2026-12-01T00:00:00.000Z' } },
+    })
+    const { id } = made.json['delegation'] ?? { id: '' }
+    for (const other of ['stranger', 'only-operator']) {
+      expect(await end(other, id)).toMatchObject({ status: 404, json: { code: 'not_found' } })
+    }
+    expect(await end('olivia', id)).toMatchObject({ status: 200, json: { id } })
+    expect(await end('olivia', id)).toMatchObject({ status: 404, json: { code: 'not_found' } })
+    expect(await end('only-admin', ID)).toMatchObject({ status: 200, json: { id: ID } })
+    expect(await list('only-admin')).toMatchObject({ delegations: [] })
+  })
+
+  it.each([
+    ['already_delegated', 409, 'finn', { delegate: FAY, until }],
+    ['unknown_delegate', 422, 'olivia', { delegate: { ...FAY, subject: 'nobody' }, until }],
+    ['self_delegation', 422, 'olivia', { delegate: { ...FAY, subject: 'olivia' }, until }],
+    ['bad_period', 422, 'olivia', { delegate: FAY, from: until, until }],
+    ['malformed', 400, 'olivia', { delegate: FAY }],
+    ['malformed', 400, 'olivia', { delegate: FAY, until: '2027-01-01' }],
+    ['malformed', 400, 'olivia', { delegate: { ...FAY, issuer: 'https://idp|x' }, until }],
+    ['malformed', 400, 'olivia', { delegate: FAY, until, person: FAY }],
+    ['read_only_token', 403, 'olivia.read', { delegate: FAY, until }],
+  ])('is refused as %s', async (code, status, token, body) => {
+    const { list, make } = await delegations()
+    expect(await make(token, body)).toMatchObject({ status, json: { code } })
+    expect(await list('only-admin')).toMatchObject({ delegations: [{ id: ID }] })
+  })
+
+  it('is not ended by a token that only reads', async () => {
+    const { end } = await delegations()
+    expect(await end('finn.read', ID)).toMatchObject({ status: 403, json: { code: 'read_only_token' } })
   })
 })
 
@@ -174,7 +258,9 @@ describe('the OpenAPI document', () => {
     const { ask } = await serve({ observed: () => ['billing'] })
     const { path, ...init } = requestFor(name)
     const { roles }: Access = ACCESS[name]
-    const token = roles === null || roles.includes('reviewer') ? 'finn' : `only-${roles[0]}`
+    // Finn is stood in for already.
+    const reviewer = name === 'POST /v1/delegations' ? 'aud' : 'finn'
+    const token = roles === null || roles.includes('reviewer') ? reviewer : `only-${roles[0]}`
     const answer = await ask(path, { ...init, token })
     expect(answer.status).toBe(200)
     const document = openApi.parse((await ask('/v1/openapi.json')).json)

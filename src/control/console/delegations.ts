@@ -1,13 +1,7 @@
 import { z } from 'zod'
-import {
-  type DelegateFault,
-  type Delegation,
-  type DelegationDesk,
-  type Known,
-  MOST_AHEAD_MS,
-  MOST_AWAY_MS,
-} from '../../domain/delegation.ts'
+import type { Delegation, DelegationDesk, Known } from '../../domain/delegation.ts'
 import { formatParty, isSameParty, type Party, type Person, parseParty } from '../../domain/principal.ts'
+import { DELEGATION_FAULTS } from '../problem.ts'
 import type { Caller } from './guard.ts'
 import { type Html, html, shown } from './html.ts'
 import { type Answer, redirect, type Visit } from './respond.ts'
@@ -24,14 +18,7 @@ const makeForm = z.object({
 })
 const endForm = z.object({ csrf: z.string(), id: z.string().max(20) })
 
-const WHY: Readonly<Record<DelegateFault | 'bad_form' | 'gone', string>> = {
-  bad_form: 'Not done. Choose somebody, and until when they stand in for you.',
-  not_known: 'Not done. Nobody of that name has voted here, linked an account or added a passkey.',
-  oneself: 'Not done. You cannot stand in for yourself.',
-  bad_period: `Not done. It begins within ${MOST_AHEAD_MS / DAY_MS} days, ends after that, and lasts ${MOST_AWAY_MS / DAY_MS} days at most.`,
-  already_delegated: 'Not done. Somebody stands in for you already. End that first.',
-  gone: 'Not done. It is over, or it is not yours.',
-}
+const BAD_FORM = 'Not done. Choose somebody, and until when they stand in for you.'
 
 /** Who stands in for whom. `refuse` shows the person’s page again, with a sentence that says why. */
 export function createDelegationPages({
@@ -55,7 +42,7 @@ export function createDelegationPages({
       'POST /me/delegations': async ({ request, caller }: Visit): Promise<Answer> => {
         const form = makeForm.safeParse(request.body)
         const delegate = form.success ? parseParty(form.data.delegate) : null
-        if (!form.success || !delegate) return refuse(caller, WHY.bad_form)
+        if (!form.success || !delegate) return refuse(caller, BAD_FORM)
         const made = await delegations.make({
           by: caller.person,
           delegate,
@@ -64,13 +51,13 @@ export function createDelegationPages({
           until: Date.parse(form.data.until) + DAY_MS,
           via: 'console',
         })
-        return 'fault' in made ? refuse(caller, WHY[made.fault]) : redirect('/me')
+        return 'fault' in made ? refuse(caller, DELEGATION_FAULTS[made.fault][1]) : redirect('/me')
       },
 
       'POST /me/delegations/end': async ({ request, caller }: Visit): Promise<Answer> => {
         const form = endForm.safeParse(request.body)
         const isDone = form.success && (await delegations.end({ id: form.data.id, by: caller.person, via: 'console' }))
-        return isDone ? redirect('/me') : refuse(caller, WHY.gone)
+        return isDone ? redirect('/me') : refuse(caller, DELEGATION_FAULTS.gone[1])
       },
     },
   }
