@@ -90,6 +90,18 @@ describe('the history', () => {
     expect(text).toMatch(/>Denied<\/span> <time datetime="2023-11-14T22:15:00.000Z".*<small>asked <time/)
   })
 
+  it('offers each state in the words that its rows have', async () => {
+    const { text } = await get('/history?state=denied')
+    const options = [...text.matchAll(/<option value="(\w*)"( selected)?>([^<]+)</g)]
+    expect(options.map(([, value, selected, words]) => [value, words, selected !== undefined])).toEqual([
+      ['', 'any', false],
+      ['denied', 'Denied', true],
+      ['spent', 'Approved and forwarded', false],
+      ['withdrawn', 'Withdrawn', false],
+      ['expired', 'Expired', false],
+    ])
+  })
+
   it('says what it cannot look for', async () => {
     expect((await get('/history?from=soon')).status).toBe(422)
     expect((await get('/history?state=pending')).status).toBe(400)
@@ -113,7 +125,7 @@ describe('the audit page', () => {
     expect(text).toContain('nothing that this gateway can check')
     const asked = await get('/audit?upstream=billing&kind=vote&agent=%22%3E%3Cb%3E&from=2026-01-01T00:00')
     expect(asked.text).toContain('value="&quot;&gt;&lt;b&gt;"')
-    expect(asked.text).toContain('<option selected>vote</option>')
+    expect(asked.text).toContain('<option value="vote" selected>vote</option>')
     expect(asked.text).toContain('format=csv')
   })
 

@@ -59,9 +59,9 @@ function form(query: AuditQuery): Html {
 ${timeField('from', 'From', query.from)}${timeField('until', 'Until', query.until)}
 ${textField('agent', PARTY_LABELS.agent, query.agent)}${textField('reviewer', PARTY_LABELS.reviewer, query.reviewer)}
 ${textField('upstream', 'Upstream', query.upstream)}${textField('verb', 'Verb', query.verb)}
-${choice('effect', 'Effect', query.effect, ['allow', 'hold', 'deny'])}
-${choice('kind', 'Kind', query.kind, Object.keys(KINDS))}
-${choice('outcome', 'Outcome', query.outcome, Object.keys(OUTCOMES))}
+${choice('effect', 'Effect', { value: query.effect, options: ['allow', 'hold', 'deny'] })}
+${choice('kind', 'Kind', { value: query.kind, options: Object.keys(KINDS) })}
+${choice('outcome', 'Outcome', { value: query.outcome, options: Object.keys(OUTCOMES) })}
 ${textField('call', 'Call', query.call)}${textField('approval', 'Approval', query.approval)}
 <div class="buttons"><button>Find</button> <a class="button" href="/audit">Clear</a></div>
 </form>`
@@ -83,9 +83,14 @@ export function textField(name: string, label: string | Html, value: string): Ht
   return html`<label>${label} <input name="${name}" maxlength="1000" autocomplete="off" value="${value}"></label>`
 }
 
-export function choice(name: string, label: string, value: string, options: readonly string[]): Html {
+export function choice<Option extends string>(
+  name: string,
+  label: string,
+  { value, options, words }: { value: string; options: readonly Option[]; words?: Readonly<Record<Option, string>> },
+): Html {
   return html`<label>${label} <select name="${name}"><option value="">any</option>${options.map(
-    (option) => html`<option${option === value && html` selected`}>${option}</option>`,
+    (option) =>
+      html`<option value="${option}"${option === value && html` selected`}>${words?.[option] ?? option}</option>`,
   )}</select></label>`
 }
 

@@ -6,7 +6,7 @@ import { choice, PARTY_LABELS, textField, timeField } from './audit.ts'
 import { auditQuery, toSearch, writeQuery } from './audit-query.ts'
 import { type Html, html, shown } from './html.ts'
 import type { Listed } from './inbox.ts'
-import { moment, requesterLine, stateSince } from './words.ts'
+import { moment, requesterLine, STATES, stateSince } from './words.ts'
 
 const OVER = ['denied', 'spent', 'withdrawn', 'expired'] as const
 
@@ -45,7 +45,7 @@ export function historyBody({ approvals, next, query, fault }: HistoryView): Htm
 <form method="get" action="/history" class="filter" role="search" aria-label="The history">
 ${timeField('from', 'Asked from', query.from)}${timeField('until', 'Asked until', query.until)}
 ${textField('agent', PARTY_LABELS.agent, query.agent)}${textField('upstream', 'Upstream', query.upstream)}
-${textField('reviewer', VOTER_LABEL, query.reviewer)}${choice('state', 'State', query.state, OVER)}
+${textField('reviewer', VOTER_LABEL, query.reviewer)}${choice('state', 'State', { value: query.state, options: OVER, words: STATES })}
 <div class="buttons"><button>Find</button> <a class="button" href="/history">Clear</a></div>
 </form>
 ${fault !== null && html`<p class="fault" role="alert">Not looked for: ${shown(fault)}.</p>`}

@@ -3,7 +3,8 @@ import type { Person, Principal } from '../../domain/principal.ts'
 import { closureOf, isSameParty } from '../../domain/principal.ts'
 import { type Html, html, shown } from './html.ts'
 
-const STATES: Readonly<Record<State, string>> = {
+/** What people are told of a state, wherever it is shown or chosen. */
+export const STATES: Readonly<Record<State, string>> = {
   pending: 'Waiting',
   approved: 'Approved, not yet carried out',
   denied: 'Denied',
