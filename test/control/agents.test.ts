@@ -1,12 +1,8 @@
-import type { AddressInfo } from 'node:net'
-import pino from 'pino'
-import { afterEach, describe, expect, it } from 'vitest'
-import type { FrontDesk } from '../../src/control/console/desk.ts'
-import { createControlServer } from '../../src/control/server.ts'
+import { describe, expect, it } from 'vitest'
 import type { SeenAgent } from '../../src/domain/agent.ts'
-import { fakeBooks } from './books.ts'
-import { fieldOf, openBrowser } from './browser.ts'
-import { fakeAgents, fakeLinks, fakePeople, fakeQueue, ISSUER, personOf, TRIPPED } from './people.ts'
+import { fieldOf } from './browser.ts'
+import { listenFor, PUBLIC_URL } from './listening.ts'
+import { fakeAgents, ISSUER, personOf, TRIPPED } from './people.ts'
 
 const PEOPLE = [
   personOf('rita'),
@@ -15,45 +11,9 @@ const PEOPLE = [
 ]
 const AGENT = { issuer: ISSUER, subject: 'support-agent' }
 
-const open: { close(): Promise<unknown> }[] = []
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((one) => one.close()))
-})
-
-/** Whoever's cookie is their subject is signed in. */
-const desk: FrontDesk = {
-  issuers: [],
-  begin: async () => null,
-  complete: async () => ({ fault: 'nobody signs in here' }),
-  async find(secret) {
-    const person = PEOPLE.find(({ subject }) => subject === secret)
-    return person ? { id: secret, person, checkedAt: 0, endsAt: 1e15, isRenewable: true } : null
-  },
-  isOpen: async () => true,
-  leave: async () => null,
-  lifetimeMs: 1000,
-}
-
 async function serve({ others = [] }: { others?: readonly SeenAgent[] } = {}) {
   const agents = fakeAgents(others)
-  const publicUrl = 'http://console.example'
-  const app = await createControlServer({
-    agents,
-    queue: fakeQueue([]),
-    people: fakePeople(PEOPLE),
-    signIn: { issuers: [] },
-    observed: () => [],
-    callbacks: [],
-    console: { desk, watch: () => () => undefined, publicUrl, ...fakeLinks(), ...fakeBooks() },
-    publicUrl,
-    tls: null,
-    log: pino({ level: 'silent' }),
-    clock: { now: () => 1_700_000_000_000, monotonic: () => 0 },
-  })
-  open.push(app)
-  await app.listen({ host: '127.0.0.1', port: 0 })
-  const { port } = app.server.address() as AddressInfo // it listens on TCP
-  const base = `http://127.0.0.1:${port}`
+  const { base, browserOf } = await listenFor(PEOPLE, { agents })
 
   async function post(path: string, token: string, body: object) {
     const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
@@ -62,9 +22,8 @@ async function serve({ others = [] }: { others?: readonly SeenAgent[] } = {}) {
   }
 
   function browse(subject: string) {
-    const browser = openBrowser({ reach: new Map([[publicUrl, base]]) })
-    browser.setCookie(publicUrl, 'countersign', subject)
-    const at = (path: string) => publicUrl + path
+    const browser = browserOf(subject)
+    const at = (path: string) => PUBLIC_URL + path
     return {
       get: (path: string) => browser.get(at(path)),
       async post(path: string, fields: Record<string, string>) {

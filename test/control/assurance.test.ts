@@ -1,11 +1,9 @@
-import type { AddressInfo } from 'node:net'
-import pino from 'pino'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createControlServer } from '../../src/control/server.ts'
 import type { AssuranceNeed } from '../../src/domain/verdict.ts'
 import { startWhole, type WholeWorld } from '../browser/world.ts'
 import { fieldOf, openBrowser } from './browser.ts'
-import { fakeAgents, fakePeople, fakeQueue, personOf, refund } from './people.ts'
+import { listenFor } from './listening.ts'
+import { fakeQueue, personOf, refund } from './people.ts'
 
 const POLICY = `
 name: billing
@@ -86,32 +84,14 @@ describe('the API', () => {
     if (!asked) throw new Error('nothing is asked for')
     const held = refund('7Q3F000000', { requirements: [{ ...asked, assurance }] })
     const finn = { ...personOf('finn', { groups: ['finance'] }), authenticatedAt: Math.floor(Date.now() / 1000) - agoS }
-    const app = await createControlServer({
-      agents: fakeAgents(),
-      queue: fakeQueue([held]),
-      people: fakePeople([finn]),
-      signIn: { issuers: [] },
-      observed: () => [],
-      callbacks: [],
-      console: null,
-      publicUrl: null,
-      tls: null,
-      log: pino({ level: 'silent' }),
-      clock: { now: () => 0, monotonic: () => 0 },
+    const { base } = await listenFor([finn], { queue: fakeQueue([held]), console: null, publicUrl: null })
+    const response = await fetch(`${base}/v1/approvals/7Q3F000000/approve`, {
+      method: 'POST',
+      headers: { authorization: 'Bearer finn', 'content-type': 'application/json' },
+      body: JSON.stringify({ card_hash: held.approval.cardHash }),
     })
-    await app.listen({ host: '127.0.0.1', port: 0 })
-    const { port } = app.server.address() as AddressInfo // it listens on TCP
-    try {
-      const response = await fetch(`http://127.0.0.1:${port}/v1/approvals/7Q3F000000/approve`, {
-        method: 'POST',
-        headers: { authorization: 'Bearer finn', 'content-type': 'application/json' },
-        body: JSON.stringify({ card_hash: held.approval.cardHash }),
-      })
-      const { code } = (await response.json()) as { code?: string }
-      return { status: response.status, code, challenge: response.headers.get('www-authenticate') }
-    } finally {
-      await app.close()
-    }
+    const { code } = (await response.json()) as { code?: string }
+    return { status: response.status, code, challenge: response.headers.get('www-authenticate') }
   }
 
   it('says which sign-in to come back with (RFC 9470)', async () => {

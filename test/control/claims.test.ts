@@ -1,15 +1,10 @@
-import type { AddressInfo } from 'node:net'
-import pino from 'pino'
-import { afterEach, describe, expect, it } from 'vitest'
-import type { FrontDesk } from '../../src/control/console/desk.ts'
-import { createControlServer } from '../../src/control/server.ts'
+import { describe, expect, it } from 'vitest'
 import type { Approval } from '../../src/domain/approval.ts'
 import type { Change, Precedent, Precedents } from '../../src/domain/precedent.ts'
-import type { Person } from '../../src/domain/principal.ts'
-import { fakeBooks } from './books.ts'
-import { fieldOf, openBrowser } from './browser.ts'
+import { fieldOf } from './browser.ts'
 import { HOSTILE } from './console-held.ts'
-import { fakeAgents, fakeLinks, fakePeople, fakeQueue, ISSUER, personOf, refund } from './people.ts'
+import { listenFor, PUBLIC_URL } from './listening.ts'
+import { fakeQueue, ISSUER, personOf, refund } from './people.ts'
 
 const ID = '7Q3F000000'
 const FINN = personOf('finn', { groups: ['finance'] })
@@ -18,55 +13,16 @@ const OLIVIA = personOf('olivia', { groups: ['finance'] })
 const AUD = personOf('aud', { roles: ['reviewer', 'auditor'] })
 const PEOPLE = [FINN, RITA, OLIVIA, AUD, personOf('stranger')]
 
-const open: { close(): Promise<unknown> }[] = []
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((one) => one.close()))
-})
-
-/** Whoever's cookie is their subject is signed in. */
-function deskOf(people: readonly Person[]): FrontDesk {
-  return {
-    issuers: [],
-    begin: async () => null,
-    complete: async () => ({ fault: 'nobody signs in here' }),
-    async find(secret) {
-      const person = people.find(({ subject }) => subject === secret)
-      return person ? { id: secret, person, checkedAt: 0, endsAt: 1e15, isRenewable: true } : null
-    },
-    isOpen: async () => true,
-    leave: async () => null,
-    lifetimeMs: 1000,
-  }
-}
-
 async function serve(precedents: Precedents | null = null, more: Partial<Approval> = {}) {
   const queue = fakeQueue([{ ...refund(ID, more), precedents }])
-  const publicUrl = 'http://console.example'
-  const app = await createControlServer({
-    agents: fakeAgents(),
-    queue,
-    people: fakePeople(PEOPLE),
-    signIn: { issuers: [] },
-    observed: () => [],
-    callbacks: [],
-    console: { desk: deskOf(PEOPLE), watch: () => () => undefined, publicUrl, ...fakeLinks(), ...fakeBooks() },
-    publicUrl,
-    tls: null,
-    log: pino({ level: 'silent' }),
-    clock: { now: () => 1_700_000_000_000, monotonic: () => 0 },
-  })
-  open.push(app)
-  await app.listen({ host: '127.0.0.1', port: 0 })
-  const { port } = app.server.address() as AddressInfo // it listens on TCP
-  const base = `http://127.0.0.1:${port}`
+  const { base, browserOf } = await listenFor(PEOPLE, { queue })
 
   function browse(as: string) {
-    const browser = openBrowser({ reach: new Map([[publicUrl, base]]) })
-    browser.setCookie(publicUrl, 'countersign', as)
-    const get = async (path = `/approvals/${ID}`) => browser.get(publicUrl + path)
+    const browser = browserOf(as)
+    const get = async (path = `/approvals/${ID}`) => browser.get(PUBLIC_URL + path)
     async function press(way: 'claim' | 'release', how: Record<string, string> = {}) {
       const csrf = fieldOf((await get('/')).text, 'csrf')
-      return browser.post(`${publicUrl}/approvals/${ID}/${way}`, { csrf, ...how })
+      return browser.post(`${PUBLIC_URL}/approvals/${ID}/${way}`, { csrf, ...how })
     }
     return { get, press }
   }

@@ -1,19 +1,15 @@
-import type { AddressInfo } from 'node:net'
-import pino from 'pino'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { ACCESS } from '../../src/control/access.ts'
 import { PAGES } from '../../src/control/console/access.ts'
-import type { FrontDesk } from '../../src/control/console/desk.ts'
 import type { ApprovalDesk } from '../../src/control/desk.ts'
-import { type ControlParts, createControlServer } from '../../src/control/server.ts'
+import type { ControlParts } from '../../src/control/server.ts'
 import { GatewayError } from '../../src/domain/error.ts'
-import { type Person, ROLES } from '../../src/domain/principal.ts'
-import { fakeBooks } from './books.ts'
-import { fieldOf, openBrowser } from './browser.ts'
-import { fakeAgents, fakeLinks, fakePeople, fakeQueue, personOf, refund } from './people.ts'
+import { ROLES } from '../../src/domain/principal.ts'
+import { fieldOf } from './browser.ts'
+import { listenFor, PUBLIC_URL } from './listening.ts'
+import { fakeQueue, personOf, refund } from './people.ts'
 
 const ID = '7Q3F000000'
-const COOKIE = 'countersign'
 const PEOPLE = [
   personOf('finn', { groups: ['finance'] }),
   personOf('aud', { roles: ['reviewer', 'auditor'] }),
@@ -21,61 +17,20 @@ const PEOPLE = [
   ...ROLES.map((role) => personOf(`only-${role}`, { roles: [role], groups: ['finance'] })),
 ]
 
-const open: { close(): Promise<unknown> }[] = []
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((one) => one.close()))
-})
-
-/** Whoever's cookie is their subject is signed in. */
-function deskOf(people: readonly Person[]): FrontDesk {
-  return {
-    issuers: [],
-    begin: async () => null,
-    complete: async () => ({ fault: 'nobody signs in here' }),
-    async find(secret) {
-      const person = people.find(({ subject }) => subject === secret)
-      return person ? { id: secret, person, checkedAt: 0, endsAt: 1e15, isRenewable: true } : null
-    },
-    isOpen: async () => true,
-    leave: async () => null,
-    lifetimeMs: 1000,
-  }
-}
-
 async function serve(more: Partial<ControlParts> = {}) {
   const queue = fakeQueue([refund(ID)])
-  // The console has to know how people reach it before it listens.
-  const publicUrl = 'http://console.example'
-  const app = await createControlServer({
-    agents: fakeAgents(),
-    queue,
-    people: fakePeople(PEOPLE),
-    signIn: { issuers: [] },
-    observed: () => [],
-    callbacks: [],
-    console: { desk: deskOf(PEOPLE), watch: () => () => undefined, publicUrl, ...fakeLinks(), ...fakeBooks() },
-    publicUrl,
-    tls: null,
-    log: pino({ level: 'silent' }),
-    clock: { now: () => 1_700_000_000_000, monotonic: () => 0 },
-    ...more,
-  })
-  open.push(app)
-  await app.listen({ host: '127.0.0.1', port: 0 })
-  const { port } = app.server.address() as AddressInfo // it listens on TCP
-  const reach = new Map([[publicUrl, `http://127.0.0.1:${port}`]])
+  const { app, base, browserOf } = await listenFor(PEOPLE, { queue, ...more })
 
   function browse(as: string | null) {
-    const browser = openBrowser({ reach })
-    if (as !== null) browser.setCookie(publicUrl, COOKIE, as)
-    const get = (path: string) => browser.get(publicUrl + path)
+    const browser = browserOf(as)
+    const get = (path: string) => browser.get(PUBLIC_URL + path)
     async function post(path: string, form: Record<string, string>, how?: Parameters<typeof browser.post>[2]) {
       const csrf = as === null ? '' : fieldOf((await get('/')).text, 'csrf')
-      return browser.post(publicUrl + path, { csrf, ...form }, how)
+      return browser.post(PUBLIC_URL + path, { csrf, ...form }, how)
     }
     return { ...browser, get, post }
   }
-  return { app, browse, queue, base: `http://127.0.0.1:${port}` }
+  return { app, browse, queue, base }
 }
 
 const LINK_ID = '0d6d1ec6-6a3c-4f0c-8a52-6f5a3a1d2b3c'
@@ -141,7 +96,7 @@ describe('page × role', () => {
     const { base } = await serve()
     for (const role of ROLES) {
       const stop = new AbortController()
-      const headers = { cookie: `${COOKIE}=only-${role}`, 'sec-fetch-dest': 'empty' }
+      const headers = { cookie: `countersign=only-${role}`, 'sec-fetch-dest': 'empty' }
       const { status } = await fetch(`${base}/live`, { headers, signal: stop.signal })
       stop.abort()
       expect(status).toBe((PAGES['GET /live'] as readonly string[]).includes(role) ? 200 : 403)

@@ -1,17 +1,17 @@
-import type { AddressInfo } from 'node:net'
 import type { FastifyPluginAsync } from 'fastify'
 import pino from 'pino'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { ACCESS, type Access, type EndpointName, mayEnter } from '../../src/control/access.ts'
 import type { ApprovalDesk } from '../../src/control/desk.ts'
 import { ENDPOINTS } from '../../src/control/endpoints.ts'
 import { CONTROL_CODES } from '../../src/control/problem.ts'
-import { type ControlParts, createControlServer } from '../../src/control/server.ts'
+import type { ControlParts } from '../../src/control/server.ts'
 import { problemSchema } from '../../src/control/wire.ts'
 import { GatewayError } from '../../src/domain/error.ts'
 import { ROLES } from '../../src/domain/principal.ts'
-import { fakeAgents, fakePeople, fakeQueue, grantOn, personOf, refund } from './people.ts'
+import { listenFor } from './listening.ts'
+import { fakeQueue, grantOn, personOf, refund } from './people.ts'
 
 const ID = '7Q3F000000'
 const OTHER = '7Q3F000001'
@@ -24,11 +24,6 @@ const AUD = personOf('aud', { roles: ['reviewer', 'auditor'] })
 const STRANGER = personOf('stranger')
 const PEOPLE = [FINN, OLIVIA, AUD, STRANGER, ...ROLES.map((role) => personOf(`only-${role}`, { roles: [role] }))]
 
-const open: { close(): Promise<unknown> }[] = []
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((one) => one.close()))
-})
-
 async function serve(more: Partial<ControlParts> = {}) {
   const given = { ask: { minutes: 30, uses: 20, covers: 'call' }, by: FINN, reason: null } as const
   const grant = { ...grantOn(refund(ID).approval, given), id: ID }
@@ -36,24 +31,8 @@ async function serve(more: Partial<ControlParts> = {}) {
   const delegation = { id: ID, person: FINN, delegate: STRANGER, from: 0, until: 1_800_000_000_000, madeAt: 0 }
   const held = [refund(ID, { requirements }), refund(OTHER, { upstream: 'crm' })]
   const queue = fakeQueue(held, [grant], [delegation])
-  const app = await createControlServer({
-    agents: fakeAgents(),
-    queue,
-    people: fakePeople(PEOPLE),
-    signIn: { issuers: [] },
-    observed: () => [],
-    callbacks: [],
-    console: null,
-    publicUrl: null,
-    tls: null,
-    log: pino({ level: 'silent' }),
-    clock: { now: () => 0, monotonic: () => 0 },
-    ...more,
-  })
-  open.push(app)
-  await app.listen({ host: '127.0.0.1', port: 0 })
-  const { port } = app.server.address() as AddressInfo // it listens on TCP
-  const base = `http://127.0.0.1:${port}`
+  const clock = { now: () => 0, monotonic: () => 0 }
+  const { app, base } = await listenFor(PEOPLE, { queue, console: null, publicUrl: null, clock, ...more })
 
   async function ask(path: string, { token, ...init }: RequestInit & { token?: string } = {}) {
     const headers = new Headers(init.headers)
