@@ -7,16 +7,14 @@ import type { Config } from '../config.ts'
 import { createControlServer } from '../control/server.ts'
 import type { SignInWire } from '../control/wire.ts'
 import { createInjector } from '../credentials/inject.ts'
-import type { Exchange } from '../domain/call.ts'
 import type { RunningChannel } from '../domain/channel.ts'
-import type { Judged } from '../domain/judged.ts'
 import type { Principal } from '../domain/principal.ts'
 import { type Refusal, refuse } from '../domain/refusal.ts'
 import { createGate } from '../gate.ts'
 import { issuerName } from '../identity/issuer-name.ts'
 import { createKillSwitch, type KillSwitch } from '../identity/kill-switch.ts'
 import { createLinking, type Linking } from '../identity/linking.ts'
-import { createSeenAgents, type SeenAgents } from '../identity/seen-agents.ts'
+import { createSeenAgents } from '../identity/seen-agents.ts'
 import { systemClock } from '../platform/clock.ts'
 import type { Logger } from '../platform/logger.ts'
 import { createMetrics } from '../platform/metrics.ts'
@@ -24,11 +22,12 @@ import { createAllowance } from '../policy/allowance.ts'
 import type { PublishResult } from '../policy/publish.ts'
 import { CUTS, createWatch } from '../policy/watch.ts'
 import { openAuditDesk } from './audit-desk.ts'
-import { type Brakes, startBrakes } from './brakes.ts'
+import { startBrakes } from './brakes.ts'
 import { type ChatPeople, createChatPeople } from './chat-people.ts'
 import { openDoors } from './doors.ts'
 import type { Ground } from './ground.ts'
 import { type Address, listenForMetrics, listenForPeople } from './listen.ts'
+import { noteEnds } from './note-ends.ts'
 import { openStore } from './open-store.ts'
 import type { Kinds } from './parts.ts'
 import { compileContext } from './policy-context.ts'
@@ -222,46 +221,6 @@ export async function startGateway(
         log.error({ err: error }, 'the end of this gateway could not be recorded')
       })
       await running.disposeAsync()
-    },
-  }
-}
-
-/** Besides the log, the metrics, the approval and the breakers learn how a call has ended, and people which agents call. */
-function noteEnds(
-  recorder: ReturnType<typeof createRecorder>,
-  {
-    queue,
-    seen,
-    brakes,
-    ground,
-  }: {
-    queue: Pick<Queue, 'finish'>
-    seen: Pick<SeenAgents, 'note'>
-    brakes: Pick<Brakes, 'onEnded'>
-    ground: Pick<Ground, 'metrics' | 'log'>
-  },
-): ReturnType<typeof createRecorder> {
-  const { metrics, log } = ground
-  const judgements = new WeakMap<Exchange, Judged>()
-  return {
-    intent(call, judged) {
-      judgements.set(call, judged)
-      seen.note(call.principal, judged.effect)
-      return recorder.intent(call, judged)
-    },
-    async outcome(call, approval, outcome) {
-      const judged = judgements.get(call)
-      metrics.calls.inc({ upstream: call.upstream.name, effect: judged?.effect ?? 'deny', outcome: outcome.name })
-      await recorder.outcome(call, approval, outcome)
-      if (judged) {
-        await brakes.onEnded(call, judged, outcome).catch((error: unknown) => {
-          log.error({ err: error, call: call.id }, 'a call that could not be read was not counted yet')
-        })
-      }
-      if (!approval) return
-      await queue.finish(approval, { callId: call.id, outcome }).catch((error: unknown) => {
-        log.error({ err: error, call: call.id }, 'the end of a held call could not be noted with its approval')
-      })
     },
   }
 }
