@@ -5,7 +5,8 @@ import { GatewayError } from '../../domain/error.ts'
 import type { Framing } from '../../transports/tcp/frames.ts'
 import { createLink, type Link } from '../../transports/tcp/link.ts'
 import { secureClient } from '../../transports/tcp/secure.ts'
-import { beginScram, type Scram, ScramFault } from './scram.ts'
+import { ScramFault } from './scram.ts'
+import { beginScram, type ScramClient } from './scram-client.ts'
 import { type Authentication, type Backend, decodeBackend, encodeBackend, type Report } from './wire/backend.ts'
 import { encodeMessage, Malformed } from './wire/fields.ts'
 import { upstreamFraming } from './wire/framing.ts'
@@ -239,7 +240,7 @@ async function authenticate(link: Link, socket: Socket | TLSSocket, { password }
   if (last.method !== 'ok') throw new Malformed('it goes on to authenticate when that is over')
 }
 
-async function converse(link: Link, scram: Scram): Promise<void> {
+async function converse(link: Link, scram: ScramClient): Promise<void> {
   const first = Buffer.from(scram.first())
   const head = [{ text: scram.mechanism }, { value: first }]
   link.write(encodeMessage('p', head))

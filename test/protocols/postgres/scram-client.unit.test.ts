@@ -1,6 +1,7 @@
 import { createHash, createHmac, pbkdf2Sync, X509Certificate } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { beginScram, ScramFault } from '../../../src/protocols/postgres/scram.ts'
+import { ScramFault } from '../../../src/protocols/postgres/scram.ts'
+import { beginScram } from '../../../src/protocols/postgres/scram-client.ts'
 import { selfSigned } from '../../transports/tls.ts'
 
 const NONCE = 'rOprNGfwEbeRWgbNEkqO'
