@@ -24,6 +24,7 @@ export const KINDS = {
   spent: 'an approval was used up, just before its call was forwarded',
   token_refused: 'credentials that were not accepted, counted by minute and source',
   malformed: 'requests that were not calls, counted by minute and source',
+  credential_minted: 'an agent was given a user and a password to log in to an upstream with',
   policy_published: 'a policy set became the active one',
   policy_refused: 'a policy set could not be loaded; the active one stayed',
   breaker_tripped: 'an agent did more than a circuit breaker lets it: it was stopped, or all it does is held',

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { parseParty } from '../domain/principal.ts'
 import { parseSelector } from '../domain/selector.ts'
+import { duration } from '../platform/setting-kinds.ts'
 import { isCleanText } from './clean-text.ts'
 
 /**
@@ -230,3 +231,26 @@ export type AgentIssuer = z.output<typeof agentIssuerOptions>
 export type PeopleIssuer = z.output<typeof peopleIssuerOptions>
 /** What both have in common: whom to trust, and how its tokens name people and groups. */
 export type IssuerOptions = Pick<AgentIssuer & PeopleIssuer, keyof typeof common>
+
+/** `gateway.credentials:` in countersign.yaml. */
+export const mintingOptions = z
+  .strictObject({
+    lifetime: duration
+      .optional()
+      .describe('How long one is good for; left out: 1h, or session_max where that is shorter'),
+    per_principal: z
+      .int()
+      .min(0)
+      .max(10_000)
+      .default(100)
+      .describe('How many one agent may have at one time; 0: none are made, and none are good any more'),
+  })
+  .prefault({})
+  .describe('Users and passwords that are minted for agents whose clients cannot renew a token')
+
+const HOUR_MS = 3_600_000
+
+/** In milliseconds. */
+export function mintedLifetime({ lifetime }: z.output<typeof mintingOptions>, sessionMaxMs: number): number {
+  return lifetime ?? Math.min(HOUR_MS, sessionMaxMs)
+}

@@ -3,6 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 // Crockford's base 32 leaves out I, L, O and U, so that an id survives being read aloud.
 const CROCKFORD = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 const APPROVAL_ID_LENGTH = 10
+const USER_ID_LENGTH = 20
 
 /**
  * A call's id: UUIDv7 (RFC 9562, section 5.7), so that ids sort by time in an index. 74 of its bits are random.
@@ -19,7 +20,17 @@ export function newCallId(now: number = Date.now(), random: string = randomUUID(
  * secret, who may see or decide an approval never depends on knowing its id.
  */
 export function newApprovalId(random: Uint8Array = randomBytes(APPROVAL_ID_LENGTH)): string {
+  return encode(random.subarray(0, APPROVAL_ID_LENGTH))
+}
+
+/** What tells one user name from another: 100 random bits in lower case, so that nothing has to quote it. No secret either. */
+export function newUserId(random: Uint8Array = randomBytes(USER_ID_LENGTH)): string {
+  return encode(random.subarray(0, USER_ID_LENGTH)).toLowerCase()
+}
+
+/** Five bits of each byte. */
+function encode(random: Uint8Array): string {
   let id = ''
-  for (const byte of random.subarray(0, APPROVAL_ID_LENGTH)) id += CROCKFORD[byte & 31]
+  for (const byte of random) id += CROCKFORD[byte & 31]
   return id
 }

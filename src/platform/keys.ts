@@ -1,8 +1,10 @@
 import {
   createCipheriv,
   createDecipheriv,
+  createHash,
   createHmac,
   createSecretKey,
+  hkdfSync,
   type KeyObject,
   randomBytes,
   sign as signBytes,
@@ -69,11 +71,24 @@ export function isValidMac(
   return mac.length === claimed.mac.length && timingSafeEqual(mac, claimed.mac)
 }
 
+const DERIVED_BYTES = 32
+
+/**
+ * 256 bits that whoever lacks the key cannot find, by HKDF-SHA-256 (RFC 5869): a secret that need not be kept anywhere.
+ * @param label says what it is for, so that a secret for one thing is none for another
+ */
+export function deriveSecret({ key }: SecretKey, label: string, parts: Parts): Buffer {
+  // Hashed, as Node takes no more than 1,024 bytes of information.
+  const info = createHash('sha256').update(lengthPrefixed(label, parts)).digest()
+  return Buffer.from(hkdfSync('sha256', key, Buffer.alloc(0), info, DERIVED_BYTES))
+}
+
 function hmac({ key }: SecretKey, label: string, parts: Parts): Buffer {
   return createHmac('sha256', key).update(lengthPrefixed(label, parts)).digest()
 }
 
-function selectKey<Key extends { readonly kid: string }>(keys: KeyPair<Key>, kid: string): Key | null {
+/** The key of that name, if it is the current or the previous one. */
+export function selectKey<Key extends { readonly kid: string }>(keys: KeyPair<Key>, kid: string): Key | null {
   if (keys.current.kid === kid) return keys.current
   return keys.previous?.kid === kid ? keys.previous : null
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { newApprovalId, newCallId } from '../../src/platform/id.ts'
+import { newApprovalId, newCallId, newUserId } from '../../src/platform/id.ts'
 
 describe('newCallId', () => {
   it('is a UUIDv7 with the time in its first 48 bits', () => {
@@ -24,5 +24,12 @@ describe('newApprovalId', () => {
 
   it('uses 5 bits of each random byte', () => {
     expect(newApprovalId(Uint8Array.of(0, 1, 9, 10, 17, 18, 31, 32, 255, 63))).toBe('019AHJZ0ZZ')
+  })
+})
+
+describe('newUserId', () => {
+  it('is 20 characters that nothing has to quote, another time others', () => {
+    expect(newUserId()).toMatch(/^[0-9a-hjkmnp-tv-z]{20}$/)
+    expect(newUserId()).not.toBe(newUserId())
   })
 })

@@ -4,11 +4,13 @@ import { describe, expect, it } from 'vitest'
 import {
   computeMac,
   decrypt,
+  deriveSecret,
   encrypt,
   exportJwks,
   isValidMac,
   isValidSignature,
   newDataKey,
+  selectKey,
   sign,
   unwrapDataKey,
 } from '../../src/platform/keys.ts'
@@ -36,6 +38,35 @@ const config = generateKeys()
 const keys = readKeys(config)
 const rotated = readKeys(rotate(config))
 const rotatedTwice = readKeys(rotate(rotate(config)))
+
+describe('deriveSecret', () => {
+  const parts = ['cs_1', bytes('row')]
+  const { current } = keys.mac
+
+  it('is the same for the same key, label and parts alone', () => {
+    const secret = deriveSecret(current, 'password', parts)
+    expect(secret).toHaveLength(32)
+    expect(deriveSecret(current, 'password', ['cs_1', bytes('row')])).toEqual(secret)
+    for (const other of [
+      deriveSecret(current, 'salt', parts),
+      deriveSecret(current, 'password', ['cs_1r', bytes('ow')]),
+      deriveSecret(keys.cookie.current, 'password', parts),
+    ]) {
+      expect(other).not.toEqual(secret)
+    }
+  })
+
+  it('is no MAC of the same', () => {
+    expect(computeMac(keys.mac, 'password', parts).mac).not.toEqual(deriveSecret(current, 'password', parts))
+  })
+
+  it('is found again by the name of its key until that was rotated twice', () => {
+    const secret = deriveSecret(current, 'password', parts)
+    const before = selectKey(rotated.mac, current.kid)
+    expect(before && deriveSecret(before, 'password', parts)).toEqual(secret)
+    expect(selectKey(rotatedTwice.mac, current.kid)).toBeNull()
+  })
+})
 
 describe('computeMac', () => {
   const parts = ['7Q3F', bytes('digest')]
