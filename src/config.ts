@@ -5,7 +5,7 @@ import { holdOptions } from './approvals/options.ts'
 import type { CredentialOptions } from './credentials/options.ts'
 import { GatewayError } from './domain/error.ts'
 import { checkIssuers } from './identity/check-issuers.ts'
-import { agentIssuersOptions, isTrustworthyUrl, peopleOptions } from './identity/options.ts'
+import { agentIssuersOptions, isTrustworthyUrl, mintingOptions, peopleOptions } from './identity/options.ts'
 import { findKeyFaults } from './platform/load-keys.ts'
 import { certificate, duration, type Place, place } from './platform/setting-kinds.ts'
 import { formatProblem, type Problem, parseYaml } from './platform/yaml.ts'
@@ -72,6 +72,7 @@ export function configSchema({ protocols, channels }: { protocols: readonly Part
           .describe(
             'Reads Countersign-Prompt, shows it to reviewers as a claim and records it; left out, it is dropped',
           ),
+        credentials: mintingOptions,
         ...listener,
       })
       .describe('What agents talk to'),
@@ -248,6 +249,11 @@ function checkConfig(config: Config, isWithoutCredentials: boolean): { path: Pro
       const message = `${name}.listen is off loopback: it needs tls, its own or that of the gateway`
       problems.push({ path: ['upstreams', index, 'listen'], message })
     }
+  }
+  const { lifetime } = config.gateway.credentials
+  if (lifetime !== undefined && lifetime > config.session_max) {
+    const message = 'a minted credential may last no longer than a session: raise session_max, or lower this'
+    problems.push({ path: ['gateway', 'credentials', 'lifetime'], message })
   }
   problems.push(...findShared(config))
   if (config.store && !config.keys) {

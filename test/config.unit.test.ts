@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { slack } from '../src/channels/slack/index.ts'
 import { loadConfig } from '../src/config.ts'
+import { mintedLifetime } from '../src/identity/options.ts'
 import { http } from '../src/protocols/http/index.ts'
 import { postgres } from '../src/protocols/postgres/index.ts'
 
@@ -50,6 +51,27 @@ describe('two listeners', () => {
   it('may have one port on two addresses, or any free ones', () => {
     load({ gateway: gateway('10.0.0.1:9000'), control: control('10.0.0.2:9000') })
     load({ gateway: gateway('127.0.0.1:0'), control: control('127.0.0.1:0') })
+  })
+})
+
+describe('a minted credential', () => {
+  const lasting = (lifetime: string) => ({
+    gateway: { ...SOUND.gateway, credentials: { lifetime } },
+    session_max: '30m',
+  })
+
+  it('lasts no longer than a session', () => {
+    expect(() => load(lasting('31m'))).toThrow(/:\d+: a minted credential may last no longer than a session/)
+    expect(load(lasting('30m')).gateway.credentials.lifetime).toBe(30 * 60_000)
+  })
+
+  it.each([
+    ['an hour', {}, 3_600_000],
+    ['as long as a session, where that is shorter', { session_max: '30m' }, 1_800_000],
+    ['as long as it is said to', lasting('5m'), 300_000],
+  ])('lasts %s', (_how, changes, lifetimeMs) => {
+    const { gateway, session_max: sessionMaxMs } = load(changes)
+    expect(mintedLifetime(gateway.credentials, sessionMaxMs)).toBe(lifetimeMs)
   })
 })
 

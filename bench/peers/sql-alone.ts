@@ -66,6 +66,7 @@ const running = await postgres.start({
   publicUrl: 'https://gateway.example.com',
   holdWaitMs: 0,
   identify: () => Promise.resolve(ANYBODY),
+  challenge: () => Promise.reject(new Error('nobody was minted here')),
   pass: gate.pass,
   charge: () => null,
   watch: () => () => {},

@@ -5,6 +5,7 @@ import type { OutcomeName } from '../domain/entry.ts'
 import type { Principal } from '../domain/principal.ts'
 import type { OpenQuestion } from '../domain/question.ts'
 import type { Refusal } from '../domain/refusal.ts'
+import type { MintedCredential } from '../identity/minted.ts'
 
 /** One held call as its own agent may see it. */
 export interface OwnCall {
@@ -55,12 +56,16 @@ export interface AgentParts {
   charge(principal: Principal, bytes: number): Refusal | null
   sourceOf(request: IncomingMessage): string
   readonly calls: CallDesk
+  /** Makes a user and a password for this upstream, which is one of those that take them. */
+  mint(principal: Principal, upstream: string): Promise<MintedCredential | Refusal>
   /** What an agent is told of an approval that will not be used any more, or not yet. */
   refuseFor(approval: Approval): Refusal
   readonly gateway: {
     /** As agents reach it. */
     readonly publicUrl: string
     readonly upstreams: readonly string[]
+    /** Those of them whose clients may log in with what is minted here. */
+    readonly minting: readonly string[]
     /** The issuers whose tokens agents may present. */
     readonly authorizationServers: readonly string[]
   }

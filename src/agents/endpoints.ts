@@ -5,6 +5,7 @@ import type { ProblemContext } from '../domain/problem.ts'
 import { isRefusal, refuse } from '../domain/refusal.ts'
 import { answerJson, answerRefusal } from './answer.ts'
 import { createCallLookup, readWait, type StatusAnswer } from './calls.ts'
+import { describeMinted, readUpstream } from './credentials.ts'
 import type { AgentParts } from './desk.ts'
 import { describeResource, metadataUrl } from './discovery.ts'
 import { createReadiness } from './readiness.ts'
@@ -15,8 +16,8 @@ const METADATA_MAX_AGE_S = 300
 
 /**
  * The reserved paths of the gateway listener, for agents themselves: their own held calls, who the gateway takes them
- * for, where to get a token, the keys of assertions, and whether the gateway is well. Everything else under those paths
- * is answered 404, and never reaches an upstream.
+ * for, users and passwords for clients that log in, where to get a token, the keys of assertions, and whether the gateway
+ * is well. Everything else under those paths is answered 404, and never reaches an upstream.
  */
 export async function agentEndpoints(app: FastifyInstance, parts: AgentParts): Promise<void> {
   const { gateway } = parts
@@ -65,6 +66,22 @@ export async function agentEndpoints(app: FastifyInstance, parts: AgentParts): P
     }),
   )
 
+  const credentials = forPrincipal(async (principal, request, reply) => {
+    const upstream = await readUpstream(request.raw, reply.raw)
+    // What is left of the body is not waited for.
+    if (isRefusal(upstream)) return refuseWith(reply.header('connection', 'close'), upstream)
+    if (!gateway.upstreams.includes(upstream)) return refuseWith(reply, NO_UPSTREAM)
+    if (!gateway.minting.includes(upstream)) return refuseWith(reply, TAKES_TOKENS)
+    const minted = await parts.mint(principal, upstream)
+    return isRefusal(minted) ? refuseWith(reply, minted) : answerJson(reply, 201, describeMinted(minted))
+  })
+  await app.register(async (scope) => {
+    // The body is read once it is known whose it is.
+    scope.removeAllContentTypeParsers()
+    scope.addContentTypeParser('*', (_request, _payload, done) => done(null))
+    scope.post('/.countersign/credentials', credentials)
+  })
+
   const describe = async (request: FastifyRequest, reply: FastifyReply) => {
     const { upstream = null } = request.params as { upstream?: string } // of both routes
     if (upstream !== null && !gateway.upstreams.includes(upstream)) return refuseWith(reply, NOTHING_HERE)
@@ -92,6 +109,11 @@ export async function agentEndpoints(app: FastifyInstance, parts: AgentParts): P
 }
 
 const NOTHING_HERE = refuse('not_found', 'There is nothing here.')
+const NO_UPSTREAM = refuse('not_found', 'Not minted. There is no upstream of this name.')
+const TAKES_TOKENS = refuse(
+  'not_found',
+  'Not minted. Nobody logs in to this upstream with a user and a password: send the token with every call.',
+)
 
 function answerStatus(reply: FastifyReply, { status, isOpen, retryAfterS }: StatusAnswer): FastifyReply {
   nameCall(reply, { callId: status.call, id: status.approval })

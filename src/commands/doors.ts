@@ -22,9 +22,10 @@ import type { RunningProtocol } from '../transports/protocol.ts'
 import type { Ground } from './ground.ts'
 import { type Address, addressOf, formatPlace, listening } from './listen.ts'
 import type { Kinds } from './parts.ts'
+import type { Trust } from './trust.ts'
 import { createUnderWay } from './under-way.ts'
 
-interface Parts {
+interface Parts extends Pick<Trust, 'mint' | 'challenge'> {
   readonly kinds: Kinds
   readonly gate: Gate
   identify(credential: Credential, source: string): Promise<Principal | Refusal>
@@ -67,6 +68,8 @@ export async function openDoors(config: Config, ground: Ground, parts: Parts): P
     tally.count('malformed', source, reason)
   }
 
+  const minting = new Set(kinds.protocols.flatMap(({ name, takesMinted = false }) => (takesMinted ? [name] : [])))
+
   const server = createGatewayServer({
     ...config.gateway.listen,
     tls: config.gateway.tls ?? null,
@@ -86,6 +89,7 @@ export async function openDoors(config: Config, ground: Ground, parts: Parts): P
     gateway: {
       publicUrl: config.gateway.public_url,
       upstreams: config.upstreams.map(({ name }) => name),
+      minting: config.upstreams.flatMap(({ name, protocol }) => (minting.has(protocol) ? [name] : [])),
       authorizationServers: config.agent_issuers.map(({ issuer }) => issuer),
     },
     jwks: () => exportJwks(keys.assertion),
@@ -99,9 +103,9 @@ export async function openDoors(config: Config, ground: Ground, parts: Parts): P
   for (const kind of kinds.protocols) {
     // Those of this protocol were read by its own schema.
     const upstreams = config.upstreams.filter(({ protocol }) => protocol === kind.name) as readonly object[] as never[]
-    const { injector, identify, watch } = parts
+    const { injector, identify, challenge, watch } = parts
     const protocol = await kind.start({
-      ...{ upstreams, pass, newCallId, clock, log, server, publicUrl, injector, sign, identify, watch },
+      ...{ upstreams, pass, newCallId, clock, log, server, publicUrl, injector, sign, identify, challenge, watch },
       charge: allowance.charge,
       holdWaitMs: config.hold.wait,
       isPromptKept: config.gateway.keep_prompts,

@@ -68,11 +68,8 @@ export async function startGateway(
 
   const { audit, guard, follow, close: closeAudit } = await openAudit(ground)
   undo.defer(closeAudit)
-  const { identify, people, suspensions, frontDesk, chatLinks, passkeys, tally } = await startTrust(
-    config,
-    ground,
-    audit,
-  )
+  const trust = await startTrust(config, ground, audit)
+  const { identify, mint, challenge, people, suspensions, frontDesk, chatLinks, passkeys, tally } = trust
   const chatPeople = createChatPeople({ config, people, links: chatLinks })
   const { policies, usage, judge } = await startRulebook(config, ground, {
     kinds,
@@ -144,6 +141,8 @@ export async function startGateway(
     kinds,
     gate,
     identify,
+    mint,
+    challenge,
     admit,
     allowance,
     tally,

@@ -19,6 +19,7 @@ export interface ProtocolKind {
   readonly options: z.ZodObject
   readonly facts: FactSchema
   readonly verbs: readonly string[]
+  readonly takesMinted?: boolean
   start(parts: ProtocolParts): Promise<RunningProtocol>
 }
 

@@ -1,3 +1,4 @@
+import { openLane } from '../approvals/lane.ts'
 import type { AuditLog } from '../audit/log.ts'
 import type { Config } from '../config.ts'
 import type { Credential } from '../domain/call.ts'
@@ -7,6 +8,8 @@ import { isRefusal, type Refusal } from '../domain/refusal.ts'
 import { createAgents } from '../identity/agents.ts'
 import { type ChatLinks, createChatLinks } from '../identity/chat-links.ts'
 import { createFrontDesk, type FrontDesk } from '../identity/front-desk.ts'
+import { createMinted, type LoginChallenge, type MintedCredential } from '../identity/minted.ts'
+import { mintedLifetime } from '../identity/options.ts'
 import { createPasskeys, hasPasskeys, type Passkeys } from '../identity/passkeys.ts'
 import { createPeople, type People } from '../identity/people.ts'
 import { createRefusalTally, type RefusalTally } from '../identity/refused-tokens.ts'
@@ -14,10 +17,17 @@ import { createSessions } from '../identity/sessions.ts'
 import { createSignIns } from '../identity/sign-in.ts'
 import { createSuspensions, type Suspensions } from '../identity/suspensions.ts'
 import type { Ground } from './ground.ts'
+import { orUnavailable } from './unavailable.ts'
 
 /** Who calls, who may vote, who is stopped. */
 export interface Trust {
   identify(credential: Credential, source: string): Promise<Principal | Refusal>
+  /** See `Minted`. */
+  mint(principal: Principal, upstream: string): Promise<MintedCredential | Refusal>
+  challenge(
+    user: string,
+    how: { readonly upstream: string; readonly source: string },
+  ): Promise<LoginChallenge | Refusal>
   readonly people: People
   readonly suspensions: Suspensions
   /** Null if nobody can sign in. */
@@ -46,10 +56,13 @@ export async function startTrust(
   const tally = createRefusalTally({ append: (entry) => audit.append(entry), clock, log })
   undo.defer(() => tally.close())
 
+  const minted = openMinted(config, ground, { suspensions, tally, audit })
+
   const faults = (await Promise.all([agents.probe(), people.probe()])).flat()
   if (faults.length > 0) throw new GatewayError('config', faults.join('\n'))
   const signingIn = config.people.length === 0 ? null : openFrontDesk(config, ground, { people, audit })
   return {
+    ...minted,
     people,
     suspensions,
     frontDesk: signingIn?.frontDesk ?? null,
@@ -65,6 +78,37 @@ export async function startTrust(
 }
 
 const SWEEP_MS = 10 * 60_000
+/** Connections to the store for clients that have not proved who they are. */
+const LOOKUPS_AT_ONCE = 2
+
+function openMinted(
+  config: Config,
+  ground: Ground,
+  { suspensions, tally, audit }: Pick<Trust, 'suspensions' | 'tally'> & { audit: Pick<AuditLog, 'within'> },
+): Pick<Trust, 'mint' | 'challenge'> {
+  const { database, keys, clock, log, metrics, undo } = ground
+  const { credentials } = config.gateway
+  const minted = createMinted({
+    ...{ database, keys, clock, within: audit.within, isSuspended: suspensions.isSuspended },
+    lookups: openLane(database, { atOnce: LOOKUPS_AT_ONCE }),
+    options: {
+      lifetimeMs: mintedLifetime(credentials, config.session_max),
+      mostOfOne: credentials.per_principal,
+    },
+    isTrusted: (issuer) => config.agent_issuers.some((one) => one.issuer === issuer),
+    onRefused(source) {
+      metrics.tokensRefused.inc({ reason: 'minted' })
+      tally.count('token_refused', source, 'user name and password are not accepted')
+    },
+  })
+  const sweeping = setInterval(() => {
+    minted
+      .sweep()
+      .catch((error: unknown) => log.warn({ err: error }, 'what was minted and ended could not be forgotten'))
+  }, SWEEP_MS)
+  undo.defer(() => clearInterval(sweeping))
+  return { mint: orUnavailable(log, minted.mint), challenge: orUnavailable(log, minted.challenge) }
+}
 
 function openFrontDesk(
   config: Config,

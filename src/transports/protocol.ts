@@ -16,6 +16,8 @@ export interface Protocol<Options extends object, Parts extends ProtocolParts<Op
   readonly facts: FactSchema
   /** Every verb its actions can have. */
   readonly verbs: readonly string[]
+  /** Whether clients may log in with a user and a password that the gateway has minted. */
+  readonly takesMinted?: boolean
   start(parts: Parts): Promise<RunningProtocol>
 }
 

@@ -1,4 +1,5 @@
 import type { AddressInfo } from 'node:net'
+import { gzipSync } from 'node:zlib'
 import Fastify from 'fastify'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { AgentParts, OwnCall } from '../../src/agents/desk.ts'
@@ -101,13 +102,20 @@ async function serve(calls: AgentParts['calls'], more: Partial<AgentParts> = {})
     admit: () => null,
     begin: () => () => undefined,
     charge: () => null,
+    mint: async (principal, upstream) => ({
+      upstream,
+      user: `cs_${principal.subject}`,
+      password: 'a-secret',
+      endsAt: Date.UTC(2026, 10, 21, 12),
+    }),
     sourceOf: () => '127.0.0.1',
     calls,
     refuseFor: ({ id, state, reason }) =>
       refuse(state === 'denied' ? 'not_approved' : 'expired', `No. ${reason ?? ''}`, { approval: id }),
     gateway: {
       publicUrl: 'https://gateway.example.com',
-      upstreams: ['billing'],
+      upstreams: ['billing', 'orders'],
+      minting: ['orders'],
       authorizationServers: [ISSUER],
     },
     jwks: () => ({ keys: [{ kty: 'EC', kid: 'k1' }] }),
@@ -120,7 +128,7 @@ async function serve(calls: AgentParts['calls'], more: Partial<AgentParts> = {})
   return (path: string, token: string | null = 'agent', init: RequestInit = {}) =>
     fetch(`http://127.0.0.1:${port}${path}`, {
       ...init,
-      headers: token === null ? {} : { authorization: `Bearer ${token}` },
+      headers: { ...(token !== null && { authorization: `Bearer ${token}` }), ...init.headers },
     })
 }
 
@@ -187,6 +195,84 @@ describe('an own call', () => {
     const ask = await serve(fakeCalls(held()))
     const response = await ask(`/.countersign/calls/${CALL}?wait=${wait}`)
     expect([response.status, await response.json()]).toMatchObject([400, { code: 'malformed' }])
+  })
+})
+
+describe('a credential', () => {
+  const PATH = '/.countersign/credentials'
+  const order = (body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string> = {}): RequestInit => ({
+    method: 'POST',
+    body,
+    headers: { 'content-type': 'application/json', ...headers },
+  })
+  const ORDERS = order('{"upstream": "orders"}')
+
+  it('is minted for whom the token proves, and kept by nobody on its way', async () => {
+    const ask = await serve(fakeCalls(held()))
+    const response = await ask(PATH, 'other', ORDERS)
+    expect(response.status).toBe(201)
+    expect(response.headers.get('cache-control')).toBe('no-store')
+    expect(response.headers.get('content-type')).toBe('application/json')
+    expect(await response.json()).toEqual({
+      upstream: 'orders',
+      user: 'cs_another-agent',
+      password: 'a-secret',
+      expires_at: '2026-11-21T12:00:00.000Z',
+    })
+  })
+
+  it.each<[string, RequestInit, number, string]>([
+    ['an upstream that nobody knows', order('{"upstream": "payroll"}'), 404, 'not_found'],
+    ['an upstream that takes tokens only', order('{"upstream": "billing"}'), 404, 'not_found'],
+    ['nothing', { method: 'POST', headers: { 'content-type': 'application/json' } }, 400, 'malformed'],
+    ['what is no JSON', order('upstream=orders'), 400, 'malformed'],
+    ['a name twice', order('{"upstream": "billing", "upstream": "orders"}'), 400, 'malformed'],
+    ['a key that nobody knows', order('{"upstream": "orders", "lifetime": "8h"}'), 400, 'malformed'],
+    ['a name that is none', order('{"upstream": ["orders"]}'), 400, 'malformed'],
+    [
+      'another type',
+      order('upstream=orders', { 'content-type': 'application/x-www-form-urlencoded' }),
+      415,
+      'unreadable',
+    ],
+    [
+      'a type that begins alike',
+      order('{"upstream": "orders"}', { 'content-type': 'application/jsonl' }),
+      415,
+      'unreadable',
+    ],
+    ['a compressed body', order(gzipSync('{"upstream": "orders"}'), { 'content-encoding': 'gzip' }), 415, 'unreadable'],
+    ['a body that is too large', order(`{"upstream": "orders"${' '.repeat(2000)}}`), 413, 'too_large'],
+  ])('is not minted for %s', async (_what, init, status, code) => {
+    const mint = vi.fn<AgentParts['mint']>()
+    const ask = await serve(fakeCalls(held()), { mint })
+    const response = await ask(PATH, 'agent', init)
+    expect([response.status, await response.json()]).toMatchObject([
+      status,
+      { code, detail: expect.stringMatching(/^Not minted\. /) },
+    ])
+    expect(mint).not.toHaveBeenCalled()
+  })
+
+  it('is not minted without a token, nor for an agent that asks too often', async () => {
+    const mint = vi.fn<AgentParts['mint']>()
+    const ask = await serve(fakeCalls(held()), { mint, admit: () => refuse('rate_limited', 'Slow down.') })
+    expect((await ask(PATH, null, ORDERS)).status).toBe(401)
+    expect((await ask(PATH, 'agent', ORDERS)).status).toBe(429)
+    expect(mint).not.toHaveBeenCalled()
+  })
+
+  it('is refused as the store has it', async () => {
+    const refusal = refuse('rate_limited', 'Not minted. Too many.', { retryAfterS: 12.5 })
+    const ask = await serve(fakeCalls(held()), { mint: async () => refusal })
+    const response = await ask(PATH, 'agent', ORDERS)
+    expect(response.headers.get('retry-after')).toBe('13')
+    expect([response.status, await response.json()]).toMatchObject([429, { code: 'rate_limited' }])
+  })
+
+  it.each(['GET', 'PUT', 'DELETE'])('is nothing to %s', async (method) => {
+    const ask = await serve(fakeCalls(held()))
+    expect((await ask(PATH, 'agent', { method })).status).toBe(404)
   })
 })
 

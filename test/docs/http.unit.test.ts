@@ -1,7 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
+import { describeMinted } from '../../src/agents/credentials.ts'
 import { describeResource } from '../../src/agents/discovery.ts'
-import { isRefusal } from '../../src/domain/refusal.ts'
+import { CODES, isRefusal } from '../../src/domain/refusal.ts'
+import { parseDuration } from '../../src/domain/units.ts'
+import { isMintedUser } from '../../src/identity/minted.ts'
+import { mintedLifetime, mintingOptions } from '../../src/identity/options.ts'
 import { headerRules, sortHeaders } from '../../src/protocols/http/headers.ts'
 import { httpOptions } from '../../src/protocols/http/options.ts'
 import { blocks, quoted, readPage, tableUnder } from './pages.ts'
@@ -49,8 +53,42 @@ describe('the headers', () => {
 it('tells clients’ issuers the resources that discovery names', () => {
   const [block = ''] = blocks(page, 'yaml').filter((text) => text.includes('audiences'))
   const [{ issuer, audiences }] = parse(block).agent_issuers
-  const gateway = { publicUrl: 'https://gateway.example.com', upstreams: ['billing'], authorizationServers: [issuer] }
+  const gateway = {
+    publicUrl: 'https://gateway.example.com',
+    minting: [],
+    upstreams: ['billing'],
+    authorizationServers: [issuer],
+  }
   expect([null, 'billing'].map((upstream) => describeResource(gateway, upstream).resource)).toEqual(audiences)
+})
+
+describe('clients that log in', () => {
+  const section = page.slice(page.indexOf('## Clients that log in'), page.indexOf('## For owners of upstreams'))
+
+  it('are given what is shown', () => {
+    const shown = JSON.parse(blocks(section, 'json')[0] ?? '')
+    const { upstream, user, password, expires_at: end } = shown
+    expect(describeMinted({ upstream, user, password, endsAt: Date.parse(end) })).toEqual(shown)
+    expect(isMintedUser(user)).toBe(true)
+    expect(Buffer.from(password, 'base64url')).toHaveLength(32)
+  })
+
+  it('are told how long and how many there are if nothing else is configured', () => {
+    const minting = mintingOptions.parse({})
+    expect(mintedLifetime(minting, Number.POSITIVE_INFINITY)).toBe(parseDuration('1h'))
+    expect(section).toContain('an hour if nothing else is configured')
+    expect(section).toContain(`${minting.per_principal} at a time, if nothing else is configured`)
+  })
+
+  it('are told every answer by its code and status', () => {
+    const told = tableUnder(page, 'Clients that log in').flatMap(([answer = '']) => [
+      ...answer.matchAll(/(\d+) `(\w+)`/g),
+    ])
+    expect(told.map(([, status, code]) => [code, Number(status)])).toEqual(
+      told.map(([, , code = '']) => [code, Object.entries(CODES).find(([name]) => name === code)?.[1]]),
+    )
+    expect(told).toHaveLength(8)
+  })
 })
 
 it('tells the time-outs as they are', () => {

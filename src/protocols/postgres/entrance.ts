@@ -1,17 +1,20 @@
 import type { Socket } from 'node:net'
-import type { SecureContext } from 'node:tls'
+import type { SecureContext, TLSSocket } from 'node:tls'
 import type { Credential } from '../../domain/call.ts'
 import type { Principal } from '../../domain/principal.ts'
 import { isRefusal, type Refusal } from '../../domain/refusal.ts'
+import { isMintedUser, type LoginChallenge } from '../../identity/minted.ts'
 import type { Framing } from '../../transports/tcp/frames.ts'
 import { createLink, type Link } from '../../transports/tcp/link.ts'
 import { secureServer } from '../../transports/tcp/secure.ts'
 import type { Cancels } from './cancel.ts'
+import { proveByPassword, proveByToken } from './proof.ts'
 import { encodeFatal, type Fault, faultOf } from './report.ts'
+import { bindingOf, ScramFault } from './scram.ts'
 import { readStartup, type Startup } from './startup.ts'
 import { encodeBackend } from './wire/backend.ts'
-import { createReader, Malformed } from './wire/fields.ts'
-import { OPENING, PROVING } from './wire/framing.ts'
+import { Malformed } from './wire/fields.ts'
+import { OPENING } from './wire/framing.ts'
 import { decodeOpening, type Opening } from './wire/opening.ts'
 
 export interface EntranceParts {
@@ -20,6 +23,8 @@ export interface EntranceParts {
   readonly cancels: Pick<Cancels, 'request'>
   /** Who presents this token. */
   identify(credential: Credential, source: string): Promise<Principal | Refusal>
+  /** What somebody has to prove who says that it is this user, one that the gateway has minted. */
+  challenge(user: string, source: string): Promise<LoginChallenge | Refusal>
   /** Told of what was no message, by a source. */
   noteMalformed(source: string): void
 }
@@ -39,12 +44,12 @@ const TLS_HANDSHAKE = 0x16
 
 /**
  * Takes a connection from its first byte to the moment in which it is known whose it is: TLS, version, startup
- * parameters, and a token in the place of the password. Null if it comes to nothing: then it was told why and closed.
- * How long that may take is the listener's to say.
+ * parameters, and a token in the place of the password, or that a user whom the gateway has minted knows its own. Null if it
+ * comes to nothing: then it was told why and closed. How long that may take is the listener's to say.
  */
 export async function enter(socket: Socket, parts: EntranceParts): Promise<Entered | null> {
   let link = createLink(socket, FIRST)
-  let isSecure = false
+  let secured: TLSSocket | null = null
   const asked = new Set<Opening['type']>()
   try {
     for (;;) {
@@ -52,10 +57,9 @@ export async function enter(socket: Socket, parts: EntranceParts): Promise<Enter
       if (frame === null) return drop(link)
       if (frame.kind !== 'message') {
         if (frame.kind !== 'fault' || frame.fault !== DIRECT_TLS || parts.tls === null) throw NOT_AN_OPENING
-        const secured = await secure(link, parts.tls, true)
+        secured = await secure(link, parts.tls, true)
         if (!secured) return null
-        link = secured
-        isSecure = true
+        link = createLink(secured, OPENING)
         continue
       }
       const opening = decodeOpening(frame.bytes)
@@ -63,7 +67,7 @@ export async function enter(socket: Socket, parts: EntranceParts): Promise<Enter
         case 'ssl_request':
         case 'gss_request': {
           // Each once, and nothing of it within TLS; whoever asks has to wait for the answer.
-          if (isSecure || asked.has(opening.type)) throw new Malformed('encryption was asked for twice')
+          if (secured || asked.has(opening.type)) throw new Malformed('encryption was asked for twice')
           asked.add(opening.type)
           if (link.hasMore) throw new Malformed('there are bytes in plain behind the request for encryption')
           link.reframe(OPENING)
@@ -72,21 +76,20 @@ export async function enter(socket: Socket, parts: EntranceParts): Promise<Enter
             continue
           }
           link.write(YES)
-          const secured = await secure(link, parts.tls, false)
+          secured = await secure(link, parts.tls, false)
           if (!secured) return null
-          link = secured
-          isSecure = true
+          link = createLink(secured, OPENING)
           continue
         }
         case 'cancel':
           parts.cancels.request(opening)
           return drop(link)
         case 'startup':
-          return await prove(link, opening, { ...parts, isSecure })
+          return await prove(link, opening, { ...parts, secured })
       }
     }
   } catch (error) {
-    if (!(error instanceof Malformed)) throw error
+    if (!(error instanceof Malformed) && !(error instanceof ScramFault)) throw error
     parts.noteMalformed(link.remoteAddress)
     return refuse(link, { code: '08P01', message: `The gateway cannot read this: ${error.message}.` })
   }
@@ -103,9 +106,8 @@ const FIRST: Framing = {
   measure: (bytes, at) => (bytes[at] === TLS_HANDSHAKE ? { fault: DIRECT_TLS } : OPENING.measure(bytes, at)),
 }
 
-async function secure(link: Link, context: SecureContext, isDemanded: boolean): Promise<Link | null> {
-  const secured = await secureServer(link.release(), { context, alpn: 'postgresql', isDemanded })
-  return secured && createLink(secured, OPENING)
+function secure(link: Link, context: SecureContext, isDemanded: boolean): Promise<TLSSocket | null> {
+  return secureServer(link.release(), { context, alpn: 'postgresql', isDemanded })
 }
 
 function drop(link: Link): null {
@@ -123,7 +125,7 @@ type Beginning = Extract<Opening, { type: 'startup' }>
 async function prove(
   link: Link,
   { major, minor, parameters }: Beginning,
-  { isSecure, identify }: EntranceParts & { readonly isSecure: boolean },
+  { secured, identify, challenge }: EntranceParts & { readonly secured: TLSSocket | null },
 ): Promise<Entered | null> {
   if (major !== 3) {
     return refuse(link, {
@@ -133,10 +135,10 @@ async function prove(
   }
   const startup = readStartup(parameters)
   if ('code' in startup) return refuse(link, startup)
-  if (!isSecure && !isLoopback(link.remoteAddress)) {
+  if (!secured && !isLoopback(link.remoteAddress)) {
     return refuse(link, {
       code: '28000',
-      message: 'The gateway takes no token over a connection without TLS.',
+      message: 'The gateway takes no token and no password over a connection without TLS.',
       hint: 'Connect with sslmode=verify-full.',
     })
   }
@@ -147,27 +149,31 @@ async function prove(
     )
   }
 
-  link.reframe(PROVING)
-  link.write(encodeBackend({ type: 'authentication', asks: { method: 'cleartext' } }))
-  const frame = await link.next()
-  if (frame === null) return drop(link)
-  if (frame.kind !== 'message') throw new Malformed('a password was expected')
-  const token = readPassword(frame.bytes)
-  const credential: Credential = token === '' ? { token: null, problem: null } : { token, via: 'password' }
-  const principal = await identify(credential, link.remoteAddress)
+  const isMinted = isMintedUser(startup.user)
+  const principal = isMinted
+    ? await logIn(link, await challenge(startup.user, link.remoteAddress), secured)
+    : await proveByToken(link, (credential) => identify(credential, link.remoteAddress))
+  if (principal === null) return drop(link)
   if (isRefusal(principal)) {
     const fault = faultOf(principal)
-    const hint = fault.hint ?? 'The password has to be a token for this gateway: set PGPASSWORD to it.'
-    return refuse(link, { ...fault, hint })
+    return refuse(link, { ...fault, hint: fault.hint ?? (isMinted ? OF_A_USER : OF_A_TOKEN) })
   }
-  return { link, startup, principal, minor: spoken }
+  // A user that was minted is no role that anybody asked for. Sessions with one and with the next are alike, so that an agent
+  // attaches with the next to what was held for it.
+  return { link, startup: isMinted ? { ...startup, user: '' } : startup, principal, minor: spoken }
 }
 
-function readPassword(message: Buffer): string {
-  const reader = createReader(message, 5)
-  const password = reader.text()
-  reader.end()
-  return password
+const OF_A_TOKEN = 'The password has to be a token for this gateway: set PGPASSWORD to it.'
+const OF_A_USER = 'POST /.countersign/credentials on the gateway gives another user name and password.'
+
+async function logIn(
+  link: Link,
+  challenge: LoginChallenge | Refusal,
+  secured: TLSSocket | null,
+): Promise<Principal | Refusal | null> {
+  if (isRefusal(challenge)) return challenge
+  const own = secured?.getX509Certificate()
+  return await proveByPassword(link, challenge, own ? bindingOf(own) : null)
 }
 
 function isLoopback(address: string): boolean {

@@ -3,6 +3,7 @@ import type { Credential } from '../../domain/call.ts'
 import { GatewayError } from '../../domain/error.ts'
 import type { Principal } from '../../domain/principal.ts'
 import type { Refusal } from '../../domain/refusal.ts'
+import type { LoginChallenge } from '../../identity/minted.ts'
 import type { Listener, Protocol, ProtocolParts } from '../../transports/protocol.ts'
 import { createRoom, type Room } from '../../transports/room.ts'
 import { createTcpListener, LISTENER_LIMITS, type TcpListener } from '../../transports/tcp/listener.ts'
@@ -23,6 +24,11 @@ export interface PostgresParts extends ProtocolParts<PostgresOptions> {
   readonly tls: Certificate | null
   /** Who presents this token. */
   identify(credential: Credential, source: string): Promise<Principal | Refusal>
+  /** What somebody has to prove who says that it is this user, whom the gateway has minted for this upstream. */
+  challenge(
+    user: string,
+    how: { readonly upstream: string; readonly source: string },
+  ): Promise<LoginChallenge | Refusal>
   /** Told of a connection that did not keep to the protocol. */
   noteMalformed(source: string): void
   /** Calls `onCut` once when this principal may not go on. The function returned ends the watch. */
@@ -43,6 +49,7 @@ export const postgres = {
   options: postgresOptions,
   facts: statementFacts,
   verbs: VERBS,
+  takesMinted: true,
   start,
 } as const satisfies Protocol<PostgresOptions, PostgresParts>
 
@@ -100,6 +107,7 @@ function openDoor(
       tls: certificate && serverContext(certificate),
       cancels,
       identify: parts.identify,
+      challenge: (user, source) => parts.challenge(user, { upstream: name, source }),
       noteMalformed: parts.noteMalformed,
     },
     onlyDatabase: url.database,

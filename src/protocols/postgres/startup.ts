@@ -1,5 +1,6 @@
 /** The settings a session begins with, as they go upstream. */
 export interface Startup {
+  /** Empty once it has turned out to be one that was minted. */
   readonly user: string
   readonly database: string
   readonly applicationName: string

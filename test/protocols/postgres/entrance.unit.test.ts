@@ -1,12 +1,14 @@
+import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import tls from 'node:tls'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Principal } from '../../../src/domain/principal.ts'
-import { refuse } from '../../../src/domain/refusal.ts'
+import { type Refusal, refuse } from '../../../src/domain/refusal.ts'
 import { createCancels } from '../../../src/protocols/postgres/cancel.ts'
 import { type Entered, enter } from '../../../src/protocols/postgres/entrance.ts'
-import { type Backend, decodeBackend } from '../../../src/protocols/postgres/wire/backend.ts'
+import { beginScram } from '../../../src/protocols/postgres/scram-client.ts'
+import { type Authentication, type Backend, decodeBackend } from '../../../src/protocols/postgres/wire/backend.ts'
 import { encodeMessage } from '../../../src/protocols/postgres/wire/fields.ts'
 import { encodeOpening } from '../../../src/protocols/postgres/wire/opening.ts'
 import { serverContext } from '../../../src/transports/tcp/secure.ts'
@@ -30,13 +32,17 @@ const alice: Principal = {
   expiresAt: 2e9,
 }
 
-async function arrive({ hasTls = false, remoteAddress = '127.0.0.1' } = {}) {
+const USER = 'cs_0123456789abcdefghjk'
+const REFUSED = refuse('unauthenticated', 'Not executed. User name and password are not accepted.')
+
+async function arrive({ hasTls = false, remoteAddress = '127.0.0.1', unavailable = null as Refusal | null } = {}) {
   const { near, far, close } = await connectPair()
   closing.push(close)
   Object.defineProperty(near, 'remoteAddress', { value: remoteAddress })
   const cancels = createCancels()
   const asked: string[] = []
   const malformed: string[] = []
+  const settled: boolean[] = []
   const entered = enter(near, {
     tls: hasTls && own ? serverContext(own) : null,
     cancels,
@@ -46,9 +52,17 @@ async function arrive({ hasTls = false, remoteAddress = '127.0.0.1' } = {}) {
       const bad = refuse('unauthenticated', 'The token is expired.')
       return Promise.resolve(credential.token === 'good' ? alice : bad)
     },
+    challenge(user, source) {
+      asked.push(`${user} ${source}`)
+      const settle = (isProven: boolean) => {
+        settled.push(isProven)
+        return isProven ? alice : REFUSED
+      }
+      return Promise.resolve(unavailable ?? { password: 'pencil', salt: Buffer.from('0123456789abcdef'), settle })
+    },
     noteMalformed: (source) => malformed.push(source),
   })
-  return { far, entered, cancels, asked, malformed }
+  return { far, entered, cancels, asked, malformed, settled }
 }
 
 /** Everything that came until the other side closed. */
@@ -151,6 +165,130 @@ describe('a client that shows who it is', () => {
     far.write(password('good'))
     expect(check(await entered)).toMatchObject({ minor: 2 })
   })
+})
+
+/** What the gateway asks for next. */
+async function asks(socket: Socket): Promise<Authentication> {
+  const message = await answer(socket)
+  if (message.type !== 'authentication') throw new Error(`it says ${message.type}`)
+  return message.asks
+}
+
+const initial = (mechanism: string, said: string) =>
+  encodeMessage('p', [{ text: mechanism }, { value: Buffer.from(said) }])
+const response = (said: string) => encodeMessage('p', [{ bytes: Buffer.from(said) }])
+
+/** A client up to its proof, which is not sent yet. */
+async function converse(socket: Socket, { knows = 'pencil', certificate = null as X509Certificate | null } = {}) {
+  socket.write(startup(0, { user: USER }))
+  const offer = await asks(socket)
+  if (offer.method !== 'sasl') throw new Error(`it asks for ${offer.method}`)
+  const client = beginScram({
+    mechanisms: offer.mechanisms,
+    password: knows,
+    certificate,
+    nonce: 'rOprNGfwEbeRWgbNEkqO',
+  })
+  if (!client) throw new Error('nothing in common')
+  socket.write(initial(client.mechanism, client.first()))
+  const challenge = await asks(socket)
+  if (challenge.method !== 'sasl_continue') throw new Error(`it goes on with ${challenge.method}`)
+  return { client, offer, proof: response(await client.answer(challenge.data.toString())) }
+}
+
+describe('a user that was minted', () => {
+  test('proves that it knows the password, and is told that the gateway does', async () => {
+    const { far, entered, asked, settled } = await arrive()
+    const { client, offer, proof } = await converse(far)
+    expect(offer).toEqual({ method: 'sasl', mechanisms: ['SCRAM-SHA-256'] })
+    far.write(proof)
+    const final = await asks(far)
+    expect(() => client.verify(final.method === 'sasl_final' ? final.data.toString() : '')).not.toThrow()
+    expect(check(await entered)).toEqual({ user: '', principal: 'agent', minor: 0 })
+    expect([asked, settled]).toEqual([[`${USER} 127.0.0.1`], [true]])
+  })
+
+  test.runIf(own !== null)('does so bound to the certificate of the TLS connection', async () => {
+    const { far, entered } = await arrive({ hasTls: true, remoteAddress: '192.0.2.1' })
+    far.write(encodeOpening({ type: 'ssl_request' }))
+    await once(far, 'data')
+    const secure = tls.connect({ socket: far, ca: own?.cert, servername: 'localhost' })
+    const { client, proof } = await converse(secure, { certificate: new X509Certificate(own?.cert ?? '') })
+    expect(client.mechanism).toBe('SCRAM-SHA-256-PLUS')
+    secure.write(proof)
+    expect(check(await entered)).toMatchObject({ principal: 'agent' })
+  })
+
+  test('is refused with another password', async () => {
+    const { far, entered, settled, malformed } = await arrive()
+    const { proof } = await converse(far, { knows: 'pencils' })
+    far.write(proof)
+    expect(await fault(far)).toMatchObject({
+      S: 'FATAL',
+      C: '28P01',
+      H: expect.stringContaining('/.countersign/credentials'),
+    })
+    expect(await entered).toBeNull()
+    expect([settled, malformed]).toEqual([[false], []])
+  })
+
+  test('is refused where its password cannot be looked up', async () => {
+    const { far, entered } = await arrive({ unavailable: refuse('unavailable', 'Not executed. The store is away.') })
+    far.write(startup(0, { user: USER }))
+    expect(await fault(far)).toMatchObject({ S: 'FATAL', C: '58000' })
+    expect(await entered).toBeNull()
+  })
+
+  test.each<[string, Buffer]>([
+    ['a token in place of the conversation', password('good')],
+    ['no first message', encodeMessage('p', [{ text: 'SCRAM-SHA-256' }, { value: null }])],
+    ['a mechanism that was not offered', initial('SCRAM-SHA-1', 'n,,n=,r=abc')],
+    [
+      'bytes behind the first message',
+      encodeMessage('p', [{ text: 'SCRAM-SHA-256' }, { value: Buffer.from('n,,n=,r=a') }, { int8: 0 }]),
+    ],
+    ['a first message that is too long', initial('SCRAM-SHA-256', `n,,n=,r=${'a'.repeat(2000)}`)],
+    ['a query', encodeMessage('Q', [{ text: 'SELECT 1' }])],
+  ])('is refused with %s', async (_name, bytes) => {
+    const { far, entered, settled, malformed } = await arrive()
+    far.write(startup(0, { user: USER }))
+    await answer(far)
+    far.write(bytes)
+    expect(await fault(far)).toMatchObject({ S: 'FATAL', C: '08P01' })
+    expect(await entered).toBeNull()
+    expect([settled, malformed]).toEqual([[], ['127.0.0.1']])
+  })
+
+  test('is refused with the proof of an earlier conversation', async () => {
+    const before = await arrive()
+    const { proof } = await converse(before.far)
+    const { far, entered, settled } = await arrive()
+    await converse(far)
+    far.write(proof)
+    expect(await fault(far)).toMatchObject({ S: 'FATAL', C: '08P01' })
+    expect(await entered).toBeNull()
+    expect(settled).toEqual([])
+  })
+
+  test.each([1, 2])('that leaves before message %i is nobody', async (messages) => {
+    const { far, entered, settled } = await arrive()
+    if (messages === 1) {
+      far.write(startup(0, { user: USER }))
+      await answer(far)
+    } else await converse(far)
+    far.end()
+    expect(await entered).toBeNull()
+    expect(settled).toEqual([])
+  })
+
+  test.each(['cs_app', 'cs_0123456789abcdefghj', `${USER}0`, USER.toUpperCase(), 'cs_0123456789abcdefghil'])(
+    'is not %s, which shows a token',
+    async (user) => {
+      const { far } = await arrive()
+      far.write(startup(0, { user }))
+      expect(await answer(far)).toEqual(cleartext)
+    },
+  )
 })
 
 describe('a client that is refused', () => {

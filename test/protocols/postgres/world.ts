@@ -196,6 +196,7 @@ export async function startWorld(): Promise<World> {
           cancels,
           identify: (credential) =>
             Promise.resolve(credential.token === 'good' ? ALICE : refuse('unauthenticated', 'The token is expired.')),
+          challenge: () => Promise.resolve(refuse('unauthenticated', 'Nobody was minted here.')),
           noteMalformed() {},
         },
         service,

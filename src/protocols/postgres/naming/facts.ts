@@ -33,5 +33,5 @@ export const statementFacts = {
   statement: { type: 'string', doc: 'Its text.' },
   application_name: { type: 'string', doc: 'What the client calls itself: its claim.' },
   database: { type: 'string', doc: 'The database.' },
-  user: { type: 'string', doc: 'The role the client asked for.' },
+  user: { type: 'string', doc: 'The role the client asked for; empty if it logged in with a minted credential.' },
 } as const satisfies FactSchema

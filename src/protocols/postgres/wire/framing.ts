@@ -17,10 +17,17 @@ export const OPENING: Framing = {
 }
 
 /** While a client shows who it is: nothing but that. Tokens have some KiB. */
-export const PROVING: Framing = typed((letter, length) => {
-  if (frontendType(letter) !== 'password') return { fault: 'a password was expected' }
-  return length > 64 * KIB ? { fault: 'the password is too long' } : 'whole'
-})
+export const PROVING: Framing = proving(64 * KIB)
+
+/** The same where it does so in a conversation, whose messages are as short as those of PostgreSQL. */
+export const CONVERSING: Framing = proving(KIB)
+
+function proving(maxBytes: number): Framing {
+  return typed((letter, length) => {
+    if (frontendType(letter) !== 'password') return { fault: 'a password was expected' }
+    return length > maxBytes ? { fault: 'the password is too long' } : 'whole'
+  })
+}
 
 /** What a message takes in memory besides its bytes, so that many small ones count as well. */
 export const OVERHEAD = 256
