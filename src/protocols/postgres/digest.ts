@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Actions } from '../../domain/action.ts'
+import type { Action, Actions } from '../../domain/action.ts'
 import { lengthPrefixed } from '../../domain/bytes.ts'
 import { canonicalJson } from '../../domain/canonical.ts'
 import { type Principal, principalKey } from '../../domain/principal.ts'
@@ -53,7 +53,17 @@ function meaningOf(effect: Effect, { prepared, cursors }: Binding['view']): stri
 
 /** SHA-256 over what is forwarded, what gives it its meaning, and everyone it is forwarded for. */
 export function digestOf(canonical: Uint8Array, actions: Actions, binding: Binding): Buffer {
-  return sha256('countersign postgres call v1', [...bound(binding), canonicalJson(actions), canonical])
+  return sha256('countersign postgres call v1', [
+    ...bound(binding),
+    canonicalJson(actions.map(withoutClaims)),
+    canonical,
+  ])
+}
+
+/** What a connection says of itself changes nothing of what is done, and the next one of the same agent may say another thing. */
+function withoutClaims({ facts, ...action }: Action) {
+  const { application_name: _name, user: _user, ...rest } = facts
+  return { ...action, facts: rest }
 }
 
 /** The same for whoever tries again: what a call is found by. */

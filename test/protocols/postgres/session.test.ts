@@ -231,6 +231,20 @@ describe('a call that is held', () => {
     ])
   })
 
+  test('is what was approved, whatever a connection calls itself', async () => {
+    world.decide = () => 'hold'
+    const digests: Buffer[] = []
+    for (const name of ['reports-17', 'reports-18']) {
+      const client = await connect({ application_name: name })
+      const answer = client.query('SELECT 1 AS one')
+      const held = await world.held()
+      digests.push(held.sealed.digest)
+      held.approve()
+      await answer
+    }
+    expect(digests[0]?.equals(digests[1] ?? Buffer.alloc(0))).toBe(true)
+  })
+
   test('is withdrawn by a cancel, and left by a client that leaves', async () => {
     world.decide = () => 'hold'
     const client = await connect()
