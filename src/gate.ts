@@ -1,5 +1,5 @@
 import type { Approval, Spent } from './domain/approval.ts'
-import type { Arrival, Credential, Exchange, Intent, Outcome, Sealed, Stored } from './domain/call.ts'
+import type { Arrival, Credential, Exchange, Intent, Outcome, Sealed, Stored, Watch } from './domain/call.ts'
 import type { Judged } from './domain/judged.ts'
 import type { Principal } from './domain/principal.ts'
 import { isRefusal, type Refusal } from './domain/refusal.ts'
@@ -34,7 +34,7 @@ export interface Parts {
   underWatch(
     call: Exchange,
     terms: { intent: Intent; verdict: Verdict; startBy: number | null },
-    work: (watch: { signal: AbortSignal; spendBytes(count: number): boolean }) => Promise<Outcome>,
+    work: (watch: Watch) => Promise<Outcome>,
   ): Promise<Outcome | Refusal>
 }
 

@@ -94,14 +94,20 @@ export interface Presentation {
   readonly notes: readonly string[]
 }
 
-export interface Release {
+export interface Release extends Watch {
   readonly intent: Intent
   readonly verdict: Verdict
   readonly approval: Approval | null
+}
+
+/** How a call that is let through is stopped, and told how much it may still pass. */
+export interface Watch {
   /** Aborts when the call must stop: suspended, a limit, a maximum duration, shutdown. Its reason is a `Refusal`. */
   readonly signal: AbortSignal
   /** Told of response bytes as they pass; false ends the stream. */
   spendBytes(count: number): boolean
+  /** Told of rows before they pass, by protocols whose answers are rows; false ends the stream. */
+  spendRows(count: number): boolean
 }
 
 /** What became of a call. */

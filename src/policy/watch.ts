@@ -1,16 +1,9 @@
-import type { Exchange, Intent, Outcome } from '../domain/call.ts'
+import type { Exchange, Intent, Outcome, Watch } from '../domain/call.ts'
 import { type Principal, principalKey } from '../domain/principal.ts'
 import { type Refusal, refuse } from '../domain/refusal.ts'
 import type { Verdict } from '../domain/verdict.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Usage } from './usage.ts'
-
-/** How a call that is let through can be stopped, and told how many bytes it may still pass. */
-export interface Watch {
-  readonly signal: AbortSignal
-  /** Takes response bytes; false once a limit is used up. */
-  spendBytes(count: number): boolean
-}
 
 interface Parts {
   readonly suspensions: {
@@ -63,7 +56,11 @@ export function createWatch({ suspensions, usage, clock, sessionMaxMs }: Parts) 
     const lasts = Math.min(ruleMs ?? sessionMaxMs, sessionMaxMs)
     const timer = setTimeout(() => stop.abort(OVERDUE), lasts)
     try {
-      return await work({ signal: stop.signal, spendBytes: (count) => meter?.take(count) ?? true })
+      return await work({
+        signal: stop.signal,
+        spendBytes: (count) => meter?.take(count) ?? true,
+        spendRows: (count) => meter?.takeRows(count) ?? true,
+      })
     } finally {
       clearTimeout(timer)
       unwatch()

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest'
-import type { Exchange, Intent, Outcome } from '../../src/domain/call.ts'
+import type { Exchange, Intent, Outcome, Watch } from '../../src/domain/call.ts'
 import type { Principal } from '../../src/domain/principal.ts'
 import type { Limit, Verdict } from '../../src/domain/verdict.ts'
 import { createWatch } from '../../src/policy/watch.ts'
@@ -56,7 +56,7 @@ function world(
         return unwatch
       },
     },
-    usage: { meter: () => ({ take: (bytes) => bytes <= 10, takeRows: () => true, end }) },
+    usage: { meter: () => ({ take: (bytes) => bytes <= 10, takeRows: (rows) => rows <= 3, end }) },
     clock: { monotonic: () => change.now ?? 0 },
     sessionMaxMs: change.sessionMaxMs ?? 60_000,
   })
@@ -140,25 +140,25 @@ describe('underWatch', () => {
     const { underWatch, end } = world()
     const watched = { principal, upstream: { mode: 'observe' } } as Exchange
     const verdict = verdictWith({ limits: [limit], maxDurationMs: 1 })
-    const outcome = await underWatch(watched, { intent, verdict, startBy: null }, async ({ signal, spendBytes }) => {
+    const outcome = await underWatch(watched, { intent, verdict, startBy: null }, async (watch) => {
       await new Promise((resolve) => setTimeout(resolve, 20))
-      return { name: signal.aborted || !spendBytes(11) ? 'cut' : 'forwarded' }
+      return { name: watch.signal.aborted || !watch.spendBytes(11) || !watch.spendRows(4) ? 'cut' : 'forwarded' }
     })
     expect(outcome).toEqual({ name: 'forwarded' })
     expect(end).not.toHaveBeenCalled()
   })
 
-  it('meters bytes only where a rule limits them, and hands the count over at the end', async () => {
+  it('meters bytes and rows only where a rule limits them, and hands the count over at the end', async () => {
     const { underWatch, end } = world()
     const taken: boolean[] = []
-    const work = async ({ spendBytes }: { spendBytes(count: number): boolean }) => {
-      taken.push(spendBytes(11))
+    const work = async ({ spendBytes, spendRows }: Watch) => {
+      taken.push(spendBytes(11), spendRows(4), spendRows(3))
       return forwarded
     }
     await underWatch(call, { intent, verdict: verdictWith(), startBy: null }, work)
     expect(end).not.toHaveBeenCalled()
     await underWatch(call, { intent, verdict: verdictWith({ limits: [limit] }), startBy: null }, work)
-    expect(taken).toEqual([true, false])
+    expect(taken).toEqual([true, true, true, false, false, true])
     expect(end).toHaveBeenCalledOnce()
   })
 })

@@ -84,7 +84,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
     }
   }
 
-  async function send({ signal, spendBytes }: Release): Promise<Outcome> {
+  async function send({ signal, spendBytes, spendRows }: Release): Promise<Outcome> {
     stopNotices()
     if ('code' in plan) throw new TypeError('what could not be named was let through')
     const startedAt = parts.monotonic()
@@ -100,7 +100,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
       const { traffic } = await relay.forward(
         batch.sent.map(({ bytes }) => bytes),
         plan.slots,
-        spendBytes,
+        { spendBytes, spendRows },
       )
       return {
         name: 'forwarded',

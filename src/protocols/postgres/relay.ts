@@ -1,4 +1,5 @@
 import { createHash, type Hash } from 'node:crypto'
+import type { Watch } from '../../domain/call.ts'
 import type { Frame } from '../../transports/tcp/frames.ts'
 import type { Link } from '../../transports/tcp/link.ts'
 import { encodeFatal, type Fault } from './report.ts'
@@ -29,6 +30,9 @@ export interface Traffic {
   readonly copied: Hash
 }
 
+/** Told of what passes to the client, and of a row before it does; false ends the session. */
+export type Allowance = Pick<Watch, 'spendBytes' | 'spendRows'>
+
 export interface Relay {
   /** Where the transaction stands, as the upstream said it last. */
   readonly status: TransactionStatus
@@ -40,13 +44,13 @@ export interface Relay {
   /**
    * Forwards messages, and passes what they are answered with on to the client.
    *
-   * @param spendBytes told of what is passed on; false ends the session
+   * @param allowance what may be passed on; without limits if left out
    * @throws SessionOver
    */
   forward(
     messages: readonly Buffer[],
     slots: readonly Slot[],
-    spendBytes: (count: number) => boolean,
+    allowance?: Allowance,
   ): Promise<Settled & { readonly traffic: Traffic }>
   /**
    * Asks the upstream something of the gateway's own, in the client's session, without a trace in it. Null if it cannot
@@ -97,7 +101,8 @@ export function createRelay({
   const over = new AbortController()
   let status: TransactionStatus = 'I'
   let traffic = noTraffic()
-  let spend: (count: number) => boolean = () => true
+  let allowance = UNLIMITED
+  let isUsedUp = false
   let copying: { readonly over: AbortController; readonly done: Promise<void> } | null = null
 
   link.reframe(upstreamFraming(toPass))
@@ -111,7 +116,10 @@ export function createRelay({
     if (current === null || current.isSilent) return false
     if (type === 'data_row' || type === 'copy_data') {
       if (!slots.mayPass(type)) return false
-      if (type === 'data_row') traffic.rows += 1
+      // Read whole, the row is not passed on.
+      isUsedUp ||= !allowance.spendRows(1)
+      if (isUsedUp) return false
+      traffic.rows += 1
       return true
     }
     if (type === 'error') slots.take({ type, report: { C: 'XX000' } })
@@ -147,6 +155,10 @@ export function createRelay({
       pass(frame.bytes)
       return
     }
+    if (isUsedUp) {
+      cutOff()
+      return
+    }
     const message = decodeBackend(frame.bytes)
     if (message.type === 'parameter_status') {
       parameters.set(message.name, message.value)
@@ -171,10 +183,12 @@ export function createRelay({
   function pass(bytes: Buffer): void {
     traffic.bytesOut += bytes.length
     client.write(bytes)
-    if (!spend(bytes.length)) {
-      const message = 'Cut off. A limit of the rule that allowed this statement ran out.'
-      end(new SessionOver('gateway', message), { code: '53400', message })
-    }
+    if (!allowance.spendBytes(bytes.length)) cutOff()
+  }
+
+  function cutOff(): void {
+    const message = 'Cut off. A limit of the rule that allowed this statement ran out.'
+    end(new SessionOver('gateway', message), { code: '53400', message })
   }
 
   function startCopy(): NonNullable<typeof copying> {
@@ -257,13 +271,13 @@ export function createRelay({
     get isSkipping() {
       return slots.isSkipping
     },
-    async forward(messages, expected, spendBytes) {
+    async forward(messages, expected, allowed = UNLIMITED) {
       traffic = noTraffic()
-      spend = spendBytes
+      allowance = allowed
       try {
         return { ...(await send(messages, expected)), traffic }
       } finally {
-        spend = () => true
+        allowance = UNLIMITED
       }
     },
     async ask(sql, values) {
@@ -318,6 +332,8 @@ export function createRelay({
     over: over.signal,
   }
 }
+
+const UNLIMITED: Allowance = { spendBytes: () => true, spendRows: () => true }
 
 function noTraffic(): Traffic {
   return { bytesIn: 0, bytesOut: 0, rows: 0, copied: createHash('sha256') }

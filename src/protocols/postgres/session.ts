@@ -186,7 +186,6 @@ export async function runSession(
       await relay.forward(
         batch.sent.map((sent) => sent.bytes),
         plan.slots,
-        () => true,
       )
     } else {
       await judge(batch, 'code' in plan && relay.status === 'E' ? ABORTED : plan)
@@ -280,7 +279,7 @@ export async function runSession(
   async function endSkipping({ sent }: Batch): Promise<void> {
     if (isSkipping) return endRefused()
     const sync = sent.at(-1)
-    await relay.forward(sync ? [sync.bytes] : [], [{ kind: 'sync', isSilent: false }], () => true)
+    await relay.forward(sync ? [sync.bytes] : [], [{ kind: 'sync', isSilent: false }])
   }
 
   /** A held call is withdrawn; what runs is ended by the upstream; nothing else is there to cancel. */

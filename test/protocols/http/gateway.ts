@@ -94,7 +94,15 @@ export function releaseOf(call: Exchange, more: Partial<Release> = {}): Release 
     policyVersion: 1,
     decidingAction: 0,
   }
-  return { intent, verdict, approval: null, signal: new AbortController().signal, spendBytes: () => true, ...more }
+  return {
+    intent,
+    verdict,
+    approval: null,
+    signal: new AbortController().signal,
+    spendBytes: () => true,
+    spendRows: () => true,
+    ...more,
+  }
 }
 
 export const keyPair = generateKeyPairSync('ed25519')

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { refuse } from '../../../src/domain/refusal.ts'
-import { connectSession, query } from './raw.ts'
+import { bind, connectSession, execute, parse, query, sync } from './raw.ts'
 import { startWorld, type World } from './world.ts'
 
 let world: World
@@ -20,6 +20,7 @@ beforeEach(() => {
   world.calls.length = 0
   world.decide = () => 'allow'
   world.spendBytes = () => true
+  world.spendRows = () => true
 })
 afterEach(async () => {
   await Promise.all(clients.splice(0).map((client) => client.end().catch(() => {})))
@@ -299,6 +300,52 @@ describe('a call that runs', () => {
     await expect(client.query(`SELECT repeat('x', 1000) FROM generate_series(1, 1000)`)).rejects.toThrow()
     await world.recorded(1)
     expect(world.calls[0]?.outcome?.name).toBe('cut')
+  })
+})
+
+describe('rows are counted before they pass', () => {
+  /** Lets so many pass. */
+  function upTo(most: number): void {
+    let taken = 0
+    world.spendRows = (count) => {
+      taken += count
+      return taken <= most
+    }
+  }
+
+  test.each([
+    ['a simple query', [query('SELECT generate_series(1, 1000)')], 'row'],
+    ['several statements', [query('SELECT 1; SELECT 2; SELECT generate_series(3, 9)')], 'row'],
+    ['a copy', [query('COPY (SELECT generate_series(1, 1000)) TO STDOUT')], 'copied'],
+    [
+      'an export in pages',
+      [
+        parse('SELECT generate_series(1, 1000)'),
+        bind(),
+        execute('', 2),
+        execute('', 2),
+        execute('', 2),
+        execute('', 2),
+        sync,
+      ],
+      'row',
+    ],
+  ])('and the first one too many ends the session: %s', async (_what, messages, prefix) => {
+    upTo(4)
+    const session = await connectSession(world.port, { database: world.database })
+    session.send(...messages)
+    const story = await session.story()
+    expect(story.filter((each) => each.startsWith(`${prefix} `))).toEqual([1, 2, 3, 4].map((row) => `${prefix} ${row}`))
+    expect(story.at(-1)).toBe('error 53400')
+    await world.recorded(1)
+    expect(world.calls[0]?.outcome).toMatchObject({ name: 'cut', refusal: { code: 'rate_limited' } })
+  })
+
+  test('and those of the gateway itself are not', async () => {
+    upTo(1)
+    const client = await connect()
+    await client.query('SET search_path TO public')
+    expect((await client.query('SELECT id FROM orders UNION SELECT 7')).rows).toEqual([{ id: 7 }])
   })
 })
 

@@ -51,6 +51,7 @@ export interface World {
   /** What policy says; allows everything unless a test says otherwise. */
   decide: (actions: Actions) => Effect
   spendBytes: (count: number) => boolean
+  spendRows: (count: number) => boolean
   /** The next call that is held. */
   held(): Promise<Held>
   /** Resolves when the outcome of so many calls is on record. */
@@ -154,7 +155,11 @@ export async function startWorld(): Promise<World> {
       withdraw: () => Promise.resolve(refuse('withdrawn', 'Not executed. Withdrawn.')),
     },
     underWatch: (_call, _terms, work) =>
-      work({ signal: new AbortController().signal, spendBytes: (count) => world.spendBytes(count) }),
+      work({
+        signal: new AbortController().signal,
+        spendBytes: (count) => world.spendBytes(count),
+        spendRows: (count) => world.spendRows(count),
+      }),
   })
 
   const sealed = new WeakMap<Approval, Sealed>()
@@ -222,6 +227,7 @@ export async function startWorld(): Promise<World> {
     calls: [],
     decide: () => 'allow',
     spendBytes: () => true,
+    spendRows: () => true,
     async held() {
       const next = waiting.shift() ?? (await new Promise<Held>((resolve) => heldWaits.push(resolve)))
       sealed.set(next.approval, next.sealed)
