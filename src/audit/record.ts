@@ -5,7 +5,7 @@ import { GatewayError } from '../domain/error.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Judged } from '../domain/judged.ts'
 import { type Refusal, refuse } from '../domain/refusal.ts'
-import { formatRule } from '../domain/verdict.ts'
+import { formatMask, formatRule } from '../domain/verdict.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { AuditLog } from './log.ts'
 
@@ -59,10 +59,12 @@ function intentEntry(call: Exchange, judged: Judged): Entry & { kind: 'intent'; 
 /** The columns show the deciding action and rule; here are all of them, where there are more. */
 function intentDetail({ effect, verdict, actions }: Judged, refusal: Refusal | null): JsonObject {
   const rules = verdict?.rules ?? []
+  const masked = (verdict?.masks ?? []).map(formatMask)
   return {
     ...(actions && actions.length > 1 && { actions: actions.map(({ verb, resource }) => ({ resource, verb })) }),
     ...(verdict && verdict.basis !== 'rule' && { basis: verdict.basis }),
     ...(refusal && { code: refusal.code }),
+    ...(masked.length > 0 && { masked: [...new Set(masked)] }),
     ...(verdict && verdict.effect !== effect && { observed: verdict.effect }),
     ...(rules.length > 1 && { rules: rules.map(formatRule) }),
   }

@@ -20,6 +20,7 @@ export interface ProtocolKind {
   readonly facts: FactSchema
   readonly verbs: readonly string[]
   readonly takesMinted?: boolean
+  readonly hasRows?: boolean
   start(parts: ProtocolParts): Promise<RunningProtocol>
 }
 

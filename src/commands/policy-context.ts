@@ -8,5 +8,6 @@ export function compileContext(config: Pick<Config, 'upstreams'>, { protocols }:
     upstreams: config.upstreams,
     facts: Object.fromEntries(protocols.map(({ name, facts }) => [name, facts])),
     verbs: Object.fromEntries(protocols.map(({ name, verbs }) => [name, verbs])),
+    withRows: new Set(protocols.flatMap(({ name, hasRows }) => (hasRows ? [name] : []))),
   }
 }

@@ -1,6 +1,7 @@
 import type { Needs } from './action.ts'
 import type { Hours } from './hours.ts'
 import type { GrantPermit } from './permit.ts'
+import { formatQualified } from './qualified.ts'
 import type { Reviewer, Selector } from './selector.ts'
 
 export type Effect = 'allow' | 'hold' | 'deny'
@@ -68,6 +69,18 @@ export interface Limit {
   readonly requirement: Requirement
 }
 
+/** A column whose values the agent is not given. */
+export interface Mask {
+  readonly rule: RuleRef
+  readonly schema: string
+  readonly relation: string
+  readonly column: string
+}
+
+export function formatMask({ schema, relation, column }: Mask): string {
+  return formatQualified([schema, relation, column])
+}
+
 export interface Verdict {
   readonly effect: Effect
   /**
@@ -84,6 +97,8 @@ export interface Verdict {
   readonly requirements: readonly Requirement[]
   /** Those of the matching allow rules. A limit known to be exceeded turns an allow into a hold. */
   readonly limits: readonly Limit[]
+  /** Those of every matching rule that lets the call through, at once or once people have approved. */
+  readonly masks: readonly Mask[]
   readonly maxDurationMs: number | null
   readonly policyVersion: number
   /** Which of the call's actions decided, as an index. */

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Action, Actions, FactSchema, Needs } from '../domain/action.ts'
 import { type Group, type Principal, parseParty } from '../domain/principal.ts'
-import { formatRule, type Unsure, type Verdict } from '../domain/verdict.ts'
+import { formatMask, formatRule, type Unsure, type Verdict } from '../domain/verdict.ts'
 import { type Problem, parseYaml } from '../platform/yaml.ts'
 import type { CompileContext } from './compile.ts'
 import { type DecideInput, decide } from './decide.ts'
@@ -46,6 +46,7 @@ const expectSchema = z.strictObject({
   basis: z.enum(['rule', 'no_rule', 'condition_failed', 'suspended', 'breaker']).exactOptional(),
   needs: z.array(z.string()).exactOptional().describe('With `unsure`: what would have to be fetched.'),
   message: z.string().exactOptional(),
+  masks: z.array(z.string()).exactOptional().describe('Exactly the columns that are masked, as rules write them.'),
 })
 
 const callShape = {
@@ -235,7 +236,15 @@ function compare(verdict: Verdict | Unsure, expected: z.infer<typeof expectSchem
   if (expected.message !== undefined && expected.message !== verdict.message) {
     return `expected the message "${expected.message}", got ${verdict.message === null ? 'none' : `"${verdict.message}"`}`
   }
+  const masks = [...new Set(verdict.masks.map(formatMask))]
+  if (expected.masks && !isSame(expected.masks, masks)) {
+    return `expected ${listMasks(expected.masks)}, got ${listMasks(masks)}`
+  }
   return null
+}
+
+function listMasks(masks: readonly string[]): string {
+  return masks.length === 0 ? 'no masks' : `the masks ${masks.join(', ')}`
 }
 
 /** Why the conditions that failed did, each once. */

@@ -4,9 +4,17 @@ import { type BreakerTerms, describeTrip } from '../domain/breaker.ts'
 import { canonicalJson } from '../domain/canonical.ts'
 import { type Hours, parseDays, parseTimeOfDay } from '../domain/hours.ts'
 import type { GrantPermit } from '../domain/permit.ts'
+import { parseQualified } from '../domain/qualified.ts'
 import { parseReviewer, parseSelector, type Reviewer, type Selector } from '../domain/selector.ts'
 import { parseDuration } from '../domain/units.ts'
-import { type AssuranceNeed, formatRule, type Limit, type Requirement, type RuleRef } from '../domain/verdict.ts'
+import {
+  type AssuranceNeed,
+  formatRule,
+  type Limit,
+  type Mask,
+  type Requirement,
+  type RuleRef,
+} from '../domain/verdict.ts'
 import type { Problem } from '../platform/yaml.ts'
 import { createLanguage, type Language, type Program } from './expression.ts'
 import { parseLimit } from './limit.ts'
@@ -27,6 +35,8 @@ export interface CompileContext {
   readonly facts: Readonly<Record<string, FactSchema>>
   /** By protocol; null for one whose verbs cannot be listed. */
   readonly verbs?: Readonly<Record<string, readonly string[] | null>>
+  /** The protocols whose answers are rows of columns. */
+  readonly withRows?: ReadonlySet<string>
 }
 
 /** Checks every rule against the upstreams it can match, and makes the set that decides. */
@@ -102,6 +112,7 @@ function compileRule(parts: RuleParts): CompiledRule {
   const { policy, rule } = parts
   const ref = { policy, rule: rule.name }
   const { protocols, criteria } = compileTarget(parts)
+  checkRows(parts, protocols)
   const requirement = rule.approval ? toRequirement(ref, rule, rule.approval) : null
   return {
     ref,
@@ -111,6 +122,7 @@ function compileRule(parts: RuleParts): CompiledRule {
     message: rule.message ?? null,
     requirement: rule.effect === 'hold' ? requirement : null,
     limits: (rule.limits ?? []).flatMap((text) => toLimit(ref, text, requirement)),
+    masks: (rule.mask ?? []).map((text) => toMask(ref, text)),
     maxDurationMs: rule.max_duration === undefined ? null : parseDuration(rule.max_duration),
   }
 }
@@ -170,6 +182,18 @@ function checkVerbs({ rule, context, tell }: TargetParts, protocols: readonly st
   if (protocols.length === 0) return
   for (const [index, verb] of (rule.verbs ?? []).entries()) {
     if (verb !== '*' && !known.includes(verb)) tell(['verbs', index], `unknown verb "${verb}"${suggest(verb, known)}`)
+  }
+}
+
+/** What a protocol could not do is not promised by a rule that can meet it. */
+function checkRows({ rule, context, tell }: RuleParts, protocols: readonly string[]): void {
+  const without = protocols.find((protocol) => !context.withRows?.has(protocol))
+  if (without === undefined) return
+  const where = `answers of an upstream of protocol ${without}`
+  const hint = 'name the upstreams that the rule is for'
+  if (rule.mask) tell(['mask'], `${where} have no columns to mask; ${hint}`)
+  for (const [index, text] of (rule.limits ?? []).entries()) {
+    if (parseLimit(text)?.unit === 'rows') tell(['limits', index], `${where} have no rows to count; ${hint}`)
   }
 }
 
@@ -266,6 +290,11 @@ function toLimit(rule: RuleRef, text: string, requirement: Requirement | null): 
   if (!limit) return []
   const anyone = { rule, reviewers: [{ kind: 'any' as const }], quorum: 1, expiresMs: null, isReasonRequired: false }
   return [{ rule, ...limit, requirement: requirement ?? anyone }]
+}
+
+function toMask(rule: RuleRef, text: string): Mask {
+  const [schema = '', relation = '', column = ''] = parseQualified(text) ?? []
+  return { rule, schema, relation, column }
 }
 
 function toSelectors(texts: readonly string[]): readonly Selector[] {

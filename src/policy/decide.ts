@@ -47,19 +47,22 @@ export function decide(set: PolicySet, input: DecideInput): Verdict | Unsure {
   const holds = unique(findings.flatMap((finding) => finding.holds))
   const allows = unique(findings.flatMap((finding) => finding.allows))
   const passing = [...holds, ...allows]
-  const maxDurationMs = passing.reduce<number | null>((least, rule) => shorter(least, rule.maxDurationMs), null)
+  const terms = {
+    masks: passing.flatMap((rule) => rule.masks),
+    maxDurationMs: passing.reduce<number | null>((least, rule) => shorter(least, rule.maxDurationMs), null),
+  }
   const breakers = input.heldBy.map((name) => requirementOf(set, name))
   if (holding !== -1) {
     const requirements = holds.flatMap((rule) => (rule.requirement ? [rule.requirement] : []))
     return {
       ...base,
+      ...terms,
       effect: 'hold',
       basis: 'rule',
       rules: holds.map(refOf),
       message: firstMessage(holds),
       // Of an agent that is held each call is looked at: what was granted before lets none go.
       requirements: breakers.length === 0 ? requirements : requirements.map(withoutGrant),
-      maxDurationMs,
       decidingAction: holding,
     }
   }
@@ -67,16 +70,16 @@ export function decide(set: PolicySet, input: DecideInput): Verdict | Unsure {
   if (first) {
     const message = first.message ?? null
     const rules = breakers.map(({ rule }) => rule)
-    return { ...base, effect: 'hold', basis: 'breaker', rules, message, requirements: breakers, maxDurationMs }
+    return { ...base, ...terms, effect: 'hold', basis: 'breaker', rules, message, requirements: breakers }
   }
   return {
     ...base,
+    ...terms,
     effect: 'allow',
     basis: 'rule',
     rules: allows.map(refOf),
     message: firstMessage(allows),
     limits: allows.flatMap((rule) => rule.limits),
-    maxDurationMs,
   }
 }
 
@@ -99,6 +102,7 @@ export const NOTHING = {
   message: null,
   requirements: [],
   limits: [],
+  masks: [],
   maxDurationMs: null,
   decidingAction: 0,
 } as const

@@ -1,6 +1,6 @@
 import type { Action } from '../domain/action.ts'
 import { matchesSelector } from '../domain/selector.ts'
-import { type Effect, formatRule, type RuleRef, type Unsure, type Verdict } from '../domain/verdict.ts'
+import { type Effect, formatMask, formatRule, type RuleRef, type Unsure, type Verdict } from '../domain/verdict.ts'
 import { type DecideInput, decide } from './decide.ts'
 import { explainFault } from './expression.ts'
 import { isMatch } from './pattern.ts'
@@ -138,6 +138,7 @@ export function formatExplanation({ verdict, actions }: Explanation): readonly s
   else {
     lines.push(`${verdict.effect}: ${describeBasis(verdict)}`)
     if (verdict.message !== null) lines.push(`  "${verdict.message}"`)
+    for (const mask of verdict.masks) lines.push(`  masks ${formatMask(mask)} (${formatRule(mask.rule)})`)
   }
   for (const { verb, resource, rules } of actions) {
     lines.push('', `${verb} ${resource}`)

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { BREAKER_EFFECTS, COUNTED } from '../domain/breaker.ts'
 import { isTimeZone, parseDays, parseTimeOfDay } from '../domain/hours.ts'
 import { COVERS } from '../domain/permit.ts'
+import { parseQualified } from '../domain/qualified.ts'
 import { parseReviewer, parseSelector } from '../domain/selector.ts'
 import { parseDuration } from '../domain/units.ts'
 import { parseLimit } from './limit.ts'
@@ -55,6 +56,14 @@ const limit = z
   .refine(
     (text) => parseLimit(text) !== null,
     'must be like "10MiB per call", "100MiB per 1h", "5000 rows per 1h" or "100 calls per 1m"',
+  )
+
+const column = z
+  .string()
+  .max(500)
+  .refine(
+    (text) => parseQualified(text)?.length === 3,
+    'must be "schema.relation.column", each in lower case or in double quotes',
   )
 
 const resource = z
@@ -193,6 +202,7 @@ const ruleShape = {
   approval: approvalSchema
     .exactOptional()
     .describe('What a hold asks for; on an allow with limits: what it asks for once one is exceeded.'),
+  mask: list(column).exactOptional().describe('Columns whose values the agent is not given: `schema.relation.column`.'),
   message: z.string().min(1).max(500).exactOptional().describe('Told to the agent, and shown on the card.'),
   max_duration: duration
     .exactOptional()
@@ -203,6 +213,7 @@ const ruleSchema = z.strictObject(ruleShape).superRefine((rule, context) => {
   const fault = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message })
   if (rule.effect === 'hold' && !rule.approval) fault('effect', 'a hold needs "approval": who may countersign it')
   if (rule.effect === 'deny' && rule.approval) fault('approval', 'a deny asks nobody')
+  if (rule.effect === 'deny' && rule.mask) fault('mask', 'a deny lets nothing through')
   if (rule.effect === 'deny' && rule.max_duration) fault('max_duration', 'a deny lets nothing through')
   if (rule.effect !== 'allow' && rule.limits) fault('limits', `limits belong to an allow, not to a ${rule.effect}`)
   if (rule.effect === 'allow' && rule.approval && !rule.limits) {

@@ -1,6 +1,6 @@
 import type { BreakerTerms } from '../domain/breaker.ts'
 import type { Selector } from '../domain/selector.ts'
-import type { Effect, Limit, Requirement, RuleRef } from '../domain/verdict.ts'
+import type { Effect, Limit, Mask, Requirement, RuleRef } from '../domain/verdict.ts'
 import type { Program } from './expression.ts'
 import type { Lookup } from './lookup.ts'
 
@@ -21,6 +21,7 @@ export interface CompiledRule extends Criteria {
   readonly message: string | null
   readonly requirement: Requirement | null
   readonly limits: readonly Limit[]
+  readonly masks: readonly Mask[]
   readonly maxDurationMs: number | null
 }
 

@@ -18,6 +18,8 @@ export interface Protocol<Options extends object, Parts extends ProtocolParts<Op
   readonly verbs: readonly string[]
   /** Whether clients may log in with a user and a password that the gateway has minted. */
   readonly takesMinted?: boolean
+  /** Whether its answers are rows, which it counts, of columns, which it can mask. */
+  readonly hasRows?: boolean
   start(parts: Parts): Promise<RunningProtocol>
 }
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { Verdict } from '../../src/domain/verdict.ts'
+import type { Actions } from '../../src/domain/action.ts'
+import { formatMask, type Verdict } from '../../src/domain/verdict.ts'
 import { decide } from '../../src/policy/decide.ts'
 import { explain, formatExplanation } from '../../src/policy/explain.ts'
 import { AGENT, describeCall, setOf } from './world.ts'
@@ -137,6 +138,7 @@ rules:
         },
       ],
       limits: [],
+      masks: [],
       maxDurationMs: 300_000,
       policyVersion: 0,
       decidingAction: 0,
@@ -161,6 +163,32 @@ rules:
       [{ kind: 'group', issuerName: null, name: 'ops' }],
     ])
     expect(verdict.maxDurationMs).toBe(120_000)
+  })
+
+  it('masks what any rule masks that lets a part of the call through', () => {
+    const set = setOf(`name: p
+rules:
+  - { name: a, upstreams: [shop], verbs: [select], effect: allow, mask: [public.customers.email, 'public."Or""ders".ip'] }
+  - { name: b, upstreams: [shop], verbs: [select], resources: [public.customers], effect: allow, mask: [public.customers.phone] }
+  - { name: c, upstreams: [shop], verbs: [delete], effect: hold, approval: { reviewers: ["*"] }, mask: [public.customers.id] }
+  - { name: d, upstreams: [shop], verbs: [insert], effect: allow, mask: [public.customers.name] }
+`)
+    const shop = { name: 'shop', protocol: 'postgres', labels: {} }
+    const maskedIn = (...acts: readonly [string, string][]) => {
+      const actions = acts.flatMap(([verb, resource]) => describeCall({ upstream: shop, verb, resource }).actions)
+      const verdict = decide(set, describeCall({ upstream: shop, actions: actions as [Actions[0], ...Actions] }))
+      return verdict.effect === 'unsure' ? [] : [verdict.effect, ...verdict.masks.map(formatMask)]
+    }
+    const reads = ['public.customers.email', 'public."Or""ders".ip']
+    expect(maskedIn(['select', 'public.orders'])).toEqual(['allow', ...reads])
+    expect(maskedIn(['select', 'public.customers'])).toEqual(['allow', ...reads, 'public.customers.phone'])
+    expect(maskedIn(['select', 'public.orders'], ['delete', 'public.orders'])).toEqual([
+      'hold',
+      'public.customers.id',
+      ...reads,
+    ])
+    expect(maskedIn(['insert', 'public.orders'])).toEqual(['allow', 'public.customers.name'])
+    expect(maskedIn(['update', 'public.orders'])).toEqual(['deny'])
   })
 
   it('names the action that decided', () => {
@@ -221,6 +249,7 @@ breakers:
         }),
       ],
       limits: [],
+      masks: [],
       maxDurationMs: 30 * 60_000,
       policyVersion: 0,
       decidingAction: 0,

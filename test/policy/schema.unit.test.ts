@@ -149,6 +149,34 @@ describe('a policy file', () => {
       /^0\.yaml:5: .*"DELTE"; did you mean "DELETE"\?$/,
     ],
     ['a verb in small letters', rule('verbs: [get]', 'effect: deny'), /^0\.yaml:5: .*"get"; did you mean "GET"\?$/],
+    [
+      'rows that an upstream does not have',
+      rule('effect: allow', 'limits: [10MiB per call, 5 rows per 1h]'),
+      /^0\.yaml:6: rule "r": .*protocol http have no rows to count/,
+    ],
+    [
+      'a mask for an upstream that has no columns',
+      rule('effect: allow', 'mask: [public.customers.email]'),
+      /^0\.yaml:6: rule "r": .*protocol http have no columns to mask/,
+    ],
+    [
+      'a mask on a rule that can meet such an upstream',
+      'name: p\nrules:\n  - { name: r, effect: allow, mask: [public.customers.email] }',
+      /^0\.yaml:3: rule "r": .*protocol http have no columns to mask; name the upstreams/,
+    ],
+    [
+      'a mask on a deny',
+      'name: p\nrules:\n  - { name: r, upstreams: [shop], effect: deny, mask: [public.customers.email] }',
+      /^0\.yaml:3: .*mask: a deny lets nothing through$/,
+    ],
+    ['a mask of nothing', rule('effect: allow', 'mask: []'), /^0\.yaml:6: .*mask: must not be empty/],
+    ...['customers.email', 'a.b.c.d', 'public.Customers.email', 'public.customers.*', 'public.customers."', ''].map(
+      (text): [string, string, RegExp] => [
+        `a mask that names no column: ${text}`,
+        rule('effect: allow', `mask: [${JSON.stringify(text)}]`),
+        /^0\.yaml:6: .*mask\.0: must be "schema\.relation\.column"/,
+      ],
+    ),
     ['a condition longer than it may be', rule('effect: allow', `when: "${'a'.repeat(2001)}"`), /^0\.yaml:6: .*when/],
     ['a condition that is no text', rule('effect: allow', 'when: true'), /^0\.yaml:6: .*when/],
   ]
@@ -165,7 +193,9 @@ describe('a policy file', () => {
   })
 
   it('accepts the file of the documentation', () => {
-    const limits = rule('effect: allow', 'limits: [10MiB per call, 100MiB per 1h, 5000 rows per 1h, 100 calls per 1m]')
+    const limits = rule('effect: allow', 'limits: [10MiB per call, 100MiB per 1h, 100 calls per 1m]')
     expect(problemsOf(limits)).toEqual([])
+    const rows = limits.replace('billing', 'shop').replace('100 calls', '5000 rows')
+    expect(problemsOf(rows)).toEqual([])
   })
 })

@@ -45,6 +45,7 @@ function allow(...limits: readonly Limit[]): Verdict {
     message: null,
     requirements: [],
     limits,
+    masks: [],
     maxDurationMs: null,
     policyVersion: 1,
     decidingAction: 0,

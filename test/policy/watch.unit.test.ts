@@ -27,6 +27,7 @@ function verdictWith(change: Partial<Verdict> = {}): Verdict {
     message: null,
     requirements: [],
     limits: [],
+    masks: [],
     maxDurationMs: null,
     policyVersion: 1,
     decidingAction: 0,

@@ -7,6 +7,8 @@ import { isProblems } from '../../src/policy/problem.ts'
 import { policySchema } from '../../src/policy/schema.ts'
 import type { PolicySet } from '../../src/policy/set.ts'
 import { createSource, type PolicySource } from '../../src/policy/source.ts'
+import { statementFacts } from '../../src/protocols/postgres/naming/facts.ts'
+import { VERBS } from '../../src/protocols/postgres/naming/tags.ts'
 
 export const HTTP_FACTS: FactSchema = {
   method: { type: 'string', doc: 'The method.' },
@@ -30,13 +32,16 @@ export const CONTEXT: CompileContext = {
     { name: 'billing', protocol: 'http', labels: { environment: 'production', data: 'customer' } },
     { name: 'deploy-api', protocol: 'http', labels: { environment: 'production' } },
     { name: 'scratch', protocol: 'http', labels: {} },
+    { name: 'shop', protocol: 'postgres', labels: { environment: 'production' } },
     { name: 'warehouse', protocol: 'sql', labels: { environment: 'production' } },
   ],
-  facts: { http: HTTP_FACTS, sql: SQL_FACTS },
+  facts: { http: HTTP_FACTS, sql: SQL_FACTS, postgres: statementFacts },
   verbs: {
     http: ['GET', 'HEAD', 'OPTIONS', 'POST', 'PUT', 'PATCH', 'DELETE', 'UPGRADE'],
     sql: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
+    postgres: VERBS,
   },
+  withRows: new Set(['sql', 'postgres']),
 }
 
 export const AGENT: Principal = {

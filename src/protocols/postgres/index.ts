@@ -50,6 +50,7 @@ export const postgres = {
   facts: statementFacts,
   verbs: VERBS,
   takesMinted: true,
+  hasRows: true,
   start,
 } as const satisfies Protocol<PostgresOptions, PostgresParts>
 

@@ -90,6 +90,7 @@ export function releaseOf(call: Exchange, more: Partial<Release> = {}): Release 
     message: null,
     requirements: [],
     limits: [],
+    masks: [],
     maxDurationMs: null,
     policyVersion: 1,
     decidingAction: 0,

@@ -69,6 +69,7 @@ const VERDICT: Verdict = {
   message: null,
   requirements: [],
   limits: [],
+  masks: [],
   maxDurationMs: null,
   policyVersion: 1,
   decidingAction: 0,
