@@ -68,6 +68,11 @@ export interface Named {
   readonly effects: readonly Effect[]
   /** Whether it runs code that cannot be seen from here (DO, CALL, functions that are not vetted). */
   readonly isOpaque: boolean
+  /**
+   * Names of the columns by which it finds, orders, groups, joins or computes, as against those that it merely returns;
+   * "*" where that may be any column of its relations.
+   */
+  readonly uses: readonly string[]
   /** The statement without the white space, comments and semicolon around it. */
   readonly text: string
   /** Where it is in the message, in bytes of UTF-8. */

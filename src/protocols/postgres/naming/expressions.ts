@@ -92,6 +92,7 @@ export const EXPRESSIONS = {
     const fields = listOf(node['fields'])
     const last = stringsOf(fields.slice(-1))[0]
     const { found } = place
+    if (!place.returned.has(node)) found.uses.add(last ?? '*')
     if (last === undefined) found.columns.add('*')
     else if (fields.length === 1) found.bareColumns.add(last)
     else {
@@ -101,10 +102,11 @@ export const EXPRESSIONS = {
   },
   A_Indirection(node, place) {
     for (const part of listOf(node['indirection'])) {
-      if (ofKind('A_Star', part)) place.found.columns.add('*')
-      for (const name of stringsOf(part)) {
+      const names = stringsOf(part)
+      for (const name of names) place.found.fields.add(name)
+      for (const name of ofKind('A_Star', part) ? ['*'] : names) {
         place.found.columns.add(name)
-        place.found.fields.add(name)
+        place.found.uses.add(name)
       }
     }
     indirection(node, place)

@@ -98,6 +98,7 @@ export const QUERIES = {
   RangeVar(node, place) {
     const name = textOf(node['relname'])
     noteRow(node['alias'], place)
+    noteRenamed(node['alias'], place)
     if (name !== null) place.found.rows.add(name)
     if (name !== null && node['schemaname'] === undefined && place.verb === 'select' && isCte(name, place.ctes)) return
     mentionRelation(place, node)
@@ -107,9 +108,12 @@ export const QUERIES = {
   JoinExpr(node, place) {
     // USING and NATURAL compare by an operator that is found by the search path.
     if (node['usingClause'] !== undefined || node['isNatural'] === true) named('=', place)
-    for (const column of stringsOf(node['usingClause'])) place.found.columns.add(column)
-    if (node['isNatural'] === true) place.found.columns.add('*')
+    for (const column of node['isNatural'] === true ? ['*'] : stringsOf(node['usingClause'])) {
+      place.found.columns.add(column)
+      place.found.uses.add(column)
+    }
     noteRow(node['alias'], place)
+    noteRenamed(node['alias'], place)
     join(node, place)
   },
   RangeSubselect(node, place) {
@@ -188,6 +192,11 @@ function assign(targets: unknown, place: Place): void {
 function noteRow(alias: unknown, place: Place): void {
   const name = isTree(alias) ? textOf(alias['aliasname']) : null
   if (name !== null) place.found.rows.add(name)
+}
+
+/** Under names of its own a column is not told from another any more. */
+function noteRenamed(alias: unknown, place: Place): void {
+  if (isTree(alias) && listOf(alias['colnames']).length > 0) place.found.uses.add('*')
 }
 
 function lockVerb(clause: unknown): readonly string[] {

@@ -36,6 +36,7 @@ export interface Resolved {
   readonly facts: Omit<StatementFacts, 'statement'>
   readonly isOpaque: boolean
   readonly effects: readonly Effect[]
+  readonly uses: readonly string[]
 }
 
 const MAX_ACTS = 200
@@ -89,6 +90,8 @@ export function resolve(summary: Summary, resolver: Resolver, nesting = 0): Reso
   let { copyProgram } = summary
   let { hasWhere, isDdl } = summary
   const effects: Effect[] = []
+  const uses = new Set(summary.uses)
+  if (gathered.takesRows) uses.add('*')
 
   const include = (facts: Omit<StatementFacts, 'statement'>) => {
     for (const one of facts.tables) tables.add(one)
@@ -118,6 +121,7 @@ export function resolve(summary: Summary, resolver: Resolver, nesting = 0): Reso
     if (as === null) effects.push(...inner.effects)
     // Of a definition that was prepared by a message it is not told here which names it makes.
     isOpaque ||= inner.isOpaque || inner.facts.is_ddl
+    for (const one of inner.uses) uses.add(one)
     isDdl ||= as === null && inner.facts.is_ddl
     writes ||= as === null && inner.facts.writes
   }
@@ -126,6 +130,7 @@ export function resolve(summary: Summary, resolver: Resolver, nesting = 0): Reso
     if (!cursor) throw unknownName('34000', 'cursor', name)
     include(cursor.facts)
     acts.push(...cursor.acts.filter(({ verb }) => verb !== 'declare cursor'))
+    for (const one of cursor.uses) uses.add(one)
     isOpaque ||= cursor.isOpaque
     writes ||= cursor.facts.writes
   }
@@ -134,6 +139,7 @@ export function resolve(summary: Summary, resolver: Resolver, nesting = 0): Reso
     acts: mainFirst(summary, view, acts, gathered.main),
     isOpaque,
     effects,
+    uses: sorted(uses),
     facts: {
       tables: sorted(tables),
       schemas: sorted(schemas),
@@ -166,6 +172,7 @@ function gather(summary: Summary, resolver: Resolver) {
   ]
   let main: Act | null = null
   let { isOpaque, writes } = summary
+  let takesRows = false
 
   const add = (mention: Mention, act: Act) => {
     acts.push(act)
@@ -215,12 +222,13 @@ function gather(summary: Summary, resolver: Resolver) {
   }
   for (const name of summary.fields) {
     for (const schema of schemasOf({ kind: 'row_function', name, schema: null, isMade: false }, resolver)) {
+      takesRows = true
       if (isVetted(schema, name)) continue
       functions.add(qualify(schema, name))
       call(schema, name)
     }
   }
-  return { acts, tables, schemas, functions, secrets, isOpaque, writes, main: main as Act | null }
+  return { acts, tables, schemas, functions, secrets, isOpaque, writes, takesRows, main: main as Act | null }
 }
 
 function isVetted(schema: string, name: string): boolean {
@@ -309,6 +317,7 @@ export function named(
     facts: { ...resolved.facts, statement: text },
     effects: resolved.effects,
     isOpaque: resolved.isOpaque,
+    uses: resolved.uses,
     text,
     unresolved: { summary },
     ...more,

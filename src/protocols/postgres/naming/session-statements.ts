@@ -1,4 +1,5 @@
 import { constantOf, plain } from './expressions.ts'
+import { returnedBy } from './returned.ts'
 import { tagOf } from './tags.ts'
 import {
   emptyFound,
@@ -100,7 +101,7 @@ export const SESSION_STATEMENTS = {
     const inner = untag(node['query'])
     const tag = inner ? tagOf(inner.tag, inner.node) : null
     if (!inner || tag === null) throw unknownNode('PrepareStmt.query')
-    visit(inner.tag, inner.node, { ...place, found, verb: tag })
+    visit(inner.tag, inner.node, { ...place, found, verb: tag, returned: returnedBy(inner.tag, inner.node) })
     const hasWhere = found.isBounded ?? false
     place.found.effects.push({ does: 'prepare', name, summary: summaryOf(found, { tag, isDdl: false, hasWhere }) })
   },

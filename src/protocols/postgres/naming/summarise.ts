@@ -3,6 +3,7 @@ import { DEFINITION_PARTS } from './definition-parts.ts'
 import { DEFINITIONS } from './definitions.ts'
 import { EXPRESSIONS } from './expressions.ts'
 import { QUERIES } from './queries.ts'
+import { returnedBy } from './returned.ts'
 import { noteEffects, refuseParseChanges, SESSION_STATEMENTS } from './session-statements.ts'
 import type { Summary } from './summary.ts'
 import { isDefinition, tagOf } from './tags.ts'
@@ -51,7 +52,8 @@ export function summarise(statement: unknown): Summary {
   if (tag === null) throw unknownNode(kind)
 
   const found = emptyFound()
-  const place: Place = { found, visits: VISITS, verb: tag, as: null, locks: [], ctes: null, schema: null }
+  const returned = returnedBy(kind, node)
+  const place: Place = { found, visits: VISITS, verb: tag, as: null, locks: [], ctes: null, schema: null, returned }
   visit(kind, node, place)
   noteEffects(kind, node, place)
   refuseParseChanges(found.effects)

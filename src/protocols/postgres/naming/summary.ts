@@ -7,6 +7,8 @@ export interface Summary {
   /** `t.name` and `(x).name`: a column, or a function of one row (PostgreSQL, 4.2.6, "field selection"). */
   readonly fields: readonly string[]
   readonly columns: readonly string[]
+  /** Those of them that it finds, orders, groups or computes by, and not merely returns; "*" where that may be any. */
+  readonly uses: readonly string[]
   readonly roles: readonly string[]
   readonly languages: readonly string[]
   readonly files: readonly string[]

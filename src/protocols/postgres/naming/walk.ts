@@ -19,6 +19,8 @@ export interface Place {
   readonly locks: readonly string[]
   /** Names that stand for the queries of a WITH around this place. */
   readonly ctes: Ctes | null
+  /** The column references that are returned as they are: see `returnedBy`. */
+  readonly returned: ReadonlySet<Tree>
   /** Where CREATE SCHEMA makes what is not qualified, and looks first. */
   readonly schema: string | null
 }
@@ -37,6 +39,8 @@ export interface Found {
   readonly mentions: Map<string, Mention>
   readonly fields: Set<string>
   readonly columns: Set<string>
+  /** Columns that are used otherwise than to return them. */
+  readonly uses: Set<string>
   /** Names that a column reference of one name may mean as a whole row. */
   readonly rows: Set<string>
   readonly bareColumns: Set<string>
@@ -232,6 +236,7 @@ export function emptyFound(): Found {
     mentions: new Map(),
     fields: new Set(),
     columns: new Set(),
+    uses: new Set(),
     rows: new Set(),
     bareColumns: new Set(),
     roles: new Set(),
@@ -250,7 +255,11 @@ export function emptyFound(): Found {
 /** The plain data of what was found. */
 export function summaryOf(found: Found, more: Pick<Summary, 'tag' | 'isDdl' | 'hasWhere'>): Summary {
   const columns = new Set(found.columns)
-  for (const name of found.bareColumns) columns.add(found.rows.has(name) ? '*' : name)
+  const uses = new Set(found.uses)
+  for (const name of found.bareColumns) {
+    columns.add(found.rows.has(name) ? '*' : name)
+    if (found.rows.has(name)) uses.add('*')
+  }
   if (Math.max(columns.size, found.mentions.size, found.fields.size) > MAX_NAMES) {
     throw new Unnameable(
       '54001',
@@ -263,6 +272,7 @@ export function summaryOf(found: Found, more: Pick<Summary, 'tag' | 'isDdl' | 'h
     mentions: [...found.mentions.values()],
     fields: [...found.fields],
     columns: [...columns],
+    uses: [...uses],
     roles: [...found.roles],
     languages: [...found.languages],
     files: [...found.files],
