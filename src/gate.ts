@@ -73,8 +73,8 @@ export function createGate({ identify, admit, judge, count, recorder, approvals,
     }
   }
 
-  async function countersign(call: Exchange, judged: Judged, intent: Intent): Promise<Carried> {
-    const sealed = await call.seal()
+  async function countersign(call: Exchange, judged: Judged & { verdict: Verdict }, intent: Intent): Promise<Carried> {
+    const sealed = await call.seal(judged.verdict)
     if (isRefusal(sealed)) return done(await call.refuse(sealed))
     const approval = await approvals.hold(call, judged, sealed)
     if (isRefusal(approval)) return done(await call.refuse(approval))

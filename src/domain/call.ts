@@ -59,8 +59,8 @@ export interface Exchange {
   readonly whenGone: 'leave' | 'withdraw'
   /** Names the call, with the facts that `needs` asks for (and any that come for free). */
   describe(needs: Needs): Promise<Actions | Refusal>
-  /** Reads the rest of the call, bounded. Only for a hold. */
-  seal(): Promise<Sealed | Refusal>
+  /** Reads the rest of the call, bounded, and sees whether it could be forwarded on the verdict's terms. Only for a hold. */
+  seal(verdict: Verdict): Promise<Sealed | Refusal>
   /**
    * Takes the stored bytes that were approved in place of what this client sent (the same, but for volatile fields), so
    * that they are what `describe` judges and `forward` sends. Returns their digest, computed anew.

@@ -77,7 +77,7 @@ export interface Mask {
   readonly column: string
 }
 
-export function formatMask({ schema, relation, column }: Mask): string {
+export function formatMask({ schema, relation, column }: Omit<Mask, 'rule'>): string {
   return formatQualified([schema, relation, column])
 }
 

@@ -3,7 +3,15 @@ import { refuse } from '../../src/domain/refusal.ts'
 import { createAllowance } from '../../src/policy/allowance.ts'
 import { rateOptions } from '../../src/policy/options.ts'
 import type { HttpParts } from '../../src/protocols/http/index.ts'
-import { AGENT, allow, allowRead, type Judge, startGateway, type TestGateway } from '../protocols/http/gateway.ts'
+import {
+  AGENT,
+  ALLOWED,
+  allow,
+  allowRead,
+  type Judge,
+  startGateway,
+  type TestGateway,
+} from '../protocols/http/gateway.ts'
 import { startRawUpstream } from '../transports/raw.ts'
 
 /** To parse a body stops everybody else. One agent sends many, as large as they may be. */
@@ -51,7 +59,7 @@ describe('a body', () => {
   it('that is held is charged for once', async () => {
     const { charged, charge } = noting()
     const hold: Judge = async (call, _actions, release) => {
-      const sealed = await call.seal()
+      const sealed = await call.seal(ALLOWED)
       if ('refused' in sealed) return call.refuse(sealed)
       await call.present()
       await call.adopt(sealed.stored)

@@ -69,6 +69,6 @@ function cutName(name: string): string {
 }
 
 /** An array as SQL writes it. */
-function arrayOf(texts: readonly string[]): string {
+export function arrayOf(texts: readonly string[]): string {
   return `{${texts.map((text) => `"${cutName(text).replace(/["\\]/g, '\\$&')}"`).join(',')}}`
 }

@@ -4,9 +4,11 @@ import type { Exchange, Outcome, Release, Upstream } from '../../domain/call.ts'
 import type { Principal } from '../../domain/principal.ts'
 import { callUrl } from '../../domain/problem.ts'
 import { isRefusal, type Refusal, refuse } from '../../domain/refusal.ts'
+import type { Verdict } from '../../domain/verdict.ts'
 import type { Batch } from './batch.ts'
 import { describeDoings, MAX_ACTIONS } from './describe.ts'
 import { type Binding, canonicalBytes, digestOf, matchKeyOf } from './digest.ts'
+import { describeAhead, type Masked, maskBatch } from './masking/mask.ts'
 import type { Plan } from './plan.ts'
 import { presentDoings } from './present.ts'
 import { type Relay, SessionOver } from './relay.ts'
@@ -45,6 +47,8 @@ export function createExchange(parts: ExchangeParts): Exchange {
   const binding: Binding = { ...parts.binding, principal }
   const { inTransaction } = binding.view
   let notices: NodeJS.Timeout | null = null
+  // Columns that it returns, and whose values are not.
+  let hidden: readonly string[] = []
   // A fault of the SQL itself keeps its SQLSTATE through the gate.
   const faults = new Map<Refusal, Fault>()
 
@@ -84,9 +88,29 @@ export function createExchange(parts: ExchangeParts): Exchange {
     }
   }
 
-  async function send({ signal, spendBytes, spendRows }: Release): Promise<Outcome> {
+  /** What is to be taken out of the answers; a refusal if the batch could give it away otherwise. */
+  async function mask({ masks }: Verdict): Promise<Masked | null | Refusal> {
+    if ('code' in plan) throw new TypeError('what could not be named was let through')
+    // Where the gateway only watches, agents get what they got before.
+    if (upstream.mode === 'observe') return null
+    try {
+      const masked = await maskBatch(plan, masks, relay)
+      if (masked === null || !('code' in masked)) return masked
+      const why = refuse('denied', masked.message)
+      faults.set(why, masked)
+      return why
+    } catch (error) {
+      if (error instanceof SessionOver) return BROKEN_OFF
+      throw error
+    }
+  }
+
+  async function send({ verdict, signal, spendBytes, spendRows }: Release): Promise<Outcome> {
     stopNotices()
     if ('code' in plan) throw new TypeError('what could not be named was let through')
+    const masked = await mask(verdict)
+    if (isRefusal(masked)) return tellRefusal(masked)
+    if (masked !== null && masked.columns.length > 0) parts.client.write(encodeNotice(noticeOf(masked)))
     const startedAt = parts.monotonic()
     const cut = () => {
       const reason: unknown = signal.reason
@@ -97,11 +121,14 @@ export function createExchange(parts: ExchangeParts): Exchange {
     signal.addEventListener('abort', cut, { once: true })
     const ran = parts.running()
     try {
-      const { traffic } = await relay.forward(
-        batch.sent.map(({ bytes }) => bytes),
-        plan.slots,
-        { spendBytes, spendRows },
-      )
+      const { messages, slots } = masked
+        ? describeAhead(batch, plan.slots)
+        : { messages: batch.sent.map(({ bytes }) => bytes), slots: plan.slots }
+      const { traffic } = await relay.forward(messages, slots, {
+        spendBytes,
+        spendRows,
+        concealer: masked?.concealer ?? null,
+      })
       return {
         name: 'forwarded',
         bytesIn: traffic.bytesIn,
@@ -149,7 +176,12 @@ export function createExchange(parts: ExchangeParts): Exchange {
       return parts.isCancelled() ? 'withdraw' : 'leave'
     },
     describe,
-    seal: () => Promise.resolve(seal()),
+    async seal(verdict) {
+      const masked = 'code' in plan ? null : await mask(verdict)
+      if (isRefusal(masked)) return masked
+      hidden = masked?.columns ?? []
+      return seal()
+    },
     adopt(stored) {
       const sealed = seal()
       if (isRefusal(sealed)) return Promise.resolve(sealed)
@@ -169,34 +201,44 @@ export function createExchange(parts: ExchangeParts): Exchange {
       return Promise.resolve()
     },
     forward: send,
-    async refuse(why) {
-      stopNotices()
-      const fault = faults.get(why) ?? faultOf(why)
-      try {
-        await parts.refuse(parts.isCancelled() ? CANCELLED : fault)
-      } catch (error) {
-        if (!(error instanceof SessionOver)) throw error
-      }
-      return { name: why.code === 'approval_pending' ? 'pending' : 'refused', refusal: why }
-    },
+    refuse: tellRefusal,
+  }
+
+  async function tellRefusal(why: Refusal): Promise<Outcome> {
+    stopNotices()
+    const fault = faults.get(why) ?? faultOf(why)
+    try {
+      await parts.refuse(parts.isCancelled() ? CANCELLED : fault)
+    } catch (error) {
+      if (!(error instanceof SessionOver)) throw error
+    }
+    return { name: why.code === 'approval_pending' ? 'pending' : 'refused', refusal: why }
   }
 
   function notes(): string[] {
-    return inTransaction ? ['The agent has a transaction open: it waits for this, with its locks.'] : []
+    return [
+      ...(inTransaction ? ['The agent has a transaction open: it waits for this, with its locks.'] : []),
+      ...(hidden.length > 0 ? [`The agent is not given the values of ${hidden.join(', ')}.`] : []),
+    ]
   }
+}
+
+function noticeOf({ columns }: Masked): Fault {
+  return { code: '01000', message: `NULL stands for every value of ${columns.join(', ')}: a rule masks it.` }
 }
 
 const CANCELLED: Fault = {
   code: '57014',
   message: 'Not executed. The statement was cancelled on request of the client.',
 }
+const BROKEN_OFF = refuse('upstream_failed', 'The upstream broke off.')
 const CUT = refuse('unavailable', 'Cut off. The gateway ended the session.')
 
 function outcomeOf({ side, message }: SessionOver, signal: AbortSignal): Outcome {
   if (signal.aborted) return { name: 'cut', refusal: isRefusal(signal.reason) ? signal.reason : CUT }
   if (side === 'client') return { name: 'client_gone' }
   if (side === 'gateway') return { name: 'cut', refusal: refuse('rate_limited', message) }
-  return { name: 'upstream_failed', refusal: refuse('upstream_failed', 'The upstream broke off.') }
+  return { name: 'upstream_failed', refusal: BROKEN_OFF }
 }
 
 /** What the client says in a comment of the first statement (sqlcommenter). */

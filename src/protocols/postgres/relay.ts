@@ -2,6 +2,7 @@ import { createHash, type Hash } from 'node:crypto'
 import type { Watch } from '../../domain/call.ts'
 import type { Frame } from '../../transports/tcp/frames.ts'
 import type { Link } from '../../transports/tcp/link.ts'
+import type { Concealer } from './masking/concealer.ts'
 import { encodeFatal, type Fault } from './report.ts'
 import { createSlots, type Settled, type Slot } from './slots.ts'
 import type { UpstreamSession } from './upstream.ts'
@@ -30,8 +31,11 @@ export interface Traffic {
   readonly copied: Hash
 }
 
-/** Told of what passes to the client, and of a row before it does; false ends the session. */
-export type Allowance = Pick<Watch, 'spendBytes' | 'spendRows'>
+/** On which answers pass to the client: within limits, and without what is masked. */
+export interface Terms extends Pick<Watch, 'spendBytes' | 'spendRows'> {
+  /** Before rows come it is told of their columns: each Execute is described right before. */
+  readonly concealer: Concealer | null
+}
 
 export interface Relay {
   /** Where the transaction stands, as the upstream said it last. */
@@ -44,13 +48,13 @@ export interface Relay {
   /**
    * Forwards messages, and passes what they are answered with on to the client.
    *
-   * @param allowance what may be passed on; without limits if left out
+   * @param terms on which it is passed on; all of it, as it is, if they are left out
    * @throws SessionOver
    */
   forward(
     messages: readonly Buffer[],
     slots: readonly Slot[],
-    allowance?: Allowance,
+    terms?: Terms,
   ): Promise<Settled & { readonly traffic: Traffic }>
   /**
    * Asks the upstream something of the gateway's own, in the client's session, without a trace in it. Null if it cannot
@@ -101,7 +105,7 @@ export function createRelay({
   const over = new AbortController()
   let status: TransactionStatus = 'I'
   let traffic = noTraffic()
-  let allowance = UNLIMITED
+  let terms = ANY_TERMS
   let isUsedUp = false
   let copying: { readonly over: AbortController; readonly done: Promise<void> } | null = null
 
@@ -117,10 +121,10 @@ export function createRelay({
     if (type === 'data_row' || type === 'copy_data') {
       if (!slots.mayPass(type)) return false
       // Read whole, the row is not passed on.
-      isUsedUp ||= !allowance.spendRows(1)
+      isUsedUp ||= !terms.spendRows(1)
       if (isUsedUp) return false
       traffic.rows += 1
-      return true
+      return type === 'copy_data' || (terms.concealer?.isClear ?? true)
     }
     if (type === 'error') slots.take({ type, report: { C: 'XX000' } })
     return true
@@ -175,15 +179,24 @@ export function createRelay({
     const hasPlace = slots.take(message)
     if (!hasPlace) throw new Malformed(`${message.type} does not belong here`)
     if (message.type === 'ready') onReady(message.status)
-    if (!isSilent) pass(bytes)
+    const told = tellConcealer(message, bytes)
+    if (isSilent === false || (isSilent === 'unless_it_fails' && message.type === 'error')) pass(told)
     if (slots.copying === 'in') copying ??= startCopy()
     else copying?.over.abort()
+  }
+
+  /** What is to be passed on of an answer. */
+  function tellConcealer(message: Backend, bytes: Buffer): Buffer {
+    const { concealer } = terms
+    if (message.type === 'data_row') return concealer?.conceal(bytes) ?? bytes
+    concealer?.describe(message.type === 'row_description' ? message.columns : null)
+    return bytes
   }
 
   function pass(bytes: Buffer): void {
     traffic.bytesOut += bytes.length
     client.write(bytes)
-    if (!allowance.spendBytes(bytes.length)) cutOff()
+    if (!terms.spendBytes(bytes.length)) cutOff()
   }
 
   function cutOff(): void {
@@ -271,13 +284,13 @@ export function createRelay({
     get isSkipping() {
       return slots.isSkipping
     },
-    async forward(messages, expected, allowed = UNLIMITED) {
+    async forward(messages, expected, given = ANY_TERMS) {
       traffic = noTraffic()
-      allowance = allowed
+      terms = given
       try {
         return { ...(await send(messages, expected)), traffic }
       } finally {
-        allowance = UNLIMITED
+        terms = ANY_TERMS
       }
     },
     async ask(sql, values) {
@@ -333,7 +346,7 @@ export function createRelay({
   }
 }
 
-const UNLIMITED: Allowance = { spendBytes: () => true, spendRows: () => true }
+const ANY_TERMS: Terms = { spendBytes: () => true, spendRows: () => true, concealer: null }
 
 function noTraffic(): Traffic {
   return { bytesIn: 0, bytesOut: 0, rows: 0, copied: createHash('sha256') }

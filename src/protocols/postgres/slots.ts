@@ -3,8 +3,8 @@ import type { Backend, Report } from './wire/backend.ts'
 /** What a message that was forwarded is answered with. */
 export interface Slot {
   readonly kind: 'parse' | 'bind' | 'close' | 'describe_statement' | 'describe_portal' | 'execute' | 'query' | 'sync'
-  /** Where the answer goes: to the client, or to somebody here who asked. */
-  readonly isSilent: boolean
+  /** Where the answer goes: to the client, or to somebody here who asked; who may do so before what the client asks. */
+  readonly isSilent: boolean | 'unless_it_fails'
   /** Each statement that is over, by its place in the message, from 0 on. */
   completed?(index: number): void
   /** Each row, of a silent one. */

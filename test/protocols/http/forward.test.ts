@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { refuse } from '../../../src/domain/refusal.ts'
 import { connectRaw, problemIn, type Script, startRawUpstream, statusOf } from '../../transports/raw.ts'
 import { selfSigned } from '../../transports/tls.ts'
-import { APPROVAL, allow, allowRead, type Judge, startGateway, type TestGateway } from './gateway.ts'
+import { ALLOWED, APPROVAL, allow, allowRead, type Judge, startGateway, type TestGateway } from './gateway.ts'
 
 const TOKEN = { authorization: 'Bearer agents-own.token.value' }
 const MIB = 1024 * 1024
@@ -495,7 +495,7 @@ describe('held calls', () => {
     const upstream = await raw(answerWith('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'))
     const sealed: { digest: Buffer; matchKey: Buffer; stored: { head: object; body: Uint8Array } }[] = []
     const judge: Judge = async (call, _actions, release) => {
-      const seal = await call.seal()
+      const seal = await call.seal(ALLOWED)
       if ('refused' in seal) return call.refuse(seal)
       sealed.push(seal)
       const first = sealed[0]
@@ -526,7 +526,7 @@ describe('held calls', () => {
       response.end('made')
     })
     const judge: Judge = async (call) => {
-      const sealed = await call.seal()
+      const sealed = await call.seal(ALLOWED)
       if ('refused' in sealed) return call.refuse(sealed)
       await call.held(APPROVAL)
       return { name: 'pending', response: sealed.stored }
@@ -550,7 +550,7 @@ describe('held calls', () => {
       principal: call.principal,
       upstream: call.upstream.name,
     })
-    const sealed = await later.seal()
+    const sealed = await later.seal(ALLOWED)
     expect('refused' in sealed).toBe(false)
     const { releaseOf } = await import('./gateway.ts')
     const done = await later.forward(releaseOf(later, { approval: APPROVAL }))
@@ -564,7 +564,7 @@ describe('held calls', () => {
   it('whose kept response grows too large are cut', async () => {
     const url = await serve((_request, response) => void response.end('x'.repeat(5000)))
     const judge: Judge = async (call) => {
-      const sealed = await call.seal()
+      const sealed = await call.seal(ALLOWED)
       if ('refused' in sealed) return call.refuse(sealed)
       await call.held(APPROVAL)
       return { name: 'pending', response: sealed.stored }

@@ -80,24 +80,25 @@ export const allowRead: Judge = Object.assign<Judge, { needs: string[] }>((_call
   needs: ['body'],
 })
 
+export const ALLOWED: Release['verdict'] = {
+  effect: 'allow',
+  basis: 'rule',
+  rules: [],
+  message: null,
+  requirements: [],
+  limits: [],
+  masks: [],
+  maxDurationMs: null,
+  policyVersion: 1,
+  decidingAction: 0,
+}
+
 /** A release as the gate would make one. Only the audit log makes an `Intent`; a test's has no other way. */
 export function releaseOf(call: Exchange, more: Partial<Release> = {}): Release {
   const intent = { callId: call.id, seq: 1, epoch: 0 } as unknown as Intent
-  const verdict: Release['verdict'] = {
-    effect: 'allow',
-    basis: 'rule',
-    rules: [],
-    message: null,
-    requirements: [],
-    limits: [],
-    masks: [],
-    maxDurationMs: null,
-    policyVersion: 1,
-    decidingAction: 0,
-  }
   return {
     intent,
-    verdict,
+    verdict: ALLOWED,
     approval: null,
     signal: new AbortController().signal,
     spendBytes: () => true,

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import WebSocket, { WebSocketServer } from 'ws'
 import { refuse } from '../../../src/domain/refusal.ts'
 import { connectRaw, type Script, startRawUpstream, statusOf } from '../../transports/raw.ts'
-import { APPROVAL, allow, allowRead, type Judge, startGateway, type TestGateway } from './gateway.ts'
+import { ALLOWED, APPROVAL, allow, allowRead, type Judge, startGateway, type TestGateway } from './gateway.ts'
 
 const TOKEN = { authorization: 'Bearer agents-own.token.value' }
 const cleanups: (() => Promise<void> | void)[] = []
@@ -100,7 +100,7 @@ describe('a WebSocket', () => {
     const { url } = await sockets()
     let stored: Parameters<Parameters<Judge>[0]['adopt']>[0] | null = null
     const judge: Judge = async (call, _actions, release) => {
-      const sealed = await call.seal()
+      const sealed = await call.seal(ALLOWED)
       if ('refused' in sealed) return call.refuse(sealed)
       if (stored === null) {
         stored = sealed.stored

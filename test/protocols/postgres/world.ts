@@ -3,8 +3,9 @@ import type { Approval, Spent } from '../../../src/domain/approval.ts'
 import type { Exchange, Intent, Outcome, Sealed } from '../../../src/domain/call.ts'
 import type { Judged } from '../../../src/domain/judged.ts'
 import type { Principal } from '../../../src/domain/principal.ts'
+import { parseQualified } from '../../../src/domain/qualified.ts'
 import { isRefusal, type Refusal, refuse } from '../../../src/domain/refusal.ts'
-import type { Effect, Verdict } from '../../../src/domain/verdict.ts'
+import type { Effect, Mask, Verdict } from '../../../src/domain/verdict.ts'
 import { createGate } from '../../../src/gate.ts'
 import { systemClock } from '../../../src/platform/clock.ts'
 import { newCallId } from '../../../src/platform/id.ts'
@@ -50,6 +51,8 @@ export interface World {
   readonly calls: { readonly call: Exchange; readonly actions: Actions | null; outcome: Outcome | null }[]
   /** What policy says; allows everything unless a test says otherwise. */
   decide: (actions: Actions) => Effect
+  /** Columns that policy masks, as rules write them. */
+  masks: readonly string[]
   spendBytes: (count: number) => boolean
   spendRows: (count: number) => boolean
   /** The next call that is held. */
@@ -75,6 +78,11 @@ const VERDICT: Verdict = {
   decidingAction: 0,
 }
 
+function maskOf(text: string): Mask {
+  const [schema = '', relation = '', column = ''] = parseQualified(text) ?? []
+  return { rule: { policy: 'shop', rule: 'a-rule' }, schema, relation, column }
+}
+
 /** A gateway with a real Postgres behind it, whose policy and reviewers are the test's. */
 export async function startWorld(): Promise<World> {
   const store = await createTestDatabase()
@@ -95,7 +103,7 @@ export async function startWorld(): Promise<World> {
       world.calls.push({ call, actions: isRefusal(actions) ? null : actions, outcome: null })
     if (isRefusal(actions)) return { effect: 'deny', verdict: null, actions: null, refusal: actions }
     const effect = world.decide(actions)
-    const verdict: Verdict = { ...VERDICT, effect }
+    const verdict: Verdict = { ...VERDICT, effect, masks: world.masks.map(maskOf) }
     if (effect !== 'deny') return { effect, verdict, actions, refusal: null }
     const refusal = refuse('denied', 'Not executed. A rule forbids it. (rule shop/a-rule)')
     return { effect, verdict, actions, refusal }
@@ -227,6 +235,7 @@ export async function startWorld(): Promise<World> {
     },
     calls: [],
     decide: () => 'allow',
+    masks: [],
     spendBytes: () => true,
     spendRows: () => true,
     async held() {
