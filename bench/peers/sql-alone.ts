@@ -29,6 +29,7 @@ const ALLOWED = {
   message: null,
   requirements: [],
   limits: [],
+  masks: [],
   maxDurationMs: null,
   policyVersion: 1,
   decidingAction: 0,
@@ -47,7 +48,8 @@ const gate = createGate({
   // Only the log makes a real one.
   recorder: { intent: () => Promise.resolve({} as Intent), outcome: () => Promise.resolve() },
   approvals: { hold: never, settle: never, recall: never, spend: never, withdraw: never },
-  underWatch: (_call, _terms, work) => work({ signal: new AbortController().signal, spendBytes: () => true }),
+  underWatch: (_call, _terms, work) =>
+    work({ signal: new AbortController().signal, spendBytes: () => true, spendRows: () => true }),
 })
 const running = await postgres.start({
   upstreams: [
