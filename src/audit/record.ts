@@ -35,7 +35,7 @@ export function createRecorder({ audit, log }: { audit: AuditLog; log: Logger })
 }
 
 function intentEntry(call: Exchange, judged: Judged): Entry & { kind: 'intent'; callId: string } {
-  const { verdict, actions, refusal } = judged
+  const { verdict, actions } = judged
   const deciding = actions?.[verdict?.decidingAction ?? 0]
   const rule = verdict?.rules[0]
   const { reason, model, prompt, conversation, trace } = call.claimed
@@ -52,14 +52,14 @@ function intentEntry(call: Exchange, judged: Judged): Entry & { kind: 'intent'; 
     ...(reason && { reason }),
     ...(model && { model }),
     ...(Object.keys(claimed).length > 0 && { claimed }),
-    detail: intentDetail(judged, refusal),
+    detail: intentDetail(call, judged),
   }
 }
 
 /** The columns show the deciding action and rule; here are all of them, where there are more. */
-function intentDetail({ effect, verdict, actions }: Judged, refusal: Refusal | null): JsonObject {
+function intentDetail({ upstream }: Exchange, { effect, verdict, actions, refusal }: Judged): JsonObject {
   const rules = verdict?.rules ?? []
-  const masked = (verdict?.masks ?? []).map(formatMask)
+  const masked = upstream.mode === 'enforce' ? (verdict?.masks ?? []).map(formatMask) : []
   return {
     ...(actions && actions.length > 1 && { actions: actions.map(({ verb, resource }) => ({ resource, verb })) }),
     ...(verdict && verdict.basis !== 'rule' && { basis: verdict.basis }),

@@ -14,6 +14,13 @@ rules:
     verbs: [update, delete]
     effect: hold
     approval: { reviewers: ["group:finance"] }
+  - name: customers
+    upstreams: [orders]
+    verbs: [select]
+    resources: [public.customers]
+    effect: allow
+    mask: [public.customers.email]
+    limits: [3 rows per call]
   - name: never-drop
     upstreams: [orders]
     verbs: [drop table]
@@ -36,6 +43,9 @@ beforeAll(async () => {
   await admin.connect()
   await admin.query(
     "CREATE TABLE orders (id int PRIMARY KEY, state text); INSERT INTO orders VALUES (1, 'new'), (2, 'new')",
+  )
+  await admin.query(
+    "CREATE TABLE customers AS SELECT i AS id, i || '@example.com' AS email FROM generate_series(1, 10) AS i",
   )
   await admin.end()
   replica = await world.start({ config: { upstreams: [upstreamOf(shop)], drain: '5s' } })
@@ -134,6 +144,34 @@ describe('an agent with a Postgres client', () => {
     await world.approve(replica, id)
     const second = await connect()
     expect(await second.query("UPDATE orders SET state = 'sent' WHERE id = 2")).toMatchObject({ rowCount: 1 })
+  })
+})
+
+describe('what comes back is what a rule lets come back', () => {
+  it('without the values of masked columns, which the log names', async () => {
+    const client = await connect()
+    const { rows } = await client.query('SELECT email, id FROM customers WHERE id <= $1', [2])
+    expect(rows).toEqual([
+      { email: null, id: 1 },
+      { email: null, id: 2 },
+    ])
+    const { detail } = await world.until<{ detail: object }>(
+      `SELECT convert_from(body, 'UTF8')::json -> 'detail' AS detail FROM countersign.audit_log
+       WHERE kind = 'intent' AND resource = 'public.customers' ORDER BY seq DESC LIMIT 1`,
+      [],
+    )
+    expect(detail).toMatchObject({ masked: ['public.customers.email'] })
+    await expect(client.query("SELECT id FROM customers WHERE email LIKE '1%'")).rejects.toMatchObject({
+      code: '42501',
+      detail: 'Masked: public.customers.email (rule orders/customers).',
+    })
+  })
+
+  it('and no more rows than it allows', async () => {
+    const client = await connect()
+    const over = new Promise<{ code?: string }>((resolve) => client.once('error', resolve))
+    await expect(client.query('SELECT id FROM customers')).rejects.toMatchObject({ code: '53400' })
+    await over
   })
 })
 
