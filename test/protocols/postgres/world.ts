@@ -51,6 +51,7 @@ export interface World {
   readonly calls: { readonly call: Exchange; readonly actions: Actions | null; outcome: Outcome | null }[]
   /** What policy says; allows everything unless a test says otherwise. */
   decide: (actions: Actions) => Effect
+  mode: 'enforce' | 'observe'
   /** Columns that policy masks, as rules write them. */
   masks: readonly string[]
   spendBytes: (count: number) => boolean
@@ -178,7 +179,15 @@ export async function startWorld(): Promise<World> {
     return found
   }
   const service: Service = {
-    upstream: { name: 'shop', protocol: 'postgres', labels: {}, mode: 'enforce', waitMs: 60_000 },
+    upstream: {
+      name: 'shop',
+      protocol: 'postgres',
+      labels: {},
+      get mode() {
+        return world.mode
+      },
+      waitMs: 60_000,
+    },
     target,
     namer,
     catalog: createCatalogMemory(systemClock),
@@ -235,6 +244,7 @@ export async function startWorld(): Promise<World> {
     },
     calls: [],
     decide: () => 'allow',
+    mode: 'enforce',
     masks: [],
     spendBytes: () => true,
     spendRows: () => true,

@@ -17,7 +17,7 @@ export interface Hidden {
   readonly known: ReadonlySet<number>
   /** Those that read such a column on their own account, or call what cannot be seen. */
   readonly readers: ReadonlySet<string>
-  /** Those that cannot be written without writing to a relation that has such a column. */
+  /** Those that cannot be written without writing to a relation that has such a column, or being compared with it. */
   readonly writers: ReadonlySet<string>
   /** The masks that stand for no column. */
   readonly missing: readonly Mask[]
@@ -38,8 +38,9 @@ const CASCADES = `'{c,n,d}'::pg_catalog."char"[]`
  * partitions of a table and those it is one of), under the same name; and in columns that are generated from it.
  *
  * A view, or a rule, reads it if its definition depends on it, through however many others. A whole row (`varattno 0`)
- * depends on no column that could be told. A view writes to what it is made of, and whatever a foreign key refers to
- * writes to where that stands, if the key says so (`c`, `n`, `d`: CASCADE, SET NULL, SET DEFAULT).
+ * depends on no column that could be told. A view writes to what it is made of, a table to those that inherit from it,
+ * and whatever a foreign key refers to writes to where that stands, if the key says so (`c`, `n`, `d`: CASCADE, SET NULL,
+ * SET DEFAULT). A foreign key that refers to the column tells of what is written whether it is there.
  */
 const QUESTION = `WITH RECURSIVE masked AS (
   SELECT c.oid AS relation, m.attribute FROM ${NAMES(1, 2, 3)} AS m (schema, relation, attribute)
@@ -74,8 +75,10 @@ const QUESTION = `WITH RECURSIVE masked AS (
     AND d.refobjid OPERATOR(pg_catalog.<>) r.ev_class
 ), beneath AS (
   SELECT relation AS root, relation FROM touched
-  UNION SELECT b.root, r.refobjid FROM beneath b
-    JOIN rules r ON r.relation ${EQ} b.relation AND r.refclassid ${EQ} ${CLASS}
+  UNION SELECT b.root, d.relation FROM beneath b CROSS JOIN LATERAL (
+    SELECT r.refobjid FROM rules r WHERE r.relation ${EQ} b.relation AND r.refclassid ${EQ} ${CLASS}
+    UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent ${EQ} b.relation
+  ) AS d (relation)
 ), readers AS (
   SELECT b.root AS relation FROM beneath b JOIN rules r ON r.relation ${EQ} b.relation
   WHERE r.refclassid ${EQ} ${CLASS} AND EXISTS (
@@ -95,6 +98,8 @@ const QUESTION = `WITH RECURSIVE masked AS (
   UNION ALL SELECT 'known', t.relation, NULL FROM touched t
   UNION ALL SELECT 'reader', r.relation, NULL FROM readers r
   UNION ALL SELECT 'writer', b.root, NULL FROM beneath b JOIN written w ON w.relation ${EQ} b.relation
+  UNION ALL SELECT 'writer', b.root, NULL FROM beneath b JOIN pg_catalog.pg_constraint k ON k.conrelid ${EQ} b.relation
+    JOIN hidden h ON h.relation ${EQ} k.confrelid AND h.attnum ${EQ} ANY (k.confkey)
 )
 SELECT DISTINCT w.what, n.nspname, c.relname, w.relation, w.attnum, a.attname FROM answers w
   JOIN pg_catalog.pg_class c ON c.oid ${EQ} w.relation
