@@ -1,9 +1,12 @@
+import { formatMask } from '../../domain/verdict.ts'
 import type { Clock } from '../../platform/clock.ts'
+import type { AskHidden, Hidden } from './masking/catalog.ts'
 import type { Catalog, Wanted } from './statement.ts'
 
 /** How long an answer of the catalog is good for, in milliseconds. */
 const FRESH_MS = 1_000
 const MAX_ANSWERS = 10_000
+const MAX_PLACES = 1_000
 
 /** What the sessions with one upstream were told by its catalog in the last second. */
 export interface CatalogMemory {
@@ -13,6 +16,16 @@ export interface CatalogMemory {
    * @param session.isApart whether the session may see another catalog than others do: then nothing is remembered for it
    */
   before(catalog: Catalog, session: { readonly database: string; isApart(): boolean }): Catalog
+  /**
+   * The same for where masked columns are.
+   *
+   * @param session.isBehind whether it may see an older catalog than others do: then it is told what is remembered here,
+   *   and nobody else what it was told
+   */
+  beforeHidden(
+    ask: AskHidden,
+    session: { readonly database: string; isApart(): boolean; isBehind(): boolean },
+  ): AskHidden
   /** To be called when something may have changed it. */
   forget(): void
 }
@@ -23,6 +36,7 @@ export interface CatalogMemory {
  */
 export function createCatalogMemory(clock: Pick<Clock, 'monotonic'>): CatalogMemory {
   const answers = new Map<string, { readonly holders: readonly string[]; readonly at: number }>()
+  const places = new Map<string, { readonly hidden: Hidden; readonly at: number }>()
   let generation = 0
 
   function known(key: string): readonly string[] | null {
@@ -53,9 +67,23 @@ export function createCatalogMemory(clock: Pick<Clock, 'monotonic'>): CatalogMem
         return wanted.map((one) => found.get(keyOf(one)) ?? known(keyOf(one)) ?? 'any')
       },
     }),
+    beforeHidden: (ask, { database, isApart, isBehind }) =>
+      async function askHidden(masks, tables) {
+        if (isApart() || tables.some((table) => table.startsWith('pg_temp.'))) return ask(masks, tables)
+        const key = JSON.stringify([database, masks.map(formatMask), tables])
+        const last = places.get(key)
+        if (last && clock.monotonic() - last.at < FRESH_MS) return last.hidden
+        const asked = { at: clock.monotonic(), generation }
+        const hidden = await ask(masks, tables)
+        if (hidden === null || isBehind() || asked.generation !== generation) return hidden
+        if (places.size >= MAX_PLACES) places.clear()
+        places.set(key, { hidden, at: asked.at })
+        return hidden
+      },
     forget() {
       generation += 1
       answers.clear()
+      places.clear()
     },
   }
 }

@@ -8,6 +8,7 @@ import type { Verdict } from '../../domain/verdict.ts'
 import type { Batch } from './batch.ts'
 import { describeDoings, MAX_ACTIONS } from './describe.ts'
 import { type Binding, canonicalBytes, digestOf, matchKeyOf } from './digest.ts'
+import type { AskHidden } from './masking/catalog.ts'
 import { describeAhead, type Masked, maskBatch } from './masking/mask.ts'
 import type { Plan } from './plan.ts'
 import { presentDoings } from './present.ts'
@@ -23,6 +24,7 @@ export interface ExchangeParts {
   readonly plan: Plan | Fault
   readonly binding: Omit<Binding, 'principal'>
   readonly relay: Relay
+  readonly askHidden: AskHidden
   /** The session's client. */
   readonly client: { write(bytes: Uint8Array): void }
   readonly publicUrl: string
@@ -94,7 +96,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
     // Where the gateway only watches, agents get what they got before.
     if (upstream.mode === 'observe') return null
     try {
-      const masked = await maskBatch(plan, masks, relay)
+      const masked = await maskBatch(plan, masks, parts.askHidden)
       if (masked === null || !('code' in masked)) return masked
       const why = refuse('denied', masked.message)
       faults.set(why, masked)

@@ -10,6 +10,7 @@ import { askCatalog, askPath } from './catalog.ts'
 import type { CatalogMemory } from './catalog-memory.ts'
 import type { Entered } from './entrance.ts'
 import { createExchange } from './exchange.ts'
+import { askHidden } from './masking/catalog.ts'
 import { type Plan, planBatch } from './plan.ts'
 import { createRelay, type Relay, SessionOver } from './relay.ts'
 import { encodeError, type Fault, faultOf } from './report.ts'
@@ -111,6 +112,13 @@ export async function runSession(
       }),
     },
   }
+
+  const hiddenOf = service.catalog.beforeHidden(askHidden(relay), {
+    database: startup.database,
+    isApart: () => state.hasOwnCatalog,
+    // A transaction may go on seeing what was there when it began.
+    isBehind: () => relay.status !== 'I' || relay.isOpen,
+  })
 
   const cancels = service.cancels.mint({ secretBytes: minor >= 2 ? 32 : 4, cancel })
   const unwatch = service.watch(principal, (why) => relay.end(new SessionOver('gateway', why.detail), faultOf(why)))
@@ -237,6 +245,7 @@ export async function runSession(
             view: state.view,
           },
           relay,
+          askHidden: hiddenOf,
           client,
           publicUrl: service.publicUrl,
           gone: call.gone.signal,

@@ -1,5 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import type { Mask } from '../../../src/domain/verdict.ts'
 import { type CatalogMemory, createCatalogMemory } from '../../../src/protocols/postgres/catalog-memory.ts'
+import type { Hidden } from '../../../src/protocols/postgres/masking/catalog.ts'
 import type { Catalog, Wanted } from '../../../src/protocols/postgres/statement.ts'
 
 const PATH = ['pg_catalog', 'public']
@@ -78,5 +80,71 @@ describe('the catalog', () => {
     )
     expect(await session().holders(many, PATH)).toHaveLength(6_000)
     expect(asked).toHaveLength(3)
+  })
+})
+
+describe('where masked columns are', () => {
+  const email: Mask = { rule: { policy: 'p', rule: 'r' }, schema: 'public', relation: 'customers', column: 'email' }
+  const nowhere: Hidden = {
+    columns: new Map(),
+    names: new Set(),
+    relations: new Set(),
+    known: new Set(),
+    readers: new Set(),
+    writers: new Set(),
+    missing: [],
+  }
+  let questions: number
+  const ask = (
+    how: { database?: string; isApart?: boolean; isBehind?: boolean } = {},
+    answer: Hidden | null = nowhere,
+  ) =>
+    memory.beforeHidden(
+      () => {
+        questions += 1
+        return Promise.resolve(answer)
+      },
+      {
+        database: how.database ?? 'shop',
+        isApart: () => how.isApart ?? false,
+        isBehind: () => how.isBehind ?? false,
+      },
+    )
+  beforeEach(() => {
+    questions = 0
+  })
+
+  it('is asked once a second, for the same masks and relations', async () => {
+    expect(await ask()([email], ['public.customers'])).toBe(nowhere)
+    now = 999
+    expect(await ask()([email], ['public.customers'])).toBe(nowhere)
+    expect(questions).toBe(1)
+    await ask()([{ ...email, column: 'phone' }], ['public.customers'])
+    await ask()([email], ['public.orders'])
+    await ask({ database: 'other' })([email], ['public.customers'])
+    expect(questions).toBe(4)
+    now = 1000
+    await ask()([email], ['public.customers'])
+    expect(questions).toBe(5)
+  })
+
+  it.each([
+    ['by a session that changed the catalog', ['public.customers'], { isApart: true }],
+    ['of temporary relations', ['pg_temp.customers'], {}],
+    ['by a session that may see an older one', ['public.customers'], { isBehind: true }],
+  ] as const)('is not remembered when it was asked %s', async (_who, tables, how) => {
+    await ask(how)([email], tables)
+    await ask(how)([email], tables)
+    expect(questions).toBe(2)
+  })
+
+  it('is not remembered where nothing was told, nor across a change', async () => {
+    await ask({}, null)([email], [])
+    await ask()([email], [])
+    memory.forget()
+    await ask()([email], [])
+    expect(questions).toBe(3)
+    await ask({ isBehind: true })([email], [])
+    expect(questions).toBe(3)
   })
 })

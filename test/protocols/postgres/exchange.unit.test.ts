@@ -25,6 +25,7 @@ function holdOne({ inTransaction = false } = {}) {
     },
     // Nothing is forwarded here.
     relay: {} as Parameters<typeof createExchange>[0]['relay'],
+    askHidden: () => Promise.resolve(null),
     client: { write: (bytes) => void told.push(Buffer.from(bytes).toString('latin1')) },
     publicUrl: 'https://gateway.example.com',
     gone: gone.signal,

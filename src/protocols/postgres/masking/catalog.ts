@@ -19,8 +19,8 @@ export interface Hidden {
   readonly readers: ReadonlySet<string>
   /** Those that cannot be written without writing to a relation that has such a column, or being compared with it. */
   readonly writers: ReadonlySet<string>
-  /** The masks that stand for no column. */
-  readonly missing: readonly Mask[]
+  /** The masks that stand for no column, as rules write them. */
+  readonly missing: readonly string[]
 }
 
 /** Everything by its full name: the client's search_path is in force. */
@@ -31,6 +31,8 @@ const CLASS = "'pg_catalog.pg_class'::pg_catalog.regclass"
 /** Functions and operators below are the server's own (FirstNormalObjectId). */
 const FIRST_USERS = '16384::pg_catalog.oid'
 
+/** The server expects a hundred times more of a recursion than there is, and would read whole catalogs. */
+const BY_INDEX = 'OFFSET 0'
 const CASCADES = `'{c,n,d}'::pg_catalog."char"[]`
 
 /**
@@ -53,14 +55,13 @@ const QUESTION = `WITH RECURSIVE masked AS (
   SELECT relation, attribute FROM below
   UNION SELECT i.inhparent, k.attribute FROM kin k JOIN pg_catalog.pg_inherits i ON i.inhrelid ${EQ} k.relation
 ), stated AS (
-  SELECT a.attrelid AS relation, a.attnum FROM kin k JOIN pg_catalog.pg_attribute a
-    ON a.attrelid ${EQ} k.relation AND a.attname ${EQ} k.attribute AND NOT a.attisdropped
+  SELECT k.relation, a.attnum FROM kin k CROSS JOIN LATERAL (SELECT a.attnum FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid ${EQ} k.relation AND a.attname ${EQ} k.attribute AND NOT a.attisdropped ${BY_INDEX}) a
 ), hidden AS (
   SELECT relation, attnum FROM stated
-  UNION SELECT g.adrelid, g.adnum FROM stated s
+  UNION SELECT g.adrelid, g.adnum FROM stated s CROSS JOIN LATERAL (SELECT d.* FROM pg_catalog.pg_depend d
+      WHERE d.refclassid ${EQ} ${CLASS} AND d.refobjid ${EQ} s.relation AND d.refobjsubid ${EQ} s.attnum ${BY_INDEX}) d
     JOIN pg_catalog.pg_attrdef g ON g.adrelid ${EQ} s.relation
-    JOIN pg_catalog.pg_depend d ON d.refclassid ${EQ} ${CLASS}
-      AND d.refobjid ${EQ} s.relation AND d.refobjsubid ${EQ} s.attnum
       AND (d.objid ${EQ} g.oid AND d.classid ${EQ} 'pg_catalog.pg_attrdef'::pg_catalog.regclass
         OR d.objid ${EQ} s.relation AND d.classid ${EQ} ${CLASS} AND d.objsubid ${EQ} g.adnum)
 ), touched AS (
@@ -80,7 +81,8 @@ const QUESTION = `WITH RECURSIVE masked AS (
     UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent ${EQ} b.relation
   ) AS d (relation)
 ), readers AS (
-  SELECT b.root AS relation FROM beneath b JOIN rules r ON r.relation ${EQ} b.relation
+  SELECT b.root AS relation FROM beneath b
+    CROSS JOIN LATERAL (SELECT r.* FROM rules r WHERE r.relation ${EQ} b.relation ${BY_INDEX}) r
   WHERE r.refclassid ${EQ} ${CLASS} AND EXISTS (
       SELECT FROM hidden h WHERE h.relation ${EQ} r.refobjid AND (h.attnum ${EQ} r.refobjsubid
         OR pg_catalog.strpos(r.ev_action::pg_catalog.text, ':varattno 0 ') OPERATOR(pg_catalog.>) 0))
@@ -101,19 +103,26 @@ const QUESTION = `WITH RECURSIVE masked AS (
   UNION ALL SELECT 'writer', b.root, NULL FROM beneath b JOIN pg_catalog.pg_constraint k ON k.conrelid ${EQ} b.relation
     JOIN hidden h ON h.relation ${EQ} k.confrelid AND h.attnum ${EQ} ANY (k.confkey)
 )
-SELECT DISTINCT w.what, n.nspname, c.relname, w.relation, w.attnum, a.attname FROM answers w
-  JOIN pg_catalog.pg_class c ON c.oid ${EQ} w.relation
-  JOIN pg_catalog.pg_namespace n ON n.oid ${EQ} c.relnamespace
-  LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid ${EQ} w.relation AND a.attnum ${EQ} w.attnum`
+SELECT w.what, c.nspname, c.relname, w.relation, w.attnum, (
+    SELECT a.attname FROM pg_catalog.pg_attribute a WHERE a.attrelid ${EQ} w.relation AND a.attnum ${EQ} w.attnum)
+  FROM (SELECT DISTINCT * FROM answers) w CROSS JOIN LATERAL (
+    SELECT n.nspname, c.relname FROM pg_catalog.pg_class c
+      JOIN pg_catalog.pg_namespace n ON n.oid ${EQ} c.relnamespace WHERE c.oid ${EQ} w.relation ${BY_INDEX}) c`
 
 /**
- * Asks where masked columns are, and which of these relations show more than they have. Null if the upstream cannot be
- * asked now.
+ * Where masked columns are, and which of these relations show more than they have. Null if it cannot be told now.
  *
  * @param tables qualified, as facts have them
  * @throws SessionOver
  */
-export async function askHidden(
+export type AskHidden = (masks: readonly Mask[], tables: readonly string[]) => Promise<Hidden | null>
+
+/** Asks it of the upstream. */
+export function askHidden(relay: Pick<Relay, 'ask'>): AskHidden {
+  return (masks, tables) => ask(relay, masks, tables)
+}
+
+async function ask(
   relay: Pick<Relay, 'ask'>,
   masks: readonly Mask[],
   tables: readonly string[],
@@ -152,6 +161,6 @@ export async function askHidden(
       found.add(formatMask({ schema: schema ?? '', relation: relation ?? '', column: column ?? '' }))
     }
   }
-  const missing = masks.filter((mask) => !found.has(formatMask(mask)))
+  const missing = masks.flatMap((mask) => (found.has(formatMask(mask)) ? [] : [formatMask(mask)]))
   return { columns, names, relations, known, readers, writers, missing }
 }

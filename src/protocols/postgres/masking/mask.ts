@@ -1,12 +1,11 @@
 import { formatMask, formatRule, type Mask } from '../../../domain/verdict.ts'
 import type { Batch } from '../batch.ts'
 import type { Plan } from '../plan.ts'
-import type { Relay } from '../relay.ts'
 import type { Fault } from '../report.ts'
 import type { Slot } from '../slots.ts'
 import { encodeFrontend } from '../wire/frontend.ts'
 import { findGiveaway } from './allowed.ts'
-import { askHidden } from './catalog.ts'
+import type { AskHidden } from './catalog.ts'
 import { type Concealer, createConcealer } from './concealer.ts'
 
 /** How a batch is forwarded so that what is masked stays here. */
@@ -25,16 +24,17 @@ export interface Masked {
 export async function maskBatch(
   { doings }: Plan,
   masks: readonly Mask[],
-  relay: Pick<Relay, 'ask'>,
+  askHidden: AskHidden,
 ): Promise<Masked | Fault | null> {
   const named = doings.flatMap((doing) => doing.named)
   const tables = [...new Set(named.flatMap(({ facts }) => facts.tables))]
   const isBlind = named.some(({ isOpaque, facts }) => isOpaque || facts.is_ddl)
   if (masks.length === 0 || (tables.length === 0 && !isBlind)) return null
 
-  const hidden = await askHidden(relay, masks, tables)
+  const hidden = await askHidden(masks, tables)
   if (hidden === null) return UNKNOWN
-  if (hidden.missing.length > 0) return refuseFor(hidden.missing, 'A column that is masked is not in this database')
+  const missing = masks.filter((mask) => hidden.missing.includes(formatMask(mask)))
+  if (missing.length > 0) return refuseFor(missing, 'A column that is masked is not in this database')
   const why = findGiveaway(doings, hidden)
   if (why !== null) return refuseFor(masks, why)
   const isTouched = tables.some((table) => hidden.relations.has(table))
