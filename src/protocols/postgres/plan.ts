@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Batch, Sent } from './batch.ts'
 import { OWN_NAME } from './relay.ts'
 import type { Fault } from './report.ts'
@@ -189,7 +190,9 @@ async function planExecute({ portal, maxRows }: Message<'execute'>, on: Ahead): 
   const named = await nameIt(sql, on)
   if (!('length' in named)) return named
   if (bound) on.idle.delete(bound)
-  if (named.length > 0) on.doings.push({ how: 'run', sql, named, bound, maxRows })
+  // A query is what its names meant when it was bound, anything else what they mean now.
+  const either = bound && !isSame(bound.named, named) ? [...bound.named, ...named] : named
+  if (either.length > 0) on.doings.push({ how: 'run', sql, named: either, bound, maxRows })
   const { state } = on
   const note = (noted: State) => {
     for (const each of named) applyDone(noted, each)
@@ -197,6 +200,13 @@ async function planExecute({ portal, maxRows }: Message<'execute'>, on: Ahead): 
   note(on.ahead)
   on.slots.push({ kind: 'execute', isSilent: false, completed: () => note(state) })
   return null
+}
+
+function isSame(bound: readonly Named[], now: readonly Named[]): boolean {
+  return isDeepStrictEqual(
+    bound.map(({ acts }) => acts),
+    now.map(({ acts }) => acts),
+  )
 }
 
 function planClose({ what, name }: Message<'close'>, on: Ahead): Fault | null {

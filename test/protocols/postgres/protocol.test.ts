@@ -223,6 +223,21 @@ describe('what is judged is what runs', () => {
     expect(await orders()).toEqual([{ id: 1 }])
   })
 
+  test('a portal is what it was bound to, and what its names mean once it runs', async () => {
+    await asAdmin('CREATE SCHEMA other; CREATE TABLE other.orders (id int)')
+    await asAdmin(`INSERT INTO orders VALUES (1, 'x')`)
+    const session = await begin()
+    session.send(query('BEGIN'), parse('SELECT id FROM orders'), bind([], { portal: 'p' }), sync)
+    await session.until('ready')
+    await session.until('ready')
+    session.send(query('SET LOCAL search_path TO other'))
+    await session.until('ready')
+    session.send(execute('p'), sync)
+    expect(await session.story()).toEqual(['row 1', 'SELECT 1', 'ready T'])
+    expect(judged().at(-1)).toEqual(['select public.orders', 'select other.orders'])
+    await asAdmin('DROP SCHEMA other CASCADE')
+  })
+
   test('a call of a function without SQL is refused', async () => {
     const session = await begin()
     session.send({ type: 'function_call', function: 1, formats: [], values: [], resultFormat: 'text' })
