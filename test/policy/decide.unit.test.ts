@@ -338,6 +338,18 @@ rules:
     ])
   })
 
+  it('says what is masked, and by which rule', () => {
+    const masking = setOf(
+      'name: p\nrules: [{ name: r, upstreams: [shop], effect: allow, mask: [public.customers.email] }]',
+    )
+    const upstream = { name: 'shop', protocol: 'postgres', labels: {} }
+    const call = describeCall({ upstream, verb: 'select', resource: 'public.customers' })
+    expect(formatExplanation(explain(masking, call)).slice(0, 2)).toEqual([
+      'allow: by rule p/r',
+      '  masks public.customers.email (p/r)',
+    ])
+  })
+
   it('says why a condition failed', () => {
     const lines = formatExplanation(explain(set, describeCall({ facts: { body: {} } })))
     expect(lines.slice(0, 4)).toEqual([
