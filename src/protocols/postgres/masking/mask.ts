@@ -11,7 +11,7 @@ import { type Concealer, createConcealer } from './concealer.ts'
 /** How a batch is forwarded so that what is masked stays here. */
 export interface Masked {
   readonly concealer: Concealer
-  /** What its answers lack, as rules write it; nothing if it touches none of that. */
+  /** What its answers lack, as rules write it; nothing if what it runs touches none of that. */
   readonly columns: readonly string[]
 }
 
@@ -37,7 +37,8 @@ export async function maskBatch(
   if (missing.length > 0) return refuseFor(missing, 'A column that is masked is not in this database')
   const why = findGiveaway(doings, hidden)
   if (why !== null) return refuseFor(masks, why)
-  const isTouched = tables.some((table) => hidden.relations.has(table))
+  const run = doings.flatMap(({ how, named: some }) => (how === 'run' ? some : []))
+  const isTouched = run.some(({ facts }) => facts.tables.some((table) => hidden.relations.has(table)))
   return { concealer: createConcealer(hidden), columns: isTouched ? [...new Set(masks.map(formatMask))] : [] }
 }
 
