@@ -3,6 +3,7 @@ import type { Batch } from '../batch.ts'
 import type { Plan } from '../plan.ts'
 import type { Fault } from '../report.ts'
 import type { Slot } from '../slots.ts'
+import type { Named } from '../statement.ts'
 import { encodeFrontend } from '../wire/frontend.ts'
 import { findGiveaway } from './allowed.ts'
 import type { AskHidden } from './catalog.ts'
@@ -26,12 +27,13 @@ export async function maskBatch(
   masks: readonly Mask[],
   askHidden: AskHidden,
 ): Promise<Masked | Fault | null> {
+  if (masks.length === 0) return null
   const named = doings.flatMap((doing) => doing.named)
   const tables = [...new Set(named.flatMap(({ facts }) => facts.tables))]
   const isBlind = named.some(({ isOpaque, facts }) => isOpaque || facts.is_ddl)
-  if (masks.length === 0 || (tables.length === 0 && !isBlind)) return null
+  if (tables.length === 0 && !isBlind) return null
 
-  const hidden = await askHidden(masks, tables)
+  const hidden = readsBeyond(named) ? null : await askHidden(masks, tables)
   if (hidden === null) return UNKNOWN
   const missing = masks.filter((mask) => hidden.missing.includes(formatMask(mask)))
   if (missing.length > 0) return refuseFor(missing, 'A column that is masked is not in this database')
@@ -41,6 +43,15 @@ export async function maskBatch(
   const isTouched = run.some(({ facts }) => facts.tables.some((table) => hidden.relations.has(table)))
   return { concealer: createConcealer(hidden), columns: isTouched ? [...new Set(masks.map(formatMask))] : [] }
 }
+
+/** Whether it reads once it has left the transaction in which it begins: another catalog than can be asked now. */
+function readsBeyond(named: readonly Named[]): boolean {
+  if (!named[0]?.facts.in_transaction) return false
+  const end = named.findIndex(({ effects }) => effects.some(({ does }) => ENDS.has(does)))
+  return end !== -1 && named.slice(end + 1).some(({ facts }) => facts.tables.length > 0)
+}
+
+const ENDS: ReadonlySet<string> = new Set(['commit', 'rollback', 'rollback_to'])
 
 /** The batch with a question before each Execute: which columns its rows have, whoever was told that before. */
 export function describeAhead({ sent }: Batch, slots: readonly Slot[]): { messages: Buffer[]; slots: Slot[] } {
@@ -72,5 +83,5 @@ function refuseFor(masks: readonly Mask[], why: string): Fault {
 const UNKNOWN: Fault = {
   code: '42501',
   message: 'Not executed. Columns are masked here, and where they are cannot be asked of the upstream now.',
-  hint: 'End the transaction if it has failed, and repeat the statement.',
+  hint: 'End the transaction in a message of its own, and repeat the statement.',
 }
