@@ -6,7 +6,7 @@ import type { Concealer } from './masking/concealer.ts'
 import { encodeFatal, type Fault } from './report.ts'
 import { createSlots, type Settled, type Slot } from './slots.ts'
 import type { UpstreamSession } from './upstream.ts'
-import { type Backend, decodeBackend, type TransactionStatus } from './wire/backend.ts'
+import { type Backend, backendType, decodeBackend, type TransactionStatus } from './wire/backend.ts'
 import { Malformed } from './wire/fields.ts'
 import { clientFraming, upstreamFraming } from './wire/framing.ts'
 import { decodeFrontend, encodeFrontend } from './wire/frontend.ts'
@@ -163,6 +163,11 @@ export function createRelay({
       cutOff()
       return
     }
+    const { concealer } = terms
+    if (concealer && isRow(frame.bytes) && !slots.current?.isSilent && slots.mayPass('data_row')) {
+      pass(concealer.conceal(frame.bytes))
+      return
+    }
     const message = decodeBackend(frame.bytes)
     if (message.type === 'parameter_status') {
       parameters.set(message.name, message.value)
@@ -179,18 +184,10 @@ export function createRelay({
     const hasPlace = slots.take(message)
     if (!hasPlace) throw new Malformed(`${message.type} does not belong here`)
     if (message.type === 'ready') onReady(message.status)
-    const told = tellConcealer(message, bytes)
-    if (isSilent === false || (isSilent === 'unless_it_fails' && message.type === 'error')) pass(told)
+    terms.concealer?.describe(message.type === 'row_description' ? message.columns : null)
+    if (isSilent === false || (isSilent === 'unless_it_fails' && message.type === 'error')) pass(bytes)
     if (slots.copying === 'in') copying ??= startCopy()
     else copying?.over.abort()
-  }
-
-  /** What is to be passed on of an answer. */
-  function tellConcealer(message: Backend, bytes: Buffer): Buffer {
-    const { concealer } = terms
-    if (message.type === 'data_row') return concealer?.conceal(bytes) ?? bytes
-    concealer?.describe(message.type === 'row_description' ? message.columns : null)
-    return bytes
   }
 
   function pass(bytes: Buffer): void {
@@ -347,6 +344,10 @@ export function createRelay({
 }
 
 const ANY_TERMS: Terms = { spendBytes: () => true, spendRows: () => true, concealer: null }
+
+function isRow(message: Buffer): boolean {
+  return backendType(message[0] ?? 0) === 'data_row'
+}
 
 function noTraffic(): Traffic {
   return { bytesIn: 0, bytesOut: 0, rows: 0, copied: createHash('sha256') }

@@ -20,6 +20,7 @@ export interface Concealer {
   conceal(row: Buffer): Buffer
 }
 
+const ANOTHER = new Malformed('a row is not what was described')
 /** The type, the length, and the number of values. */
 const HEAD_BYTES = 7
 
@@ -39,17 +40,26 @@ export function createConcealer({ columns: hidden, known }: Pick<Hidden, 'column
       return isClear
     },
     conceal(row) {
-      if (isMasked === null || row.readUInt16BE(HEAD_BYTES - 2) !== isMasked.length) {
-        throw new Malformed('a row is not what was described')
+      if (isMasked === null || row.length < HEAD_BYTES || row.readUInt16BE(HEAD_BYTES - 2) !== isMasked.length) {
+        throw ANOTHER
       }
       const concealed = Buffer.allocUnsafe(row.length)
-      let [from, to] = [HEAD_BYTES, row.copy(concealed, 0, 0, HEAD_BYTES)]
+      // Where the value is, and how far everything before it was copied, to where.
+      let [at, copied, to] = [HEAD_BYTES, 0, 0]
       for (const masked of isMasked) {
-        const bytes = 4 + Math.max(0, row.readInt32BE(from))
-        if (masked) to = concealed.writeInt32BE(-1, to)
-        else to += row.copy(concealed, to, from, from + bytes)
-        from += bytes
+        if (at + 4 > row.length) throw ANOTHER
+        const length = row.readInt32BE(at)
+        const end = at + 4 + Math.max(0, length)
+        if (length < -1 || end > row.length) throw ANOTHER
+        if (masked) {
+          to += row.copy(concealed, to, copied, at)
+          to = concealed.writeInt32BE(-1, to)
+          copied = end
+        }
+        at = end
       }
+      if (at !== row.length) throw ANOTHER
+      to += row.copy(concealed, to, copied, at)
       concealed.writeInt32BE(to - 1, 1)
       return concealed.subarray(0, to)
     },

@@ -60,6 +60,19 @@ describe('a row', () => {
     },
   )
 
+  it('does not pass if its values do not fill it', () => {
+    const subject = concealer()
+    subject.describe([column(7, 1), column(7, 2)])
+    const whole = row('abc', 'def')
+    for (let length = 0; length < whole.length; length++) {
+      expect(() => subject.conceal(whole.subarray(0, length))).toThrow(Malformed)
+    }
+    expect(() => subject.conceal(Buffer.concat([whole, Buffer.from('x')]))).toThrow(Malformed)
+    const negative = Buffer.from(whole)
+    negative.writeInt32BE(-2, 7)
+    expect(() => subject.conceal(negative)).toThrow(Malformed)
+  })
+
   it('does not come of a relation that nobody asked about', () => {
     expect(() => concealer().describe([column(0, 0), column(9, 1)])).toThrow(Malformed)
   })
