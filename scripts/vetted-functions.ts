@@ -14,10 +14,10 @@ import { createLogger } from '../src/platform/logger.ts'
 
 const FILE = fileURLToPath(new URL('../src/protocols/postgres/naming/vetted.ts', import.meta.url))
 
-/** Volatile for what they return, not for what they do: random numbers, the clock, sizes, ways to sample. */
+/** Volatile for what they return, not for what they do: random numbers, the clock, sizes, partitions, ways to sample. */
 const HARMLESS = `random random_normal clock_timestamp timeofday gen_random_uuid uuidv4 uuidv7 bernoulli system
   pg_is_in_recovery pg_relation_size pg_table_size pg_indexes_size pg_total_relation_size pg_database_size
-  pg_tablespace_size`
+  pg_tablespace_size pg_partition_ancestors pg_partition_tree`
 
 /**
  * Marked stable or immutable, and yet they run queries that are given as text, read whole tables, schemas or files by
@@ -32,7 +32,7 @@ const DOUBTFUL = `query_to_xml query_to_xmlschema query_to_xml_and_xmlschema cur
   pg_stat_get_subscription pg_cursor pg_prepared_statement pg_prepared_xact pg_show_all_settings
   pg_input_is_valid pg_input_error_info record_in array_in domain_in range_in multirange_in enum_in anyenum_in
   satisfies_hash_partition fmgr_c_validator fmgr_internal_validator fmgr_sql_validator
-  pg_options_to_table lo_get has_largeobject_privilege setseed pg_current_xact_id txid_current
+  lo_get has_largeobject_privilege setseed pg_current_xact_id txid_current
   pg_tablespace_databases`
 
 /** A name is vetted if every function of that name is: which one is called depends on types. */

@@ -33,12 +33,12 @@ describe('the vetted functions', () => {
     expect(VETTED.has(name)).toBe(false)
   })
 
-  it.each('now count lower to_char jsonb_build_object generate_series format_type pg_get_viewdef'.split(' '))(
-    'have %s',
-    (name) => {
-      expect(VETTED.has(name)).toBe(true)
-    },
-  )
+  it.each(
+    `now count lower to_char jsonb_build_object generate_series format_type pg_get_viewdef pg_options_to_table
+     pg_partition_ancestors pg_partition_tree`.split(/\s+/),
+  )('have %s', (name) => {
+    expect(VETTED.has(name)).toBe(true)
+  })
 
   it('are what every operator of the server calls', async () => {
     const called = await names(
