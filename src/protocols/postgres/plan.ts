@@ -116,17 +116,8 @@ async function planQuery(sql: string, on: Ahead): Promise<Fault | null> {
   return null
 }
 
-async function nameIt(sql: string, on: Ahead): Promise<readonly Named[] | Fault> {
-  const named = await on.namer.name(sql, on.ahead.view, on.signal)
-  return isUnnamed(named) ? faultIn(named) : named
-}
-
-function faultIn({ code, message, hint }: { code: string; message: string; hint?: string }): Fault {
-  return {
-    code,
-    message: message.startsWith('Not executed. ') ? message : `Not executed. ${message}`,
-    ...(hint === undefined ? {} : { hint }),
-  }
+function nameIt(sql: string, on: Ahead): Promise<readonly Named[] | Fault> {
+  return on.namer.name(sql, on.ahead.view, on.signal)
 }
 
 type Message<Type extends Frontend['type']> = Extract<Frontend, { readonly type: Type }>
@@ -138,7 +129,7 @@ async function planParse({ statement, sql, parameterTypes }: Message<'parse'>, o
   let unresolved: Unresolved | null = null
   if (statement !== '') {
     const made = await on.namer.prepare(sql, on.signal)
-    if (made !== null && isUnnamed(made)) return faultIn(made)
+    if (made !== null && isUnnamed(made)) return made
     unresolved = made
   }
   const prepared: Prepared = { sql, parameterTypes, unresolved }
@@ -158,7 +149,8 @@ async function planBind(message: Message<'bind'>, on: Ahead): Promise<Fault | nu
   // What SQL has prepared can be bound as well: it does what EXECUTE of it does.
   const sql = prepared?.sql ?? (on.ahead.view.prepared.has(statement) ? `EXECUTE ${quoteName(statement)}` : null)
   if (sql === null) {
-    return { code: '26000', message: `Not executed. There is no prepared statement ${quoteName(statement)}.` }
+    const which = statement === '' ? 'unnamed prepared statement' : `prepared statement "${statement}"`
+    return { code: '26000', message: `${which} does not exist` }
   }
   // To bind is to plan: functions that are said to be immutable run then.
   const named = await nameIt(sql, on)
@@ -186,7 +178,7 @@ async function planExecute({ portal, maxRows }: Message<'execute'>, on: Ahead): 
   const bound = on.ahead.portals.get(portal) ?? null
   // A cursor that SQL has declared is a portal, too: more of it is what FETCH gets.
   const sql = bound?.sql ?? (on.ahead.view.cursors.has(portal) ? `FETCH ALL IN ${quoteName(portal)}` : null)
-  if (sql === null) return { code: '34000', message: `Not executed. There is no portal ${quoteName(portal)}.` }
+  if (sql === null) return { code: '34000', message: `portal "${portal}" does not exist` }
   const named = await nameIt(sql, on)
   if (!('length' in named)) return named
   if (bound) on.idle.delete(bound)

@@ -7,6 +7,8 @@ export interface Fault {
   readonly message: string
   readonly detail?: string
   readonly hint?: string
+  /** The character of the query that it is about, from 1 on. */
+  readonly position?: number
 }
 
 /** An error that ends a statement. */
@@ -23,7 +25,8 @@ export function encodeNotice(fault: Fault): Buffer {
   return encodeReport('notice', 'NOTICE', fault)
 }
 
-function encodeReport(type: 'error' | 'notice', severity: string, { code, message, detail, hint }: Fault): Buffer {
+function encodeReport(type: 'error' | 'notice', severity: string, fault: Fault): Buffer {
+  const { code, message, detail, hint, position } = fault
   return encodeBackend({
     type,
     report: {
@@ -33,6 +36,7 @@ function encodeReport(type: 'error' | 'notice', severity: string, { code, messag
       M: plain(message),
       ...(detail === undefined ? {} : { D: plain(detail) }),
       ...(hint === undefined ? {} : { H: plain(hint) }),
+      ...(position === undefined ? {} : { P: String(position) }),
     },
   })
 }

@@ -140,6 +140,8 @@ export interface Unnamed {
   readonly code: string
   readonly message: string
   readonly hint?: string
+  /** The character of the message that it is about, from 1 on. */
+  readonly position?: number
 }
 
 export interface Namer {

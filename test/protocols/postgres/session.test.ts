@@ -175,8 +175,17 @@ describe('a call that is refused', () => {
 
   test('cannot be parsed, or is nothing that is named', async () => {
     const client = await connect()
-    await expect(client.query('SELEC 1')).rejects.toMatchObject({ code: '42601' })
-    await expect(client.query({ text: 'SELEC $1', values: [1] })).rejects.toMatchObject({ code: '42601' })
+    for (const how of ['SELECT 1 FROM FROM', { text: 'SELECT $1 FROM FROM', values: [1] }]) {
+      await expect(client.query(how)).rejects.toMatchObject({
+        code: '42601',
+        message: 'syntax error at or near "FROM"',
+        position: typeof how === 'string' ? '15' : '16',
+      })
+    }
+    await expect(client.query('EXECUTE nothing')).rejects.toMatchObject({
+      code: '26000',
+      message: 'prepared statement "nothing" does not exist',
+    })
     await expect(client.query('SET standard_conforming_strings = off')).rejects.toMatchObject({ severity: 'ERROR' })
     expect((await client.query('SELECT 1 AS a')).rows).toEqual([{ a: 1 }])
   })

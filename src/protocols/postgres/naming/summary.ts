@@ -1,4 +1,4 @@
-import type { NameKind } from '../statement.ts'
+import type { NameKind, Unnamed } from '../statement.ts'
 
 /** What the worker says of one statement: plain data, names as they were written. */
 export interface Summary {
@@ -50,6 +50,4 @@ export interface Piece {
   readonly summary: Summary
 }
 
-export type Parsed =
-  | { readonly pieces: readonly Piece[] }
-  | { readonly refused: true; readonly code: string; readonly message: string; readonly hint?: string }
+export type Parsed = { readonly pieces: readonly Piece[] } | Unnamed

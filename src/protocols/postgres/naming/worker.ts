@@ -20,13 +20,19 @@ function answer(sql: string): Parsed | 'broken' {
   try {
     return { pieces: split(sql, parseSync(sql)) }
   } catch (error) {
-    if (error instanceof SqlError) return { refused: true, code: '42601', message: error.message.slice(0, 300) }
+    if (error instanceof SqlError) return faultIn(error)
     if (error instanceof Unnameable) {
       const { code, message, hint } = error
       return { refused: true, code, message, ...(hint === undefined ? {} : { hint }) }
     }
     return 'broken'
   }
+}
+
+/** As the server says it: it is the server's own parser, whose place in the text is counted from 0 here. */
+function faultIn({ message, sqlDetails }: SqlError): Parsed {
+  const position = (sqlDetails?.cursorPosition ?? 0) + 1
+  return { refused: true, code: '42601', message: message.slice(0, 300), position }
 }
 
 const port = parentPort

@@ -9,6 +9,15 @@ afterAll(() => namer.stop())
 const code = async (sql: string, more = {}) => actsOf(await namer.name(sql, sessionOf(more)))
 
 describe('what is refused', () => {
+  it('says where the syntax is wrong, as the server counts', async () => {
+    expect(await namer.name(`SELECT 'ünï' AS "größer" FROM FROM`, sessionOf())).toEqual({
+      refused: true,
+      code: '42601',
+      message: 'syntax error at or near "FROM"',
+      position: 31,
+    })
+  })
+
   it.each<[string, string, string]>([
     ['no SQL', 'SELEKT 1', '42601'],
     ['an open quote', "SELECT 'x", '42601'],
