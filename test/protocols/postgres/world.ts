@@ -18,7 +18,7 @@ import type { Service } from '../../../src/protocols/postgres/session.ts'
 import type { Target } from '../../../src/protocols/postgres/upstream.ts'
 import { createRoom } from '../../../src/transports/room.ts'
 import { createTcpListener } from '../../../src/transports/tcp/listener.ts'
-import { createTestDatabase } from '../../postgres.ts'
+import { createTestDatabase, type TestDatabase } from '../../postgres.ts'
 
 export const ALICE: Principal = {
   issuer: 'https://idp.example.com',
@@ -84,9 +84,11 @@ function maskOf(text: string): Mask {
   return { rule: { policy: 'shop', rule: 'a-rule' }, schema, relation, column }
 }
 
-/** A gateway with a real Postgres behind it, whose policy and reviewers are the test's. */
-export async function startWorld(): Promise<World> {
-  const store = await createTestDatabase()
+/** A gateway with a real Postgres behind it, whose policy and reviewers are the test's. It takes the database with it. */
+export async function startWorld(
+  given: Promise<Pick<TestDatabase, 'adminUrl' | 'close'>> = createTestDatabase(),
+): Promise<World> {
+  const store = await given
   const admin = new URL(store.adminUrl)
   const target: Target = { host: admin.hostname, port: Number(admin.port), tls: null, connectTimeoutMs: 10_000 }
   const namer = createNamer()

@@ -1,57 +1,81 @@
-import { execFile, execFileSync } from 'node:child_process'
-import { promisify } from 'node:util'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { startWorld, type World } from './world.ts'
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import pg from 'pg'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createEmptyDatabase } from '../../../postgres.ts'
+import { startWorld, type World } from '../world.ts'
+import { acts, isThere, lacks, plain, run, same, succeed } from './programs.ts'
 
-const run = promisify(execFile)
+const SHOP = fileURLToPath(new URL('./shop.sql', import.meta.url))
+const SCRIPT = fileURLToPath(new URL('./psql.sql', import.meta.url))
+
 let world: World
+let cwd: string
 beforeAll(async () => {
-  world = await startWorld()
+  world = await startWorld(createEmptyDatabase())
+  cwd = await mkdtemp(join(tmpdir(), 'countersign-psql-'))
 })
-afterAll(() => world.close())
+afterAll(async () => {
+  await world?.close()
+  await rm(cwd, { recursive: true })
+})
 
-function isThere(): boolean {
-  try {
-    execFileSync('psql', ['--version'])
-    return true
-  } catch {
-    return false
+describe.skipIf(lacks(isThere('psql')))('psql', () => {
+  test('prints the same with and without the gateway (needs psql)', async () => {
+    await writeFile(join(cwd, 'in.csv'), '1,one\n2,"t w o"\n')
+    await succeed('psql', ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', SHOP, plain(world.adminUrl)])
+    const printed = await same(world, async (url) => {
+      const said = await run('psql', ['-X', '-a', '-f', SCRIPT, url], { input: '3\tc\n\\.\n', cwd })
+      // The moment of a \watch, and whose notification it is.
+      return said.replace(/^.* \(every [\d.]+s\)$/gm, '(every)').replace(/(?<=server process with PID )\d+/g, '')
+    })
+    // It has come to its end, through errors and notices.
+    expect(printed).toMatch(/noted 1.*due to statement timeout.*ended with 0\n$/s)
+  })
+
+  test('describes a database by reading the catalog, and nothing else (needs psql)', async () => {
+    world.calls.length = 0
+    const commands = [
+      '\\d shop.*',
+      '\\d+ shop.*',
+      '\\dt',
+      '\\df shop.*',
+      '\\l',
+      '\\du',
+      '\\dn',
+      '\\dT',
+      '\\sf shop.twice',
+    ]
+    await succeed('psql', ['-X', ...commands.flatMap((each) => ['-c', each]), plain(world.url())])
+    const read = new RegExp(`^select (?:pg_catalog\\.pg_\\w+|${world.database})$`)
+    expect([...acts(world)].filter((act) => !read.test(act))).toEqual([])
+  })
+
+  test('ends what runs on Ctrl-C (needs psql)', async () => {
+    await same(world, async (url) => {
+      const client = spawn('psql', ['-X', '-c', 'SELECT pg_sleep(63)', '-c', 'SELECT 1 AS after', url])
+      const said = Promise.all([text(client.stdout), text(client.stderr)])
+      await running('pg_sleep(63)')
+      client.kill('SIGINT')
+      return await said
+    })
+  })
+})
+
+/** Until the server runs such a statement. */
+async function running(part: string): Promise<void> {
+  const admin = new pg.Client({ connectionString: world.adminUrl })
+  await admin.connect()
+  for (;;) {
+    const { rows } = await admin.query(
+      `SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND position($1 in query) > 0 AND pid <> pg_backend_pid()`,
+      [part],
+    )
+    if (rows.length > 0) break
   }
+  await admin.end()
 }
-
-async function psql(url: string, ...commands: string[]): Promise<string> {
-  const plain = new URL(url)
-  // An older psql does not know each of them.
-  plain.search = ''
-  const { stdout } = await run('psql', [
-    '-X',
-    '-v',
-    'ON_ERROR_STOP=1',
-    ...commands.flatMap((each) => ['-c', each]),
-    plain.href,
-  ])
-  return stdout
-}
-
-const SCRIPT = [
-  '\\d shop',
-  '\\dt',
-  '\\df pg_catalog.lower',
-  'SELECT * FROM shop ORDER BY id',
-  '\\copy shop TO STDOUT',
-  'BEGIN; DECLARE c CURSOR FOR SELECT id FROM shop ORDER BY id; FETCH 2 FROM c; COMMIT',
-]
-
-// Skipped where it is not installed, but never where nothing may be.
-const mustRun = process.env['COUNTERSIGN_TEST_NO_SKIP'] === '1'
-
-test.runIf(mustRun || isThere())('psql prints the same with and without the gateway (needs psql)', async () => {
-  await psql(
-    world.adminUrl,
-    'CREATE TABLE shop (id int PRIMARY KEY, what text)',
-    `INSERT INTO shop VALUES (1, 'a'), (2, 'b')`,
-  )
-  const through = await psql(world.url(), ...SCRIPT)
-  expect(through).toBe(await psql(world.adminUrl, ...SCRIPT))
-  expect(through).toContain('shop_pkey')
-})
