@@ -1,0 +1,91 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { startWorld, type World } from '../world.ts'
+import { acts, lacks, plain, same, succeed } from './programs.ts'
+import { findRelease, startServer } from './server.ts'
+
+const SHOP = fileURLToPath(new URL('./shop.sql', import.meta.url))
+const TABLES = 50
+/** Besides those of the file. */
+const FILLERS = 45
+// Otherwise it is another one each time.
+const KEY = '--restrict-key=same'
+
+const bin = findRelease()
+const program = (name: string) => join(bin ?? '', name)
+
+describe.skipIf(lacks(bin))('pg_dump and pg_restore', () => {
+  let world: World
+  let home: string
+  beforeAll(async () => {
+    // pg_dump refuses a server that is newer than itself: this one is of its own release.
+    world = await startWorld(startServer(bin ?? ''))
+    home = await mkdtemp(join(tmpdir(), 'countersign-dump-'))
+    const fillers = Array.from(
+      { length: FILLERS },
+      (_, n) => `
+        CREATE TABLE shop.filler_${n} (id serial PRIMARY KEY, v text DEFAULT 'x' CHECK (v <> ''), r int REFERENCES shop.customers);
+        INSERT INTO shop.filler_${n} (v) SELECT md5(n::text) FROM generate_series(1, 20) n;`,
+    )
+    const script = join(home, 'shop.sql')
+    await writeFile(script, [await readFile(SHOP, 'utf8'), ...fillers].join('\n'))
+    await succeed(program('psql'), ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', script, plain(world.adminUrl)])
+  })
+  afterAll(async () => {
+    await world?.close()
+    await rm(home, { recursive: true })
+  })
+
+  type Format = 'plain' | 'custom' | 'directory'
+
+  async function dump(url: string, format: Format): Promise<string> {
+    const to = join(await mkdtemp(join(home, `${format}-`)), 'dump')
+    const more = { plain: [KEY], custom: [], directory: ['-j', '2'] }[format]
+    await succeed(program('pg_dump'), ['--format', format, ...more, '-f', to, url])
+    return to
+  }
+
+  /** What a dump says, whatever its format. */
+  async function read(file: string, format: Format): Promise<string> {
+    if (format === 'plain') return await readFile(file, 'utf8')
+    await succeed(program('pg_restore'), [KEY, '-f', `${file}.sql`, file])
+    return await readFile(`${file}.sql`, 'utf8')
+  }
+
+  async function restore(file: string, format: Format, to: string): Promise<void> {
+    if (format === 'plain') await succeed('psql', ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', file, to])
+    else await succeed(program('pg_restore'), ['--exit-on-error', '-j', '2', '-d', to, file])
+  }
+
+  test.each<Format>(['plain', 'custom', 'directory'])(
+    'write and restore the same with and without the gateway, format %s (needs postgresql)',
+    async (format) => {
+      let written = ''
+      const said = await same(world, async (url) => {
+        written = await dump(url, format)
+        return await read(written, format)
+      })
+      expect(said.match(/^CREATE TABLE /gm)).toHaveLength(TABLES)
+
+      const copy = `copy_${format}`
+      await succeed(program('createdb'), ['--maintenance-db', plain(world.url()), copy])
+      await restore(written, format, plain(world.url(), copy))
+      expect(await read(await dump(plain(world.adminUrl, copy), format), format)).toBe(said)
+    },
+  )
+
+  test('need rules for nothing but these to write a dump (needs postgresql)', async () => {
+    world.calls.length = 0
+    await dump(plain(world.url()), 'directory')
+    const needed = [...acts(world)].filter((act) => !/^select (?:pg_catalog\.pg_\w+|postgres)$/.test(act))
+    expect(new Set(needed.map((act) => (act.startsWith('call ') ? act : act.replace(/ .*/, ''))))).toEqual(
+      new Set([
+        ...['begin', 'set', 'prepare', 'execute', 'lock', 'select', 'copy'],
+        ...['call pg_catalog.set_config', 'call pg_catalog.pg_export_snapshot'],
+      ]),
+    )
+  })
+})
