@@ -1,7 +1,8 @@
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createTestDatabase, type TestDatabase } from '../postgres.ts'
+import { findPython } from '../python.ts'
 import type { Replica } from './replica.ts'
 import { startWorld, type World } from './world.ts'
 
@@ -47,9 +48,7 @@ while True:
 print(attempts, response.status_code, response.json()["done"], response.headers["countersign-approval"])
 `
 
-const python = ['python3', '/usr/bin/python3'].find(
-  (command) => spawnSync(command, ['-c', 'import httpx'], { stdio: 'ignore' }).status === 0,
-)
+const python = findPython('httpx')
 const mustRun = process.env['COUNTERSIGN_TEST_NO_SKIP'] === '1'
 
 describe('clients as they come', () => {
