@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startWorld, type World } from '../world.ts'
-import { acts, lacks, plain, same, succeed } from './programs.ts'
+import { acts, lacks, PATIENT, plain, same, succeed } from './programs.ts'
 import { findRelease, startServer } from './server.ts'
 
 const SHOP = fileURLToPath(new URL('./shop.sql', import.meta.url))
@@ -62,6 +62,7 @@ describe.skipIf(lacks(bin))('pg_dump and pg_restore', () => {
 
   test.each<Format>(['plain', 'custom', 'directory'])(
     'write and restore the same with and without the gateway, format %s (needs postgresql)',
+    PATIENT,
     async (format) => {
       let written = ''
       const said = await same(world, async (url) => {
@@ -77,7 +78,7 @@ describe.skipIf(lacks(bin))('pg_dump and pg_restore', () => {
     },
   )
 
-  test('need rules for nothing but these to write a dump (needs postgresql)', async () => {
+  test('need rules for nothing but these to write a dump (needs postgresql)', PATIENT, async () => {
     world.calls.length = 0
     await dump(plain(world.url()), 'directory')
     const needed = [...acts(world)].filter((act) => !/^select (?:pg_catalog\.pg_\w+|postgres)$/.test(act))

@@ -4,6 +4,9 @@ import { text } from 'node:stream/consumers'
 import { expect } from 'vitest'
 import type { World } from '../world.ts'
 
+/** Programs that say much take their time on a machine that has other things to do. */
+export const PATIENT = { timeout: 90_000 }
+
 /** Whether a test is skipped that needs what is not there: never where nothing may be. */
 export function lacks(what: unknown): boolean {
   return !what && process.env['COUNTERSIGN_TEST_NO_SKIP'] !== '1'
@@ -26,7 +29,7 @@ export async function run(program: string, args: readonly string[], options: Run
     cwd,
     // Nothing of this machine's own: a .psqlrc, a password file, PGHOST.
     env: { PATH: process.env['PATH'], HOME: '/nonexistent', LC_ALL: 'C.UTF-8', ...env },
-    timeout: 25_000,
+    timeout: PATIENT.timeout / 2,
   })
   const ended = once(child, 'close')
   // One that ends early does not read all of it.

@@ -8,7 +8,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createEmptyDatabase } from '../../../postgres.ts'
 import { startWorld, type World } from '../world.ts'
-import { acts, isThere, lacks, plain, run, same, succeed } from './programs.ts'
+import { acts, isThere, lacks, PATIENT, plain, run, same, succeed } from './programs.ts'
 
 const SHOP = fileURLToPath(new URL('./shop.sql', import.meta.url))
 const SCRIPT = fileURLToPath(new URL('./psql.sql', import.meta.url))
@@ -25,7 +25,7 @@ afterAll(async () => {
 })
 
 describe.skipIf(lacks(isThere('psql')))('psql', () => {
-  test('prints the same with and without the gateway (needs psql)', async () => {
+  test('prints the same with and without the gateway (needs psql)', PATIENT, async () => {
     await writeFile(join(cwd, 'in.csv'), '1,one\n2,"t w o"\n')
     await succeed('psql', ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', SHOP, plain(world.adminUrl)])
     const printed = await same(world, async (url) => {
