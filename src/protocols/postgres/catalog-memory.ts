@@ -51,20 +51,26 @@ export function createCatalogMemory(clock: Pick<Clock, 'monotonic'>): CatalogMem
         if (isApart() || schemas.some((schema) => schema.startsWith('pg_temp'))) return catalog.holders(wanted, schemas)
         const place = JSON.stringify([database, schemas])
         const keyOf = ({ kind, name }: Wanted) => `${place} ${kind} ${name}`
-        const unknown = wanted.filter((one) => known(keyOf(one)) === null)
         const found = new Map<string, readonly string[] | 'any'>()
+        for (const key of wanted.map(keyOf)) {
+          // Taken now: it may be too old once the others are told.
+          const holders = known(key)
+          if (holders) found.set(key, holders)
+        }
+        const unknown = wanted.filter((one) => !found.has(keyOf(one)))
         if (unknown.length > 0) {
           const asked = { at: clock.monotonic(), generation }
           const told = await catalog.holders(unknown, schemas)
+          // What was known before a change, or told, says nothing about what came of it.
+          if (asked.generation !== generation) return catalog.holders(wanted, schemas)
           if (answers.size + told.length > MAX_ANSWERS) answers.clear()
           for (const [index, one] of unknown.entries()) {
             const holders = told[index] ?? 'any'
             found.set(keyOf(one), holders)
-            // What was told before a change says nothing about what came of it.
-            if (holders !== 'any' && asked.generation === generation) answers.set(keyOf(one), { holders, at: asked.at })
+            if (holders !== 'any') answers.set(keyOf(one), { holders, at: asked.at })
           }
         }
-        return wanted.map((one) => found.get(keyOf(one)) ?? known(keyOf(one)) ?? 'any')
+        return wanted.map((one) => found.get(keyOf(one)) ?? 'any')
       },
     }),
     beforeHidden: (ask, { database, isApart, isBehind }) =>

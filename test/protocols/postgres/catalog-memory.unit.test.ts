@@ -71,6 +71,33 @@ describe('the catalog', () => {
     expect(await session().holders([orders, customers], PATH)).toEqual([answer, answer])
   })
 
+  it('gives what it had said before, however long it takes to ask for the rest', async () => {
+    await session().holders([orders], PATH)
+    now = 999
+    const slow: Catalog = {
+      holders(wanted, path) {
+        now += 10
+        return catalog.holders(wanted, path)
+      },
+    }
+    const asking = memory.before(slow, { database: 'shop', isApart: () => false })
+    expect(await asking.holders([orders, customers], PATH)).toEqual([['public'], ['public']])
+    expect(asked).toEqual([[orders], [customers]])
+  })
+
+  it('is asked for everything once it has changed during a question', async () => {
+    await session().holders([orders], PATH)
+    const changing: Catalog = {
+      async holders(wanted, path) {
+        if (wanted.length === 1) memory.forget()
+        answer = ['app', 'public']
+        return await catalog.holders(wanted, path)
+      },
+    }
+    const asking = memory.before(changing, { database: 'shop', isApart: () => false })
+    expect(await asking.holders([orders, customers], PATH)).toEqual([answer, answer])
+  })
+
   it('keeps no more than ten thousand answers', async () => {
     const many = Array.from({ length: 6_000 }, (_, index): Wanted => ({ kind: 'relation', name: `t${index}` }))
     await session().holders(many, PATH)
