@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { quoted, readPage } from '../../../docs/pages.ts'
 import { startWorld, type World } from '../world.ts'
-import { acts, lacks, PATIENT, plain, same, succeed } from './programs.ts'
+import { lacks, PATIENT, plain, same, succeed } from './programs.ts'
 import { findRelease, startServer } from './server.ts'
 
 const SHOP = fileURLToPath(new URL('./shop.sql', import.meta.url))
@@ -78,15 +79,18 @@ describe.skipIf(lacks(bin))('pg_dump and pg_restore', () => {
     },
   )
 
-  test('need rules for nothing but these to write a dump (needs postgresql)', PATIENT, async () => {
+  test('need what the page says to write a dump (needs postgresql)', PATIENT, async () => {
     world.calls.length = 0
     await dump(plain(world.url()), 'directory')
-    const needed = [...acts(world)].filter((act) => !/^select (?:pg_catalog\.pg_\w+|postgres)$/.test(act))
-    expect(new Set(needed.map((act) => (act.startsWith('call ') ? act : act.replace(/ .*/, ''))))).toEqual(
-      new Set([
-        ...['begin', 'set', 'prepare', 'execute', 'lock', 'select', 'copy'],
-        ...['call pg_catalog.set_config', 'call pg_catalog.pg_export_snapshot'],
-      ]),
-    )
+    const actions = world.calls.flatMap((call) => call.actions ?? [])
+    const needed = new Set([
+      ...actions.map(({ verb }) => verb),
+      ...actions.filter(({ verb }) => verb === 'call').map(({ resource }) => resource),
+      ...actions.flatMap(({ facts }) => facts['secrets'] as string[]),
+    ])
+    const said = readPage('docs/postgres.md')
+      .split('\n\n')
+      .find((paragraph) => paragraph.startsWith('pg_dump needs'))
+    expect(new Set(quoted(said ?? ''))).toEqual(needed)
   })
 })
