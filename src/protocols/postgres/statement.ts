@@ -1,3 +1,5 @@
+import type { RowQuery } from './naming/row-query.ts'
+
 /** What naming and the wire say to each other: what a statement does, and the session that gives its names a meaning. */
 
 /** What a session is, as far as names depend on it. */
@@ -152,6 +154,8 @@ export interface Namer {
   name(sql: string, session: SessionView, signal?: AbortSignal): Promise<readonly Named[] | Unnamed>
   /** The one statement of a Parse message, for `SessionView.prepared`; null if it is empty. */
   prepare(sql: string, signal?: AbortSignal): Promise<Unresolved | null | Unnamed>
+  /** How to ask for the rows that one statement (`Named.text`) would change; null if that cannot be asked. */
+  rowQuery(statement: string, signal?: AbortSignal): Promise<RowQuery | null>
   stop(): Promise<void>
 }
 

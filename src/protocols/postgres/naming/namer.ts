@@ -48,6 +48,8 @@ export function createNamer(parser: Parser = createParser()): Namer {
       }
       return piece ? { summary: piece.summary } : null
     },
+    rowQuery: (statement, signal) =>
+      faultOf(statement) || statement.trim() === '' ? Promise.resolve(null) : parser.rowQuery(statement, signal),
     stop: () => parser.stop(),
   }
 }

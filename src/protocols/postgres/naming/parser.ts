@@ -1,11 +1,14 @@
 import { Worker } from 'node:worker_threads'
+import type { RowQuery } from './row-query.ts'
 import type { Parsed } from './summary.ts'
-import type { Answer, Question } from './worker.ts'
+import type { Answer, Question, Reading, Wants } from './worker.ts'
 
 /** Reads SQL in threads of its own, so that no input stops or breaks the gateway. */
 export interface Parser {
   /** Never rejects: what cannot be read in time, or breaks a thread, is refused. */
   parse(sql: string, signal?: AbortSignal): Promise<Parsed>
+  /** See `rowQueryOf`; null also for what cannot be read. */
+  rowQuery(statement: string, signal?: AbortSignal): Promise<RowQuery | null>
   stop(): Promise<void>
 }
 
@@ -21,7 +24,8 @@ export interface ParserOptions {
 
 interface Job {
   readonly sql: string
-  settle(parsed: Parsed): void
+  readonly wants: Wants
+  settle(reading: Reading): void
 }
 
 interface Thread {
@@ -100,34 +104,44 @@ export function createParser(options: ParserOptions = {}): Parser {
       thread.timer = setTimeout(() => replace(thread, TOO_SLOW), timeoutMs)
       thread.worker.ref()
       lastId += 1
-      thread.worker.postMessage({ id: lastId, sql: job.sql } satisfies Question)
+      thread.worker.postMessage({ id: lastId, sql: job.sql, wants: job.wants } satisfies Question)
     }
     const starting = [...threads].filter(({ isReady }) => !isReady).length
     if (queue.length > starting && threads.size < count) start()
   }
 
+  function read(sql: string, wants: Wants, signal: AbortSignal | undefined): Promise<Reading> {
+    if (isStopped || signal?.aborted) return Promise.resolve(STOPPED)
+    if (queue.length >= maxQueued) return Promise.resolve(BUSY)
+    return new Promise((resolve) => {
+      const leave = () => {
+        const index = queue.indexOf(job)
+        // What a thread has already is left to it: its answer settles nothing any more.
+        if (index !== -1) queue.splice(index, 1)
+        resolve(STOPPED)
+      }
+      const job: Job = {
+        sql,
+        wants,
+        settle(reading) {
+          signal?.removeEventListener('abort', leave)
+          resolve(reading)
+        },
+      }
+      signal?.addEventListener('abort', leave, { once: true })
+      queue.push(job)
+      dispatch()
+    })
+  }
+
   return {
-    parse(sql, signal) {
-      if (isStopped || signal?.aborted) return Promise.resolve(STOPPED)
-      if (queue.length >= maxQueued) return Promise.resolve(BUSY)
-      return new Promise((resolve) => {
-        const leave = () => {
-          const index = queue.indexOf(job)
-          // What a thread has already is left to it: its answer settles nothing any more.
-          if (index !== -1) queue.splice(index, 1)
-          resolve(STOPPED)
-        }
-        const job: Job = {
-          sql,
-          settle(parsed) {
-            signal?.removeEventListener('abort', leave)
-            resolve(parsed)
-          },
-        }
-        signal?.addEventListener('abort', leave, { once: true })
-        queue.push(job)
-        dispatch()
-      })
+    async parse(sql, signal) {
+      const reading = await read(sql, 'names', signal)
+      return 'rowQuery' in reading ? BROKEN : reading
+    },
+    async rowQuery(statement, signal) {
+      const reading = await read(statement, 'rows', signal)
+      return 'rowQuery' in reading ? reading.rowQuery : null
     },
     async stop() {
       isStopped = true
@@ -143,7 +157,7 @@ export function createParser(options: ParserOptions = {}): Parser {
   }
 }
 
-const BROKEN: Parsed = {
+const BROKEN: Extract<Parsed, { readonly refused: true }> = {
   refused: true,
   code: '54001',
   message: 'Not executed. The statement is too complex to be read.',

@@ -1,5 +1,6 @@
 import { parentPort } from 'node:worker_threads'
 import { loadModule, parseSync, SqlError } from 'libpg-query'
+import { type RowQuery, rowQueryOf } from './row-query.ts'
 import { split } from './split.ts'
 import type { Parsed } from './summary.ts'
 import { Unnameable } from './walk.ts'
@@ -12,13 +13,20 @@ import { Unnameable } from './walk.ts'
 export interface Question {
   readonly id: number
   readonly sql: string
+  /** What the statements of a message do, or how the rows that one statement changes are asked for. */
+  readonly wants: Wants
 }
 
-export type Answer = { readonly ready: true } | { readonly id: number; readonly parsed: Parsed | 'broken' }
+export type Wants = 'names' | 'rows'
 
-function answer(sql: string): Parsed | 'broken' {
+/** What a thread says of a text. */
+export type Reading = Parsed | { readonly rowQuery: RowQuery | null }
+
+export type Answer = { readonly ready: true } | { readonly id: number; readonly parsed: Reading | 'broken' }
+
+function answer({ sql, wants }: Question): Reading | 'broken' {
   try {
-    return { pieces: split(sql, parseSync(sql)) }
+    return wants === 'rows' ? { rowQuery: rowQueryOf(sql) } : { pieces: split(sql, parseSync(sql)) }
   } catch (error) {
     if (error instanceof SqlError) return faultIn(error)
     if (error instanceof Unnameable) {
@@ -38,6 +46,8 @@ function faultIn({ message, sqlDetails }: SqlError): Parsed {
 const port = parentPort
 if (port) {
   await loadModule()
-  port.on('message', ({ id, sql }: Question) => port.postMessage({ id, parsed: answer(sql) } satisfies Answer))
+  port.on('message', (question: Question) =>
+    port.postMessage({ id: question.id, parsed: answer(question) } satisfies Answer),
+  )
   port.postMessage({ ready: true } satisfies Answer)
 }
