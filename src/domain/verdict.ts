@@ -1,5 +1,6 @@
 import type { Needs } from './action.ts'
 import type { Hours } from './hours.ts'
+import type { ImpactTerms } from './impact.ts'
 import type { GrantPermit } from './permit.ts'
 import { formatQualified } from './qualified.ts'
 import type { Reviewer, Selector } from './selector.ts'
@@ -100,6 +101,8 @@ export interface Verdict {
   /** Those of every matching rule that lets the call through, at once or once people have approved. */
   readonly masks: readonly Mask[]
   readonly maxDurationMs: number | null
+  /** What the deciding rules say of the rows that a statement touches; left out if they say nothing. */
+  readonly impact?: ImpactTerms
   readonly policyVersion: number
   /** Which of the call's actions decided, as an index. */
   readonly decidingAction: number

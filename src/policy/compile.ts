@@ -3,6 +3,7 @@ import type { FactSchema } from '../domain/action.ts'
 import { type BreakerTerms, describeTrip } from '../domain/breaker.ts'
 import { canonicalJson } from '../domain/canonical.ts'
 import { type Hours, parseDays, parseTimeOfDay } from '../domain/hours.ts'
+import { type ImpactTerms, parseTolerance } from '../domain/impact.ts'
 import type { GrantPermit } from '../domain/permit.ts'
 import { parseQualified } from '../domain/qualified.ts'
 import { parseReviewer, parseSelector, type Reviewer, type Selector } from '../domain/selector.ts'
@@ -114,6 +115,7 @@ function compileRule(parts: RuleParts): CompiledRule {
   const { protocols, criteria } = compileTarget(parts)
   checkRows(parts, protocols)
   const requirement = rule.approval ? toRequirement(ref, rule, rule.approval) : null
+  checkImpact(parts, protocols)
   return {
     ref,
     effect: rule.effect,
@@ -124,6 +126,7 @@ function compileRule(parts: RuleParts): CompiledRule {
     limits: (rule.limits ?? []).flatMap((text) => toLimit(ref, text, requirement)),
     masks: (rule.mask ?? []).map((text) => toMask(ref, text)),
     maxDurationMs: rule.max_duration === undefined ? null : parseDuration(rule.max_duration),
+    impact: rule.impact ? toImpact(rule.impact) : null,
   }
 }
 
@@ -197,6 +200,16 @@ function checkRows({ rule, context, tell }: RuleParts, protocols: readonly strin
   }
 }
 
+/** Where no rows are counted, it would be a promise that nobody keeps. */
+function checkImpact(
+  { rule, context, tell }: TargetParts & { readonly rule: Rule },
+  protocols: readonly string[],
+): void {
+  if (!rule.impact || protocols.length === 0) return
+  if (protocols.some((protocol) => context.facts[protocol]?.['rows'])) return
+  tell(['impact'], 'impact: no upstream that this rule can match tells the number of rows')
+}
+
 /** Each protocol has other facts, so a condition is checked against every one that the rule can meet. */
 function compileCondition(
   { rule, context, languageOf, tell }: RuleParts,
@@ -249,6 +262,11 @@ function toRequirement(ref: RuleRef, rule: Pick<Rule, 'message'> | Rule, approva
     ...(grant && 'effect' in rule && { grant: toPermit(ref, rule, grant) }),
     ...(override && { override: toSelectors(override) }),
   }
+}
+
+function toImpact({ sample = 0, tolerance }: NonNullable<Rule['impact']>): ImpactTerms {
+  const parsed = tolerance === undefined ? null : parseTolerance(tolerance)
+  return { sample, tolerances: parsed ? [parsed] : [] }
 }
 
 const FRESH_MS = 5 * 60_000

@@ -1,5 +1,6 @@
 import type { Action, Actions, Need, Needs } from '../domain/action.ts'
 import type { Upstream } from '../domain/call.ts'
+import type { ImpactTerms } from '../domain/impact.ts'
 import type { Principal } from '../domain/principal.ts'
 import { parseRule, type Requirement, type RuleRef, type Unsure, type Verdict } from '../domain/verdict.ts'
 import { createScope } from './scope.ts'
@@ -63,6 +64,7 @@ export function decide(set: PolicySet, input: DecideInput): Verdict | Unsure {
       message: firstMessage(holds),
       // Of an agent that is held each call is looked at: what was granted before lets none go.
       requirements: breakers.length === 0 ? requirements : requirements.map(withoutGrant),
+      ...impactOf(holds),
       decidingAction: holding,
     }
   }
@@ -70,7 +72,16 @@ export function decide(set: PolicySet, input: DecideInput): Verdict | Unsure {
   if (first) {
     const message = first.message ?? null
     const rules = breakers.map(({ rule }) => rule)
-    return { ...base, ...terms, effect: 'hold', basis: 'breaker', rules, message, requirements: breakers }
+    return {
+      ...base,
+      ...terms,
+      ...impactOf(allows),
+      effect: 'hold',
+      basis: 'breaker',
+      rules,
+      message,
+      requirements: breakers,
+    }
   }
   return {
     ...base,
@@ -80,7 +91,16 @@ export function decide(set: PolicySet, input: DecideInput): Verdict | Unsure {
     rules: allows.map(refOf),
     message: firstMessage(allows),
     limits: allows.flatMap((rule) => rule.limits),
+    ...impactOf(allows),
   }
+}
+
+/** Rows are shown only if every rule permits it; of a tolerance that one rule gives, another that says nothing takes nothing. */
+function impactOf(rules: readonly CompiledRule[]): { readonly impact?: ImpactTerms } {
+  const stated = rules.flatMap(({ impact }) => (impact ? [impact] : []))
+  if (stated.length === 0) return {}
+  const sample = stated.length < rules.length ? 0 : Math.min(...stated.map((terms) => terms.sample))
+  return { impact: { sample, tolerances: stated.flatMap(({ tolerances }) => tolerances) } }
 }
 
 /** What a breaker asks for; any one reviewer, where the policy has it no more. */

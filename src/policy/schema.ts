@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { BREAKER_EFFECTS, COUNTED } from '../domain/breaker.ts'
 import { isTimeZone, parseDays, parseTimeOfDay } from '../domain/hours.ts'
+import { parseTolerance } from '../domain/impact.ts'
 import { COVERS } from '../domain/permit.ts'
 import { parseQualified } from '../domain/qualified.ts'
 import { parseReviewer, parseSelector } from '../domain/selector.ts'
@@ -158,6 +159,20 @@ const approvalShape = {
     .describe('Who may approve in place of the quorum, with a reason and a fresh sign-in. Nobody if left out.'),
 }
 
+const impactSchema = z.strictObject({
+  sample: z
+    .int()
+    .min(1)
+    .max(5)
+    .exactOptional()
+    .describe('How many of the rows that a held statement would touch its card shows. None if left out.'),
+  tolerance: z
+    .string()
+    .refine((text) => parseTolerance(text) !== null, 'must be like "10%" or "20 rows"')
+    .exactOptional()
+    .describe('How many more rows than were counted a statement may touch before it is undone. None if left out.'),
+})
+
 const approvalSchema = z.strictObject(approvalShape).superRefine((approval, context) => {
   const { expires, remind = [], escalate, assurance, max_age: maxAge, grant } = approval
   const endMs = expires === undefined ? null : parseDuration(expires)
@@ -203,6 +218,7 @@ const ruleShape = {
     .exactOptional()
     .describe('What a hold asks for; on an allow with limits: what it asks for once one is exceeded.'),
   mask: list(column).exactOptional().describe('Columns whose values the agent is not given: `schema.relation.column`.'),
+  impact: impactSchema.exactOptional().describe('What holds for the rows that a statement touches.'),
   message: z.string().min(1).max(500).exactOptional().describe('Told to the agent, and shown on the card.'),
   max_duration: duration
     .exactOptional()
@@ -215,6 +231,10 @@ const ruleSchema = z.strictObject(ruleShape).superRefine((rule, context) => {
   if (rule.effect === 'deny' && rule.approval) fault('approval', 'a deny asks nobody')
   if (rule.effect === 'deny' && rule.mask) fault('mask', 'a deny lets nothing through')
   if (rule.effect === 'deny' && rule.max_duration) fault('max_duration', 'a deny lets nothing through')
+  if (rule.effect === 'deny' && rule.impact) fault('impact', 'a deny lets nothing touch any row')
+  if (rule.effect === 'allow' && rule.impact?.sample !== undefined) {
+    fault('impact', 'a sample is shown to reviewers, and an allow asks nobody')
+  }
   if (rule.effect !== 'allow' && rule.limits) fault('limits', `limits belong to an allow, not to a ${rule.effect}`)
   if (rule.effect === 'allow' && rule.approval && !rule.limits) {
     fault('approval', 'an allow asks nobody, unless it has "limits"; did you mean "effect: hold"?')

@@ -1,4 +1,5 @@
 import type { BreakerTerms } from '../domain/breaker.ts'
+import type { ImpactTerms } from '../domain/impact.ts'
 import type { Selector } from '../domain/selector.ts'
 import type { Effect, Limit, Mask, Requirement, RuleRef } from '../domain/verdict.ts'
 import type { Program } from './expression.ts'
@@ -23,6 +24,7 @@ export interface CompiledRule extends Criteria {
   readonly limits: readonly Limit[]
   readonly masks: readonly Mask[]
   readonly maxDurationMs: number | null
+  readonly impact: ImpactTerms | null
 }
 
 /** A circuit breaker, ready to count by. */
