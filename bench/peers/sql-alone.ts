@@ -74,6 +74,7 @@ const running = await postgres.start({
   watch: () => () => {},
   noteMalformed() {},
   newCallId,
+  record: () => Promise.resolve(),
   sessionMaxMs: 3_600_000,
   clock: systemClock,
   log: createLogger({ level: 'warn', destination: process.stderr }),

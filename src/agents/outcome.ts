@@ -19,6 +19,8 @@ export function refuseWithoutResponse(outcome: OutcomeName, approval: string): R
       )
     case 'refused':
       return refuse('withdrawn', 'Not executed. The call was refused when it was about to be forwarded.', about)
+    case 'rolled_back':
+      return refuse('withdrawn', 'Not executed. It touched more than was approved, and was undone.', about)
     case 'unknown':
     case 'cut':
     case 'client_gone':

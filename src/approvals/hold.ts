@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Action, Actions } from '../domain/action.ts'
 import type { Approval } from '../domain/approval.ts'
 import { lengthPrefixed } from '../domain/bytes.ts'
-import type { Exchange, Presentation, Sealed } from '../domain/call.ts'
+import type { Exchange, Presentation, Sealed, Stored } from '../domain/call.ts'
 import { counted } from '../domain/counted.ts'
 import { GatewayError } from '../domain/error.ts'
 import type { Judged } from '../domain/judged.ts'
@@ -87,7 +87,7 @@ export function createHolding(
       }
       if (found?.fate === 'overdue') await expireOverdue(ground, { ids: [found.held.row.id], most: 1 })
       if (found?.fate === 'tampered') await withdraw(ground, found.held.row.id, 'tampered')
-      presentation ??= await call.present()
+      presentation ??= await call.present(verdict)
       const backing = await findBacking(ground, { ...seek(request, call, { verdict, actions }), standing })
       const opening: Opening = { call, verdict, actions, sealed, request, presentation, backing, overtaken }
       try {
@@ -104,7 +104,7 @@ export function createHolding(
     const { request, call, verdict, sealed } = of
     await lockHolder(tx, request.principalKey)
     if (await findEarlier(tx, keys, request)) throw of.overtaken
-    const plaintext = encodeStored(sealed.stored)
+    const plaintext = encodeStored(withForeseen(sealed.stored, of.presentation))
     const excess = await findExcess(tx, request.principalKey, plaintext.length)
     if (excess) return excess
 
@@ -203,6 +203,11 @@ export function createHolding(
     }
     return total.bytes
   }
+}
+
+/** What people decide on is kept with what they decide about: sealed, and opened only for this approval. */
+function withForeseen({ head, body }: Stored, { foreseen }: Presentation): Stored {
+  return { head: foreseen === undefined ? head : { ...head, foreseen }, body }
 }
 
 interface Opening {

@@ -29,7 +29,7 @@ interface OpenApproval {
 }
 
 /** Outcomes for which something was sent upstream. `unknown` is left out: it says that nobody knows. */
-const SENT: ReadonlySet<unknown> = new Set(['forwarded', 'upstream_failed', 'upstream_timeout', 'cut'])
+const SENT: ReadonlySet<unknown> = new Set(['forwarded', 'upstream_failed', 'upstream_timeout', 'cut', 'rolled_back'])
 const REMEMBERED_CALLS = 50_000
 const REMEMBERED_VALUES = 100_000
 

@@ -71,7 +71,7 @@ function intentDetail({ upstream }: Exchange, { effect, verdict, actions, refusa
 }
 
 function outcomeEntry(call: Exchange, approval: Approval | null, outcome: Outcome): Entry {
-  const { status, bytesIn, bytesOut, requestHash, responseHash, durationMs, refusal } = outcome
+  const { status, bytesIn, bytesOut, requestHash, responseHash, durationMs, refusal, rows } = outcome
   return {
     kind: 'outcome',
     callId: call.id,
@@ -83,9 +83,11 @@ function outcomeEntry(call: Exchange, approval: Approval | null, outcome: Outcom
       ...(bytesIn !== undefined && { bytes_in: bytesIn }),
       ...(bytesOut !== undefined && { bytes_out: bytesOut }),
       ...(refusal && { code: refusal.code }),
+      ...(rows && { foreseen: rows.foreseen }),
       ...(durationMs !== undefined && { ms: Math.round(durationMs) }),
       ...(requestHash !== undefined && { request_sha256: requestHash }),
       ...(responseHash !== undefined && { response_sha256: responseHash }),
+      ...(rows && { rows: rows.touched }),
       ...(status !== undefined && { status }),
     },
   }

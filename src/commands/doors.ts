@@ -8,6 +8,7 @@ import { createAssertionSigner } from '../credentials/assertion.ts'
 import type { Injector } from '../credentials/inject.ts'
 import type { Approval } from '../domain/approval.ts'
 import type { Credential, Exchange, Stored } from '../domain/call.ts'
+import type { Entry } from '../domain/entry.ts'
 import { GatewayError } from '../domain/error.ts'
 import type { Principal } from '../domain/principal.ts'
 import type { Refusal } from '../domain/refusal.ts'
@@ -36,6 +37,7 @@ interface Parts extends Pick<Trust, 'mint' | 'challenge'> {
   readonly injector: Injector
   readonly readiness: readonly Readiness[]
   /** See `PostgresParts`. */
+  record(entry: Entry): Promise<unknown>
   watch(principal: Principal, onCut: (why: Refusal) => void): () => void
 }
 
@@ -103,9 +105,10 @@ export async function openDoors(config: Config, ground: Ground, parts: Parts): P
   for (const kind of kinds.protocols) {
     // Those of this protocol were read by its own schema.
     const upstreams = config.upstreams.filter(({ protocol }) => protocol === kind.name) as readonly object[] as never[]
-    const { injector, identify, challenge, watch } = parts
+    const { injector, identify, challenge, watch, record } = parts
     const protocol = await kind.start({
       ...{ upstreams, pass, newCallId, clock, log, server, publicUrl, injector, sign, identify, challenge, watch },
+      record,
       charge: allowance.charge,
       holdWaitMs: config.hold.wait,
       isPromptKept: config.gateway.keep_prompts,

@@ -148,6 +148,7 @@ export async function startGateway(
     tally,
     queue,
     injector,
+    record: audit.append,
     watch: (principal, onCut) => suspensions.watch(principal, (reason) => onCut(CUTS[reason])),
     readiness: [
       { name: 'serving', isOk: () => !draining.signal.aborted },

@@ -66,8 +66,8 @@ export interface Exchange {
    * that they are what `describe` judges and `forward` sends. Returns their digest, computed anew.
    */
   adopt(stored: Stored): Promise<Buffer | Refusal>
-  /** Only when a person will look. */
-  present(): Promise<Presentation>
+  /** Only when a person will look. The verdict says how much of it they may be shown. */
+  present(verdict: Pick<Verdict, 'impact'>): Promise<Presentation>
   /** The call is held: notice, progress, or the 202 of a detached call. */
   held(approval: Approval): Promise<void>
   forward(how: Release): Promise<Outcome>
@@ -92,6 +92,8 @@ export interface Stored {
 export interface Presentation {
   readonly payload: Payload | null
   readonly notes: readonly string[]
+  /** Figures that people decide on, and that the call is held to: kept with the stored call, as `foreseen` of its head. */
+  readonly foreseen?: JsonObject
 }
 
 export interface Release extends Watch {
@@ -123,6 +125,8 @@ export interface Outcome {
   readonly requestHash?: string
   readonly responseHash?: string
   readonly durationMs?: number
+  /** Rows that were touched, and how many were foreseen, where that was counted. */
+  readonly rows?: { readonly touched: number; readonly foreseen: number }
   /** Kept for a detached call to be fetched. */
   readonly response?: Stored
 }

@@ -20,6 +20,7 @@ export const KINDS = {
   escalated: 'others were entitled to an approval that waits, from then on',
   review_claimed: 'a person said that they are looking at an approval',
   review_released: 'that person said that they are not any more',
+  previewed: 'before a decision the gateway asked the upstream what a call would touch',
   decided: 'an approval left pending, or was denied after it was approved',
   spent: 'an approval was used up, just before its call was forwarded',
   token_refused: 'credentials that were not accepted, counted by minute and source',
@@ -49,6 +50,7 @@ export const OUTCOMES = {
   upstream_failed: 'the upstream could not be reached, or broke off; it may have acted',
   upstream_timeout: 'the upstream did not answer in time; it may have acted',
   client_gone: 'the client left while its call was being forwarded; the upstream may have acted',
+  rolled_back: 'it touched more rows than were foreseen: the upstream undid it, and nothing of it stays',
   cut: 'the gateway ended the stream: a limit, a suspension or a maximum duration',
   unknown: 'the gateway ended between forwarding and recording; the upstream may have acted',
 } as const satisfies Record<string, string>

@@ -48,6 +48,15 @@ describe('holding a call', () => {
     expect(stored.head).toEqual({ path: '/refunds' })
   })
 
+  it('keeps with them what people decide on, whoever tries again', async () => {
+    const { queue } = world.openReplica()
+    const principal = agent('counted')
+    const approval = await hold(queue, makeCall({ principal, foreseen: { rows: [3] } }))
+    await hold(queue, makeCall({ principal, foreseen: { rows: [300] } }))
+    const stored = granted(await queue.recall(approval))
+    expect(stored.head).toEqual({ path: '/refunds', foreseen: { rows: [3] } })
+  })
+
   it('opens one approval for a hundred retries at once, on two replicas', async () => {
     const replicas = [world.openReplica(), world.openReplica()]
     const principal = agent('hundred')

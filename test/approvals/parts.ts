@@ -1,6 +1,7 @@
 import { createHash, createSecretKey, randomBytes } from 'node:crypto'
 import type { Approval, Ballot } from '../../src/domain/approval.ts'
 import type { Exchange, Sealed, Stored } from '../../src/domain/call.ts'
+import type { JsonObject } from '../../src/domain/json.ts'
 import type { Judged } from '../../src/domain/judged.ts'
 import type { Group, Party, Person, Principal, Role } from '../../src/domain/principal.ts'
 import { isRefusal, type Refusal } from '../../src/domain/refusal.ts'
@@ -95,6 +96,7 @@ export interface CallParts {
   readonly conversation?: string
   readonly bytes?: number
   readonly reply?: { readonly question: string; readonly text: string }
+  readonly foreseen?: JsonObject
 }
 
 export interface TestCall extends Exchange {
@@ -130,6 +132,7 @@ export function makeCall(parts: CallParts = {}): TestCall {
       return {
         payload: { mediaType: 'text/plain', bytes: 10, text: what, isCut: false, redacted: [] },
         notes: ['shown'],
+        ...(parts.foreseen && { foreseen: parts.foreseen }),
       }
     },
     held: async () => {},

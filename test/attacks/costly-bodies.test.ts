@@ -61,7 +61,7 @@ describe('a body', () => {
     const hold: Judge = async (call, _actions, release) => {
       const sealed = await call.seal(ALLOWED)
       if ('refused' in sealed) return call.refuse(sealed)
-      await call.present()
+      await call.present({})
       await call.adopt(sealed.stored)
       return release()
     }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
+import { explainExcess } from '../../src/protocols/postgres/impact/bounded.ts'
 import { statementFacts } from '../../src/protocols/postgres/naming/facts.ts'
 import { MAX_BYTES } from '../../src/protocols/postgres/naming/namer.ts'
 import { VERBS } from '../../src/protocols/postgres/naming/tags.ts'
@@ -62,6 +63,13 @@ describe('the page about Postgres', () => {
     const states = [...table.matchAll(/'([0-9A-Z]{5})'/g)].map(([, state = '']) => state)
     expect(states.length).toBeGreaterThan(15)
     expect(states.filter((state) => !listed.includes(state))).toEqual([])
+  })
+
+  it('shows the error of a statement that was rolled back as it is', () => {
+    const shown = blocks(page, 'text').find((text) => text.startsWith('ERROR')) ?? ''
+    const excess = { bound: { foreseen: 12, most: 12 }, rows: 15 }
+    const { message, detail, hint } = explainExcess(excess)
+    expect(shown.trim().split('\n')).toEqual([`ERROR:  ${message}`, `DETAIL:  ${detail}`, `HINT:  ${hint}`])
   })
 
   it('says how long a statement may be', () => {

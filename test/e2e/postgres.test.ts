@@ -14,6 +14,14 @@ rules:
     verbs: [update, delete]
     effect: hold
     approval: { reviewers: ["group:finance"] }
+    impact: { sample: 1 }
+  - name: never-many
+    upstreams: [orders]
+    verbs: [update]
+    resources: [public.stock]
+    when: action.facts.rows > 2
+    effect: deny
+    message: At most two at a time.
   - name: customers
     upstreams: [orders]
     verbs: [select]
@@ -44,6 +52,7 @@ beforeAll(async () => {
   await admin.query(
     "CREATE TABLE orders (id int PRIMARY KEY, state text); INSERT INTO orders VALUES (1, 'new'), (2, 'new')",
   )
+  await admin.query('CREATE TABLE stock AS SELECT n AS id, 0 AS sold FROM generate_series(1, 5) n')
   await admin.query(
     "CREATE TABLE customers AS SELECT i AS id, i || '@example.com' AS email FROM generate_series(1, 10) AS i",
   )
@@ -132,6 +141,53 @@ describe('an agent with a Postgres client', () => {
     const id = await world.approvalOf('public.orders')
     await world.vote(replica, id, { decision: 'deny', more: { reason: 'use the archive' } })
     await deleting
+  })
+
+  it('is held to the number of rows that the reviewer saw, also from another connection', async () => {
+    const sql = 'UPDATE stock SET sold = sold + 1 WHERE id <= $1'
+    const first = await connect()
+    const lost = first.query(sql, [1]).catch(() => 'gone')
+    const id = await world.approvalOf('public.stock')
+    clients.delete(first)
+    await first.end()
+    await lost
+    const shown = await fetch(`${replica.control}/v1/approvals/${id}`, {
+      headers: { authorization: `Bearer ${await world.personToken('finn')}` },
+    })
+    expect(await shown.json()).toMatchObject({
+      card: {
+        derived: {
+          notes: [
+            'UPDATE public.stock would touch 1 row. If it turns out to be more than 1, it is undone.',
+            'For example {"id":1,"sold":0}',
+          ],
+        },
+      },
+    })
+    await world.approve(replica, id)
+
+    const admin = new pg.Client(shop.adminUrl)
+    await admin.connect()
+    await admin.query('INSERT INTO stock VALUES (1, 0)')
+    const second = await connect()
+    await expect(second.query(sql, [1])).rejects.toMatchObject({
+      code: '42501',
+      detail: 'Foreseen: 1 row; at most 1 may be touched. Touched: 2. All of it was rolled back.',
+    })
+    await expect(second.query(sql, [3])).rejects.toMatchObject({ message: 'Not executed. At most two at a time.' })
+    const { rows } = await admin.query('SELECT FROM stock WHERE sold > 0')
+    expect(rows).toEqual([])
+    await admin.end()
+    const { body } = await world.until<{ body: Buffer }>(
+      "SELECT body FROM countersign.audit_log WHERE approval_id = $1 AND outcome = 'rolled_back'",
+      [id],
+    )
+    expect(JSON.parse(String(body))).toMatchObject({ detail: { foreseen: 1, rows: 2, code: 'denied' } })
+    const { previews } = await world.until<{ previews: number }>(
+      "SELECT count(*)::int AS previews FROM countersign.audit_log WHERE kind = 'previewed' AND resource = 'public.stock'",
+    )
+    // For the rule when it was asked, for the card, and for the rule again at each of the later attempts.
+    expect(previews).toBeGreaterThanOrEqual(4)
   })
 
   it('attaches to its approval from another connection', async () => {

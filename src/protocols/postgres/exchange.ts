@@ -1,6 +1,8 @@
 import type { Actions, Needs } from '../../domain/action.ts'
 import type { Approval } from '../../domain/approval.ts'
 import type { Exchange, Outcome, Release, Upstream } from '../../domain/call.ts'
+import type { Entry } from '../../domain/entry.ts'
+import { mostRows, type Tolerance } from '../../domain/impact.ts'
 import type { Principal } from '../../domain/principal.ts'
 import { callUrl } from '../../domain/problem.ts'
 import { isRefusal, type Refusal, refuse } from '../../domain/refusal.ts'
@@ -8,12 +10,16 @@ import type { Verdict } from '../../domain/verdict.ts'
 import type { Batch } from './batch.ts'
 import { describeDoings, MAX_ACTIONS } from './describe.ts'
 import { type Binding, canonicalBytes, digestOf, matchKeyOf } from './digest.ts'
+import { type Bound, explainExcess, forwardBounded } from './impact/bounded.ts'
+import { encodeForeseen, type Foreseen, readForeseen } from './impact/foreseen.ts'
+import { createPreview } from './impact/preview.ts'
 import type { AskHidden } from './masking/catalog.ts'
 import { describeAhead, type Masked, maskBatch } from './masking/mask.ts'
 import type { Plan } from './plan.ts'
 import { presentDoings } from './present.ts'
 import { type Relay, SessionOver } from './relay.ts'
 import { encodeNotice, type Fault, faultOf } from './report.ts'
+import type { Namer, SessionView } from './statement.ts'
 
 export interface ExchangeParts {
   readonly id: string
@@ -25,6 +31,13 @@ export interface ExchangeParts {
   readonly binding: Omit<Binding, 'principal'>
   readonly relay: Relay
   readonly askHidden: AskHidden
+  readonly namer: Namer
+  /** See `PreviewParts`. */
+  readonly previewRole: string | null
+  /** The session as the batch finds it. */
+  readonly view: SessionView
+  /** Puts on record that the upstream is asked something before anyone decided. */
+  record(entry: Entry): Promise<unknown>
   /** The session's client. */
   readonly client: { write(bytes: Uint8Array): void }
   readonly publicUrl: string
@@ -53,16 +66,43 @@ export function createExchange(parts: ExchangeParts): Exchange {
   let hidden: readonly string[] = []
   // A fault of the SQL itself keeps its SQLSTATE through the gate.
   const faults = new Map<Refusal, Fault>()
+  const preview =
+    'code' in plan
+      ? null
+      : createPreview({
+          doings: plan.doings,
+          namer: parts.namer,
+          relay,
+          view: parts.view,
+          record: (what) => recordPreview(plan, what),
+          monotonic: () => parts.monotonic(),
+          role: parts.previewRole,
+        })
+  // Rows that rules have seen, or that were approved: what runs is held to them.
+  let foreseen: Foreseen | null = null
 
   parts.gone.addEventListener('abort', stopNotices, { once: true })
 
-  function describe(_needs: Needs): Promise<Actions | Refusal> {
-    return Promise.resolve(described())
+  async function describe(needs: Needs): Promise<Actions | Refusal> {
+    if (!preview || !needs.has('rows')) return described()
+    const rows = await preview.rows()
+    // What was approved counts for more than what rules see afterwards.
+    foreseen ??= { rows, tolerances: null }
+    return described(rows)
   }
 
-  function described(): Actions | Refusal {
+  async function recordPreview(
+    { doings }: Plan,
+    detail: { readonly for: 'rule' | 'card'; readonly statements: number },
+  ): Promise<void> {
+    const [action] = describeDoings(doings, upstream.name)
+    const about = action && { verb: action.verb, resource: action.resource }
+    await parts.record({ kind: 'previewed', callId: id, principal, upstream: upstream.name, ...about, detail })
+  }
+
+  function described(rows: readonly (number | null)[] = []): Actions | Refusal {
     if ('code' in plan) return unnamed(plan)
-    const [first, ...others] = describeDoings(plan.doings, upstream.name)
+    const [first, ...others] = describeDoings(plan.doings, upstream.name, rows)
     if (!first) return refuse('malformed', 'Not executed. The batch holds no statement.')
     if (others.length >= MAX_ACTIONS) {
       return refuse('too_large', `Not executed. The batch does more than ${MAX_ACTIONS} things; send it in parts.`)
@@ -122,17 +162,23 @@ export function createExchange(parts: ExchangeParts): Exchange {
     if (signal.aborted) cut()
     signal.addEventListener('abort', cut, { once: true })
     const ran = parts.running()
+    const bounds = boundsUnder(verdict.impact?.tolerances ?? [])
     try {
       const { messages, slots } = masked
         ? describeAhead(batch, plan.slots)
         : { messages: batch.sent.map(({ bytes }) => bytes), slots: plan.slots }
-      const { traffic } = await relay.forward(messages, slots, {
-        spendBytes,
-        spendRows,
-        concealer: masked?.concealer ?? null,
-      })
+      const terms = { spendBytes, spendRows, concealer: masked?.concealer ?? null }
+      const { traffic, touched, excess } = bounds
+        ? await forwardBounded({ relay, client: parts.client, kind: batch.kind, messages, slots, plan, bounds, terms })
+        : { ...(await relay.forward(messages, slots, terms)), touched: 0, excess: null }
+      const fault = excess && explainExcess(excess)
+      if (fault) await parts.refuse(fault)
       return {
-        name: 'forwarded',
+        name: excess ? 'rolled_back' : 'forwarded',
+        ...(fault ? { refusal: refuse('denied', fault.message) } : {}),
+        ...(bounds
+          ? { rows: { touched: excess?.rows ?? touched, foreseen: excess?.bound.foreseen ?? sumOf(bounds) } }
+          : {}),
         bytesIn: traffic.bytesIn,
         bytesOut: traffic.bytesOut,
         durationMs: Math.round(parts.monotonic() - startedAt),
@@ -145,6 +191,17 @@ export function createExchange(parts: ExchangeParts): Exchange {
       ran()
       signal.removeEventListener('abort', cut)
     }
+  }
+
+  /** Null where nothing was counted, or where the gateway only watches. */
+  function boundsUnder(now: readonly Tolerance[]): readonly (Bound | null)[] | null {
+    if (!foreseen || upstream.mode === 'observe' || foreseen.rows.every((rows) => rows === null)) return null
+    const { rows, tolerances } = foreseen
+    return rows.map((count) =>
+      count === null
+        ? null
+        : { foreseen: count, most: Math.min(mostRows(count, now), mostRows(count, tolerances ?? now)) },
+    )
   }
 
   function notify(approval: Approval): void {
@@ -185,16 +242,23 @@ export function createExchange(parts: ExchangeParts): Exchange {
       return seal()
     },
     adopt(stored) {
+      foreseen = readForeseen(stored.head['foreseen'])
+      preview?.forget()
       const sealed = seal()
       if (isRefusal(sealed)) return Promise.resolve(sealed)
       // What is forwarded says the same as what was approved: the names of its portals may differ, no more.
       if (Buffer.compare(sealed.stored.body, stored.body) === 0) return Promise.resolve(sealed.digest)
       return Promise.resolve(refuse('unavailable', 'Not executed. What was approved is not what was sent.'))
     },
-    present() {
-      return Promise.resolve(
-        'code' in plan ? { payload: null, notes: [] } : { payload: presentDoings(plan.doings), notes: notes() },
-      )
+    async present({ impact }) {
+      if ('code' in plan || !preview) return { payload: null, notes: [] }
+      const impacts = await preview.describe(impact)
+      const rows = await preview.rows()
+      return {
+        payload: presentDoings(plan.doings),
+        notes: [...impacts, ...notes()],
+        foreseen: encodeForeseen({ rows, tolerances: impact?.tolerances ?? [] }),
+      }
     },
     held(approval) {
       notify(approval)
@@ -223,6 +287,10 @@ export function createExchange(parts: ExchangeParts): Exchange {
       ...(hidden.length > 0 ? [`The agent is not given the values of ${hidden.join(', ')}.`] : []),
     ]
   }
+}
+
+function sumOf(bounds: readonly (Bound | null)[]): number {
+  return bounds.reduce((sum, bound) => sum + (bound?.foreseen ?? 0), 0)
 }
 
 function noticeOf({ columns }: Masked): Fault {

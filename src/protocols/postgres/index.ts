@@ -1,5 +1,6 @@
 import type { Injector } from '../../credentials/inject.ts'
 import type { Credential } from '../../domain/call.ts'
+import type { Entry } from '../../domain/entry.ts'
 import { GatewayError } from '../../domain/error.ts'
 import type { Principal } from '../../domain/principal.ts'
 import type { Refusal } from '../../domain/refusal.ts'
@@ -29,6 +30,8 @@ export interface PostgresParts extends ProtocolParts<PostgresOptions> {
     user: string,
     how: { readonly upstream: string; readonly source: string },
   ): Promise<LoginChallenge | Refusal>
+  /** Commits an entry of the audit log. */
+  record(entry: Entry): Promise<unknown>
   /** Told of a connection that did not keep to the protocol. */
   noteMalformed(source: string): void
   /** Calls `onCut` once when this principal may not go on. The function returned ends the watch. */
@@ -100,7 +103,7 @@ function openDoor(
   { namer, room, draining }: { namer: Namer; room: Room; draining: AbortSignal },
 ): Door {
   const { name, url, sessions } = options
-  const { clock, log, pass, charge, watch, newCallId, publicUrl, sessionMaxMs } = parts
+  const { clock, log, pass, charge, watch, newCallId, record, publicUrl, sessionMaxMs } = parts
   const certificate = options.tls ?? parts.tls
   const cancels = createCancels()
   const door: DoorParts = {
@@ -140,6 +143,8 @@ function openDoor(
       charge,
       watch,
       newCallId,
+      previewRole: options.preview_role ?? null,
+      record,
       maxBatchBytes: options.max_batch,
       room,
       maxHeldBytes: MAX_HELD_BYTES,

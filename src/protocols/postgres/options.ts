@@ -53,6 +53,14 @@ export const postgresOptions = z.strictObject({
     .describe('verify-full speaks TLS with it, and verifies who it is; disable is for a network that is trusted'),
   mode: upstreamOptions.mode,
   credential: loginOptions.optional(),
+  preview_role: z
+    .string()
+    .min(1)
+    .max(63)
+    .optional()
+    .describe(
+      'A role that may only read, which the role of credential is a member of: rows are counted with its rights',
+    ),
   labels: upstreamOptions.labels,
   wait: upstreamOptions.wait,
   timeouts: z

@@ -27,6 +27,8 @@ export interface Doing {
   readonly named: readonly Named[]
   readonly bound: Portal | null
   readonly maxRows: number
+  /** What its answers are noted by; null if it does not run. */
+  readonly slot: Slot | null
 }
 
 /** A batch, understood: what it does, and what is to be noted as each of its messages is answered. */
@@ -100,9 +102,8 @@ function planMessage({ message }: Sent, on: Ahead): Promise<Fault | null> | Faul
 async function planQuery(sql: string, on: Ahead): Promise<Fault | null> {
   const named = await nameIt(sql, on)
   if (!('length' in named)) return named
-  if (named.length > 0) on.doings.push({ how: 'run', sql, named, bound: null, maxRows: 0 })
   const { state } = on
-  on.slots.push({
+  const slot: Slot = {
     kind: 'query',
     isSilent: false,
     completed(index) {
@@ -112,7 +113,9 @@ async function planQuery(sql: string, on: Ahead): Promise<Fault | null> {
       const done = named[index]
       if (done) applyDone(state, done)
     },
-  })
+  }
+  if (named.length > 0) on.doings.push({ how: 'run', sql, named, bound: null, maxRows: 0, slot })
+  on.slots.push(slot)
   return null
 }
 
@@ -138,7 +141,7 @@ async function planParse({ statement, sql, parameterTypes }: Message<'parse'>, o
   if (bytesHeld(on.ahead) > on.maxHeldBytes) return FULL
   const { state } = on
   on.slots.push({ kind: 'parse', isSilent: false, completed: () => note(state) })
-  if (named.length > 0) on.idle.set(prepared, { how: 'prepare', sql, named, bound: null, maxRows: 0 })
+  if (named.length > 0) on.idle.set(prepared, { how: 'prepare', sql, named, bound: null, maxRows: 0, slot: null })
   return null
 }
 
@@ -169,7 +172,7 @@ async function planBind(message: Message<'bind'>, on: Ahead): Promise<Fault | nu
   const { state } = on
   on.slots.push({ kind: 'bind', isSilent: false, completed: () => note(state) })
   if (prepared) on.idle.delete(prepared)
-  if (named.length > 0) on.idle.set(made, { how: 'prepare', sql, named, bound: made, maxRows: 0 })
+  if (named.length > 0) on.idle.set(made, { how: 'prepare', sql, named, bound: made, maxRows: 0, slot: null })
   return null
 }
 
@@ -184,13 +187,14 @@ async function planExecute({ portal, maxRows }: Message<'execute'>, on: Ahead): 
   if (bound) on.idle.delete(bound)
   // A query is what its names meant when it was bound, anything else what they mean now.
   const either = bound && !isSame(bound.named, named) ? [...bound.named, ...named] : named
-  if (either.length > 0) on.doings.push({ how: 'run', sql, named: either, bound, maxRows })
   const { state } = on
   const note = (noted: State) => {
     for (const each of named) applyDone(noted, each)
   }
   note(on.ahead)
-  on.slots.push({ kind: 'execute', isSilent: false, completed: () => note(state) })
+  const slot: Slot = { kind: 'execute', isSilent: false, completed: () => note(state) }
+  if (either.length > 0) on.doings.push({ how: 'run', sql, named: either, bound, maxRows, slot })
+  on.slots.push(slot)
   return null
 }
 

@@ -6,10 +6,10 @@ import type { Concealer } from './masking/concealer.ts'
 import { encodeFatal, type Fault } from './report.ts'
 import { createSlots, type Settled, type Slot } from './slots.ts'
 import type { UpstreamSession } from './upstream.ts'
-import { type Backend, backendType, decodeBackend, type TransactionStatus } from './wire/backend.ts'
+import { type Backend, backendType, decodeBackend, type Report, type TransactionStatus } from './wire/backend.ts'
 import { Malformed } from './wire/fields.ts'
 import { clientFraming, upstreamFraming } from './wire/framing.ts'
-import { decodeFrontend, encodeFrontend } from './wire/frontend.ts'
+import { decodeFrontend, encodeFrontend, type Format } from './wire/frontend.ts'
 
 /** The session is over: no answer comes any more. */
 export class SessionOver extends Error {
@@ -29,6 +29,20 @@ export interface Traffic {
   rows: number
   /** Over the data of copies that came from the client. */
   readonly copied: Hash
+}
+
+/** Something of the gateway's own, to be asked in the session of a client. */
+export interface Question {
+  readonly sql: string
+  readonly values?: readonly (Buffer | null)[]
+  /** Type OIDs; 0, or none, where the upstream is to infer it. */
+  readonly parameterTypes?: readonly number[]
+  readonly formats?: readonly Format[]
+}
+
+export interface Answer {
+  readonly rows: readonly (readonly (string | null)[])[]
+  readonly error: Report | null
 }
 
 /** On which answers pass to the client: within limits, and without what is masked. */
@@ -63,6 +77,19 @@ export interface Relay {
    * @throws SessionOver
    */
   ask(sql: string, values: readonly string[]): Promise<readonly (readonly (string | null)[])[] | null>
+  /**
+   * The same whatever the transaction has come to, with the upstream's own words if it says no.
+   *
+   * @throws SessionOver
+   */
+  put(question: Question): Promise<Answer>
+  /**
+   * Ends a part of the extended protocol that awaits its Sync, where that ends nothing else: in a transaction block, or
+   * while nothing but descriptions were asked for. False if it would.
+   *
+   * @throws SessionOver
+   */
+  endPart(): Promise<boolean>
   /**
    * Makes the transaction fail, as it does when a statement of it fails, and ends a part that awaits its Sync.
    *
@@ -107,6 +134,8 @@ export function createRelay({
   let traffic = noTraffic()
   let terms = ANY_TERMS
   let isUsedUp = false
+  // Something was bound since the last Sync: outside of a block, the next one ends it.
+  let isBound = false
   let copying: { readonly over: AbortController; readonly done: Promise<void> } | null = null
 
   link.reframe(upstreamFraming(toPass))
@@ -120,6 +149,7 @@ export function createRelay({
     if (current === null || current.isSilent) return false
     if (type === 'data_row' || type === 'copy_data') {
       if (!slots.mayPass(type)) return false
+      if (type === 'data_row' && current.filter?.row() === false) return false
       // Read whole, the row is not passed on.
       isUsedUp ||= !terms.spendRows(1)
       if (isUsedUp) return false
@@ -174,18 +204,24 @@ export function createRelay({
       onParameter(message.name)
     }
     const isAside = message.type === 'parameter_status' || message.type === 'notice' || message.type === 'notification'
+    // What the gateway's own questions are commented with is not for the client.
+    if (message.type === 'notice' && slots.current?.isSilent) return
     if (isAside) client.write(frame.bytes)
     else takeAnswer(message, frame.bytes)
   }
 
   function takeAnswer(message: Backend, bytes: Buffer): void {
-    const isSilent = slots.current?.isSilent ?? false
-    if (message.type === 'ready') status = message.status
+    const { isSilent = false, filter } = slots.current ?? {}
+    if (message.type === 'ready') {
+      status = message.status
+      isBound = false
+    }
     const hasPlace = slots.take(message)
     if (!hasPlace) throw new Malformed(`${message.type} does not belong here`)
     if (message.type === 'ready') onReady(message.status)
     terms.concealer?.describe(message.type === 'row_description' ? message.columns : null)
-    if (isSilent === false || (isSilent === 'unless_it_fails' && message.type === 'error')) pass(bytes)
+    const isHeard = isSilent === false || (isSilent === 'unless_it_fails' && message.type === 'error')
+    if (isHeard && filter?.answer(message, bytes) !== false) pass(bytes)
     if (slots.copying === 'in') copying ??= startCopy()
     else copying?.over.abort()
   }
@@ -259,6 +295,32 @@ export function createRelay({
     return result
   }
 
+  async function put({ sql, values = [], parameterTypes = [], formats = [] }: Question): Promise<Answer> {
+    const rows: (string | null)[][] = []
+    const silent = { isSilent: true } as const
+    const row = (cells: readonly (Buffer | null)[]) => rows.push(cells.map((cell) => cell?.toString('utf8') ?? null))
+    const isOpen = slots.isOpen
+    const { error } = await send(
+      [
+        encodeFrontend({ type: 'parse', statement: OWN_NAME, sql, parameterTypes }),
+        encodeFrontend({ type: 'bind', portal: OWN_NAME, statement: OWN_NAME, formats, values, resultFormats: [] }),
+        encodeFrontend({ type: 'execute', portal: OWN_NAME, maxRows: 0 }),
+        encodeFrontend({ type: 'close', what: 'portal', name: OWN_NAME }),
+        encodeFrontend({ type: 'close', what: 'statement', name: OWN_NAME }),
+        encodeFrontend({ type: isOpen ? 'flush' : 'sync' }),
+      ],
+      [
+        { kind: 'parse', ...silent },
+        { kind: 'bind', ...silent },
+        { kind: 'execute', ...silent, row },
+        { kind: 'close', ...silent },
+        { kind: 'close', ...silent },
+        ...(isOpen ? [] : [{ kind: 'sync', ...silent } as const]),
+      ],
+    )
+    return { rows, error }
+  }
+
   function end(why: SessionOver, fault: Fault | null): void {
     if (over.signal.aborted) return
     over.abort(why)
@@ -284,6 +346,7 @@ export function createRelay({
     async forward(messages, expected, given = ANY_TERMS) {
       traffic = noTraffic()
       terms = given
+      isBound ||= expected.some(({ kind }) => kind === 'bind' || kind === 'execute')
       try {
         return { ...(await send(messages, expected)), traffic }
       } finally {
@@ -292,37 +355,15 @@ export function createRelay({
     },
     async ask(sql, values) {
       if (status === 'E' || slots.isSkipping) return null
-      const rows: (string | null)[][] = []
-      const silent = { isSilent: true } as const
-      const row = (cells: readonly (Buffer | null)[]) => rows.push(cells.map((cell) => cell?.toString('utf8') ?? null))
-      const bound = values.map((value) => Buffer.from(value))
-      const isOpen = slots.isOpen
-      const { error } = await send(
-        [
-          encodeFrontend({ type: 'parse', statement: OWN_NAME, sql, parameterTypes: [] }),
-          encodeFrontend({
-            type: 'bind',
-            portal: OWN_NAME,
-            statement: OWN_NAME,
-            formats: [],
-            values: bound,
-            resultFormats: [],
-          }),
-          encodeFrontend({ type: 'execute', portal: OWN_NAME, maxRows: 0 }),
-          encodeFrontend({ type: 'close', what: 'portal', name: OWN_NAME }),
-          encodeFrontend({ type: 'close', what: 'statement', name: OWN_NAME }),
-          encodeFrontend({ type: isOpen ? 'flush' : 'sync' }),
-        ],
-        [
-          { kind: 'parse', ...silent },
-          { kind: 'bind', ...silent },
-          { kind: 'execute', ...silent, row },
-          { kind: 'close', ...silent },
-          { kind: 'close', ...silent },
-          ...(isOpen ? [] : [{ kind: 'sync', ...silent } as const]),
-        ],
-      )
+      const { rows, error } = await put({ sql, values: values.map((value) => Buffer.from(value)) })
       return error === null ? rows : null
+    },
+    put,
+    async endPart() {
+      if (!slots.isOpen) return true
+      if (slots.isSkipping || (isBound && status === 'I')) return false
+      await send([encodeFrontend({ type: 'sync' })], [{ kind: 'sync', isSilent: true }])
+      return true
     },
     async failTransaction() {
       const parse = encodeFrontend({ type: 'parse', statement: OWN_NAME, sql: FAILS, parameterTypes: [] })

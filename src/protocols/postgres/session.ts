@@ -1,4 +1,5 @@
 import type { Arrival, Upstream } from '../../domain/call.ts'
+import type { Entry } from '../../domain/entry.ts'
 import { formatParty, type Principal } from '../../domain/principal.ts'
 import { type Refusal, refuse } from '../../domain/refusal.ts'
 import type { Clock } from '../../platform/clock.ts'
@@ -35,6 +36,10 @@ export interface Service {
   /** Calls `onCut` once when this principal may not go on. The function returned ends the watch. */
   watch(principal: Principal, onCut: (why: Refusal) => void): () => void
   newCallId(): string
+  /** Whose rights rows are previewed with; null: the gateway's own role there. */
+  readonly previewRole: string | null
+  /** Commits an entry of the audit log. */
+  record(entry: Entry): Promise<unknown>
   readonly maxBatchBytes: number
   /** For the bytes that sessions keep. */
   readonly room: Room
@@ -246,6 +251,10 @@ export async function runSession(
           },
           relay,
           askHidden: hiddenOf,
+          namer: service.namer,
+          previewRole: service.previewRole,
+          view: state.view,
+          record: service.record,
           client,
           publicUrl: service.publicUrl,
           gone: call.gone.signal,

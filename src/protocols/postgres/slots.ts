@@ -9,6 +9,13 @@ export interface Slot {
   completed?(index: number): void
   /** Each row, of a silent one. */
   row?(values: readonly (Buffer | null)[]): void
+  /** Whether an answer, or one more row, goes on to the client; all of it does if left out. */
+  readonly filter?: Filter
+}
+
+export interface Filter {
+  row(): boolean
+  answer(message: Backend, bytes: Buffer): boolean
 }
 
 /** What became of the slots that were taken together. */

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import type { Approval } from '../../../src/domain/approval.ts'
 import { createExchange } from '../../../src/protocols/postgres/exchange.ts'
+import { sessionOf } from './naming/session.ts'
 import { ALICE } from './world.ts'
 
 beforeEach(() => void vi.useFakeTimers())
@@ -26,6 +27,10 @@ function holdOne({ inTransaction = false } = {}) {
     // Nothing is forwarded here.
     relay: {} as Parameters<typeof createExchange>[0]['relay'],
     askHidden: () => Promise.resolve(null),
+    namer: {} as Parameters<typeof createExchange>[0]['namer'],
+    view: sessionOf({ inTransaction }),
+    previewRole: null,
+    record: () => Promise.resolve(),
     client: { write: (bytes) => void told.push(Buffer.from(bytes).toString('latin1')) },
     publicUrl: 'https://gateway.example.com',
     gone: gone.signal,

@@ -214,7 +214,7 @@ describe('a call that is held', () => {
       message: expect.stringContaining('not on a Friday'),
     })
     const held = await world.held()
-    const { payload } = await held.call.present()
+    const { payload } = await held.call.present({})
     expect(payload?.text).toBe('SELECT $1::int\n-- $1 = "5"')
     held.deny('not on a Friday')
     await answer

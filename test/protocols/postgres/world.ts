@@ -1,6 +1,8 @@
-import type { Actions } from '../../../src/domain/action.ts'
+import { type Actions, type Needs, NOTHING_NEEDED } from '../../../src/domain/action.ts'
 import type { Approval, Spent } from '../../../src/domain/approval.ts'
-import type { Exchange, Intent, Outcome, Sealed } from '../../../src/domain/call.ts'
+import type { Exchange, Intent, Outcome, Presentation, Sealed } from '../../../src/domain/call.ts'
+import type { Entry } from '../../../src/domain/entry.ts'
+import { type ImpactTerms, NO_IMPACT_TERMS } from '../../../src/domain/impact.ts'
 import type { Judged } from '../../../src/domain/judged.ts'
 import type { Principal } from '../../../src/domain/principal.ts'
 import { parseQualified } from '../../../src/domain/qualified.ts'
@@ -36,6 +38,7 @@ export interface Held {
   readonly approval: Approval
   readonly call: Exchange
   readonly sealed: Sealed
+  readonly presentation: Presentation
   approve(): void
   deny(reason: string): void
 }
@@ -56,6 +59,14 @@ export interface World {
   masks: readonly string[]
   spendBytes: (count: number) => boolean
   spendRows: (count: number) => boolean
+  /** What the rules that match read. */
+  needs: Needs
+  /** What rules say of the rows that are touched. */
+  impact: ImpactTerms
+  /** Entries of previews; while `isRecording` is false, none can be written. */
+  readonly previews: Entry[]
+  previewRole: string | null
+  isRecording: boolean
   /** The next call that is held. */
   held(): Promise<Held>
   /** Resolves when the outcome of so many calls is on record. */
@@ -101,12 +112,12 @@ export async function startWorld(
   let approvals = 0
 
   async function judge(call: Exchange): Promise<Judged> {
-    const actions = await call.describe(new Set())
+    const actions = await call.describe(world.needs)
     if (!world.calls.some((each) => each.call === call))
       world.calls.push({ call, actions: isRefusal(actions) ? null : actions, outcome: null })
     if (isRefusal(actions)) return { effect: 'deny', verdict: null, actions: null, refusal: actions }
     const effect = world.decide(actions)
-    const verdict: Verdict = { ...VERDICT, effect, masks: world.masks.map(maskOf) }
+    const verdict: Verdict = { ...VERDICT, effect, masks: world.masks.map(maskOf), impact: world.impact }
     if (effect !== 'deny') return { effect, verdict, actions, refusal: null }
     const refusal = refuse('denied', 'Not executed. A rule forbids it. (rule shop/a-rule)')
     return { effect, verdict, actions, refusal }
@@ -130,7 +141,12 @@ export async function startWorld(
       },
     },
     approvals: {
-      hold(call, _judged, sealed) {
+      async hold(call, _judged, unsealed) {
+        const presentation = await call.present({ impact: world.impact })
+        const { stored } = unsealed
+        const { foreseen } = presentation
+        const head = foreseen === undefined ? stored.head : { ...stored.head, foreseen }
+        const sealed: Sealed = { ...unsealed, stored: { ...stored, head } }
         approvals += 1
         const decision = Promise.withResolvers<Approval | Refusal>()
         // What nobody here reads is left out.
@@ -140,13 +156,14 @@ export async function startWorld(
           approval,
           call,
           sealed,
+          presentation,
           approve: () => decision.resolve(approval),
           deny: (reason) => decision.resolve(refuse('not_approved', `Not executed. Denied: ${reason}`)),
         }
         const wait = heldWaits.shift()
         if (wait) wait(held)
         else waiting.push(held)
-        return Promise.resolve(approval)
+        return approval
       },
       settle(approval, call) {
         const gone = new Promise<Refusal>((resolve) => {
@@ -202,6 +219,14 @@ export async function startWorld(
       return () => void cuts.delete(onCut)
     },
     newCallId,
+    get previewRole() {
+      return world.previewRole
+    },
+    record(entry) {
+      if (!world.isRecording) return Promise.reject(new Error('the log cannot be written'))
+      world.previews.push(entry)
+      return Promise.resolve()
+    },
     maxBatchBytes: 4 * 1024 * 1024,
     room: createRoom({ total: 1e9, perHolder: 1e9 }),
     maxHeldBytes: 8 * 1024 * 1024,
@@ -250,6 +275,11 @@ export async function startWorld(
     masks: [],
     spendBytes: () => true,
     spendRows: () => true,
+    needs: NOTHING_NEEDED,
+    impact: NO_IMPACT_TERMS,
+    previews: [],
+    previewRole: null,
+    isRecording: true,
     async held() {
       const next = waiting.shift() ?? (await new Promise<Held>((resolve) => heldWaits.push(resolve)))
       sealed.set(next.approval, next.sealed)

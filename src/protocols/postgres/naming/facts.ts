@@ -30,6 +30,11 @@ export const statementFacts = {
     type: 'bool',
     doc: 'Whether it may change anything but its session: also if it calls a function that is not known only to read.',
   },
+  rows: {
+    type: 'int',
+    need: 'rows',
+    doc: 'How many rows the INSERT, UPDATE or DELETE would touch, counted before it runs; missing if that cannot be told.',
+  },
   statement: { type: 'string', doc: 'Its text.' },
   application_name: { type: 'string', doc: 'What the client calls itself: its claim.' },
   database: { type: 'string', doc: 'The database.' },

@@ -1,0 +1,56 @@
+import { refuse } from '../../../domain/refusal.ts'
+import { type Answer, type Question, type Relay, SessionOver } from '../relay.ts'
+import { faultOf } from '../report.ts'
+import { quoteName } from '../state.ts'
+
+/** The part of a session's relay that this needs. */
+export type AsideRelay = Pick<Relay, 'status' | 'isSkipping' | 'put' | 'endPart' | 'end'>
+
+/** Shadows one of the client's with the same name, until it is released. */
+const SAVEPOINT = '"_countersign"'
+const LOCK_TIMEOUT_MS = 500
+
+/**
+ * Asks one thing in the session of a client and leaves no trace in it: read-only, within a time, waiting for no lock for
+ * long. In an open transaction, so that its own changes count, behind a savepoint that is rolled back; else in a
+ * transaction that is. `role` may be another one than the session's. Null if nothing can be asked where the session stands.
+ *
+ * @throws SessionOver
+ */
+export async function askAside(
+  relay: AsideRelay,
+  question: Question,
+  { timeoutMs, role }: { readonly timeoutMs: number; readonly role: string | null },
+): Promise<Answer | null> {
+  if (relay.status === 'E' || relay.isSkipping || !(await relay.endPart())) return null
+  const { status } = relay
+  const before =
+    status === 'T' ? [`SAVEPOINT ${SAVEPOINT}`] : ['BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY, NOT DEFERRABLE']
+  const after = status === 'T' ? [`ROLLBACK TO SAVEPOINT ${SAVEPOINT}`, `RELEASE SAVEPOINT ${SAVEPOINT}`] : ['ROLLBACK']
+  try {
+    for (const sql of [
+      ...before,
+      settings(timeoutMs),
+      ...(role === null ? [] : [`SET LOCAL ROLE ${quoteName(role)}`]),
+    ]) {
+      const { error } = await relay.put({ sql })
+      if (error) return { rows: [], error }
+    }
+    return await relay.put(question)
+  } finally {
+    for (const sql of after) await relay.put({ sql })
+    if (relay.status !== status) relay.end(new SessionOver('gateway', LOST.detail), faultOf(LOST))
+  }
+}
+
+const LOST = refuse('unavailable', 'Not executed. The session did not come back from a question of the gateway.')
+
+/** For this transaction, or up to the savepoint. */
+function settings(timeoutMs: number): string {
+  const all = {
+    transaction_read_only: 'on',
+    statement_timeout: String(Math.max(1, Math.round(timeoutMs))),
+    lock_timeout: String(LOCK_TIMEOUT_MS),
+  }
+  return `SELECT ${Object.entries(all).map(([name, value]) => `pg_catalog.set_config('${name}', '${value}', true)`)}`
+}

@@ -1,0 +1,184 @@
+import { counted } from '../../../domain/counted.ts'
+import type { Batch } from '../batch.ts'
+import type { Plan } from '../plan.ts'
+import { type Relay, SessionOver, type Terms, type Traffic } from '../relay.ts'
+import type { Fault } from '../report.ts'
+import type { Filter, Slot } from '../slots.ts'
+import { encodeBackend } from '../wire/backend.ts'
+import { encodeFrontend } from '../wire/frontend.ts'
+import { runningOf } from './touched.ts'
+
+/** How many rows a statement may touch. */
+export interface Bound {
+  readonly foreseen: number
+  readonly most: number
+}
+
+export interface BoundedRun {
+  readonly traffic: Pick<Traffic, 'bytesIn' | 'bytesOut'> & { readonly copied: Traffic['copied'] }
+  /** Of the statements that are bounded. */
+  readonly touched: number
+  /** A statement that would have touched more. The client has not been told; outside of a block nothing of it stays. */
+  readonly excess: { readonly bound: Bound; readonly rows: number } | null
+}
+
+interface Parts {
+  readonly relay: Pick<Relay, 'status' | 'forward' | 'put' | 'end'>
+  readonly client: { write(bytes: Uint8Array): void }
+  readonly kind: Batch['kind']
+  /** As they are to be sent, and what answers them. */
+  readonly messages: readonly Buffer[]
+  readonly slots: readonly Slot[]
+  readonly plan: Plan
+  /** For each statement that runs, in their order; null: as many as it likes. */
+  readonly bounds: readonly (Bound | null)[]
+  readonly terms: Terms
+}
+
+/**
+ * Forwards a batch, and lets it end only if no statement of it touched more rows than it may. Messages of the extended
+ * protocol are not committed before their Sync, so that is sent last; a simple query outside of a transaction is put into
+ * one of the gateway's own.
+ *
+ * @throws SessionOver
+ */
+export async function forwardBounded(parts: Parts): Promise<BoundedRun> {
+  const { kind, messages, relay, terms } = parts
+  const watch = createWatch(parts)
+  const slots = parts.slots.map(watch.over)
+  if (kind === 'query') return forwardQuery(parts, { watch, slots })
+  if (kind === 'flush') {
+    const { traffic } = await relay.forward(messages, slots, terms)
+    return { traffic, ...watch.result() }
+  }
+  const early = await relay.forward(
+    [...messages.slice(0, -1), encodeFrontend({ type: 'flush' })],
+    slots.slice(0, -1),
+    terms,
+  )
+  if (watch.result().excess) return { traffic: early.traffic, ...watch.result() }
+  const late = await relay.forward(messages.slice(-1), slots.slice(-1), terms)
+  const bytesOut = early.traffic.bytesOut + late.traffic.bytesOut
+  return { traffic: { ...early.traffic, bytesOut }, ...watch.result() }
+}
+
+async function forwardQuery(parts: Parts, { watch, slots }: { watch: Watch; slots: Slot[] }): Promise<BoundedRun> {
+  const { relay, client, messages, plan, terms } = parts
+  const begins = runningOf(plan.doings).some(({ named }) => named.effects.some(({ does }) => does === 'begin'))
+  const isOwn = relay.status === 'I' && !begins
+  if (isOwn) await must(relay, 'BEGIN')
+  watch.withholdEnd(isOwn)
+  const { traffic, error } = await relay.forward(messages, slots, terms)
+  const result = { traffic, ...watch.result() }
+  if (!isOwn) return result
+
+  if (result.excess || error) {
+    await must(relay, 'ROLLBACK')
+    if (!result.excess) client.write(encodeBackend({ type: 'ready', status: relay.status }))
+  } else {
+    const commit = encodeFrontend({ type: 'query', sql: 'COMMIT' })
+    await relay.forward([commit], [{ kind: 'query', isSilent: false, filter: watch.commit() }], terms)
+  }
+  return result
+}
+
+async function must(relay: Pick<Relay, 'put' | 'end'>, sql: string): Promise<void> {
+  const { error } = await relay.put({ sql })
+  if (!error) return
+  const over = new SessionOver('upstream', `the upstream refused to ${sql}`)
+  relay.end(over, { code: '08006', message: `The upstream refused to ${sql}.` })
+  throw over
+}
+
+/** What the client is told. */
+export function explainExcess({ bound: { foreseen, most }, rows }: NonNullable<BoundedRun['excess']>): Fault {
+  return {
+    code: '42501',
+    message: 'Not executed. It touched more rows than were foreseen when it was decided.',
+    detail: `Foreseen: ${counted(foreseen, 'row')}; at most ${most} may be touched. Touched: ${rows}. All of it was rolled back.`,
+    hint: 'Repeat the statement to have it counted, and decided, anew.',
+  }
+}
+
+interface Watch {
+  /** The slot, with what goes on of its answers. */
+  over(slot: Slot): Slot
+  /** Keeps back how the last statement ended, and that the upstream is ready, until it is known that it stays. */
+  withholdEnd(isWithheld: boolean): void
+  /** What is checked at the end only may still be wrong: the client hears of that, or that all stays. */
+  commit(): Filter
+  result(): Pick<BoundedRun, 'touched' | 'excess'>
+}
+
+/** Counts what the upstream says that it touched. From the first excess on, nothing more goes on to the client. */
+function createWatch({ plan, bounds, client }: Pick<Parts, 'plan' | 'bounds' | 'client'>): Watch {
+  const running = runningOf(plan.doings)
+  let touched = 0
+  let excess: BoundedRun['excess'] = null
+  let isWithheld = false
+  let last: Buffer | null = null
+
+  function filterOf(mine: readonly (Bound | null)[]): Filter {
+    let nth = 0
+    let seen = 0
+    const look = (rows: number) => {
+      const bound = mine[nth]
+      if (bound && rows > bound.most && (excess === null || excess.bound === bound)) excess = { bound, rows }
+    }
+    return {
+      // Rows that come back are those that were touched: more of them than may be are not shown either.
+      row() {
+        seen += 1
+        look(seen)
+        return excess === null
+      },
+      answer(message, bytes) {
+        if (last && message.type !== 'ready') release()
+        if (message.type === 'command_complete') {
+          const rows = rowsOf(message.tag)
+          if (mine[nth]) touched += rows
+          look(rows)
+          nth += 1
+          seen = 0
+        }
+        if (excess) return false
+        if (!isWithheld || (message.type !== 'command_complete' && message.type !== 'ready')) return true
+        if (message.type === 'command_complete') last = bytes
+        return false
+      },
+    }
+  }
+
+  function release(): void {
+    if (last) client.write(last)
+    last = null
+  }
+
+  return {
+    over(slot) {
+      const mine = running.flatMap(({ doing }, index) => (doing.slot === slot ? [bounds[index] ?? null] : []))
+      return { ...slot, filter: filterOf(mine) }
+    },
+    withholdEnd(now) {
+      isWithheld = now
+    },
+    commit() {
+      let isRefused = false
+      return {
+        row: () => true,
+        answer({ type }) {
+          isRefused ||= type === 'error'
+          if (type === 'ready' && !isRefused) release()
+          return type !== 'command_complete'
+        },
+      }
+    },
+    result: () => ({ touched, excess }),
+  }
+}
+
+/** Of a command tag (PostgreSQL, 54.7, "CommandComplete"): `DELETE 5`, `INSERT 0 5`. */
+function rowsOf(tag: string): number {
+  const rows = /^(?:INSERT 0|UPDATE|DELETE) (\d+)$/.exec(tag)?.[1]
+  return rows === undefined ? 0 : Number(rows)
+}
