@@ -76,19 +76,19 @@ export function createExchange(parts: ExchangeParts): Exchange {
           view: parts.view,
           record: (what) => recordPreview(plan, what),
           monotonic: () => parts.monotonic(),
+          gone: parts.gone,
           role: parts.previewRole,
         })
-  // Rows that rules have seen, or that were approved: what runs is held to them.
-  let foreseen: Foreseen | null = null
+  // Rows that were approved, and those that rules have seen: what runs is held to them.
+  let approved: Foreseen | null = null
+  let judged: readonly (number | null)[] | null = null
 
   parts.gone.addEventListener('abort', stopNotices, { once: true })
 
   async function describe(needs: Needs): Promise<Actions | Refusal> {
     if (!preview || !needs.has('rows')) return described()
-    const rows = await preview.rows()
-    // What was approved counts for more than what rules see afterwards.
-    foreseen ??= { rows, tolerances: null }
-    return described(rows)
+    judged = await preview.rows()
+    return described(judged)
   }
 
   async function recordPreview(
@@ -195,12 +195,11 @@ export function createExchange(parts: ExchangeParts): Exchange {
 
   /** Null where nothing was counted, or where the gateway only watches. */
   function boundsUnder(now: readonly Tolerance[]): readonly (Bound | null)[] | null {
-    if (!foreseen || upstream.mode === 'observe' || foreseen.rows.every((rows) => rows === null)) return null
-    const { rows, tolerances } = foreseen
+    const rows = (approved?.rows ?? judged ?? []).map((count, index) => count ?? judged?.[index] ?? null)
+    if (upstream.mode === 'observe' || rows.every((count) => count === null)) return null
+    const before = approved?.tolerances ?? now
     return rows.map((count) =>
-      count === null
-        ? null
-        : { foreseen: count, most: Math.min(mostRows(count, now), mostRows(count, tolerances ?? now)) },
+      count === null ? null : { foreseen: count, most: Math.min(mostRows(count, now), mostRows(count, before)) },
     )
   }
 
@@ -242,7 +241,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
       return seal()
     },
     adopt(stored) {
-      foreseen = readForeseen(stored.head['foreseen'])
+      approved = readForeseen(stored.head['foreseen'])
       preview?.forget()
       const sealed = seal()
       if (isRefusal(sealed)) return Promise.resolve(sealed)

@@ -5,8 +5,8 @@ import type { JsonObject } from '../../../domain/json.ts'
 /** What was counted before a decision, for each statement that runs; null where it is not known. */
 export interface Foreseen {
   readonly rows: readonly (number | null)[]
-  /** Under which it was approved; null if nobody was asked. */
-  readonly tolerances: readonly Tolerance[] | null
+  /** Under which it was approved. */
+  readonly tolerances: readonly Tolerance[]
 }
 
 const schema = z.strictObject({
@@ -15,7 +15,7 @@ const schema = z.strictObject({
 })
 
 export function encodeForeseen({ rows, tolerances }: Foreseen): JsonObject {
-  return { rows: [...rows], tolerances: (tolerances ?? []).map((one) => ({ ...one })) }
+  return { rows: [...rows], tolerances: tolerances.map((one) => ({ ...one })) }
 }
 
 /** Null where nothing was kept: by a release that did not count. */

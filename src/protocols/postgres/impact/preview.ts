@@ -18,6 +18,8 @@ export interface PreviewParts {
   /** Puts on record that the upstream will be asked. If it rejects, nothing is asked. */
   record(what: { readonly for: 'rule' | 'card'; readonly statements: number }): Promise<void>
   monotonic(): number
+  /** Aborts when the client has left, or has cancelled the call. */
+  readonly gone: AbortSignal
   /** Whose rights rows are asked for with; null: the session's. */
   readonly role: string | null
 }
@@ -41,7 +43,7 @@ const MAX_NOTES = 8
 const MAX_NOTE = 300
 const MORE = 'There is more to say of what it would touch than is shown here.'
 
-export function createPreview({ doings, namer, relay, view, record, monotonic, role }: PreviewParts): Preview {
+export function createPreview({ doings, namer, relay, view, record, monotonic, gone, role }: PreviewParts): Preview {
   const running = runningOf(doings)
   let known: Promise<readonly Found[]> | null = null
 
@@ -57,6 +59,7 @@ export function createPreview({ doings, namer, relay, view, record, monotonic, r
       if (!(await recorded)) return 'it could not be put on record'
       const leftMs = endsAt - monotonic()
       if (leftMs <= 0) return 'it took too long'
+      if (gone.aborted) return 'nobody waits for it any more'
       try {
         const answer = await askAside(relay, question, { timeoutMs: leftMs, role: isOfRows ? role : null })
         if (answer === null) return 'the session cannot be asked where it stands'

@@ -30,11 +30,24 @@ function upstream(count: () => Answer, more: Partial<PreviewParts['relay']> = {}
   return { relay, asked, ends }
 }
 
-async function preview(sql: string, relay: PreviewParts['relay'], monotonic = () => 0) {
+async function preview(
+  sql: string,
+  relay: PreviewParts['relay'],
+  { monotonic = (): number => 0, gone = new AbortController().signal } = {},
+) {
   const named = await namer.name(sql, VIEW)
   if (isUnnamed(named)) throw new Error(named.message)
   const doings = [{ how: 'run' as const, sql, named, bound: null, maxRows: 0, slot: null }]
-  return createPreview({ doings, namer, relay, view: VIEW, record: () => Promise.resolve(), monotonic, role: null })
+  return createPreview({
+    doings,
+    namer,
+    relay,
+    view: VIEW,
+    record: () => Promise.resolve(),
+    monotonic,
+    gone,
+    role: null,
+  })
 }
 
 const counted = (rows: string): Answer => ({ rows: [[rows]], error: null })
@@ -67,12 +80,20 @@ describe('what is not known is said', () => {
   it('where the time for all of it is over', async () => {
     const { relay, asked } = upstream(() => counted('3'))
     let now = 0
-    const made = await preview('DELETE FROM orders', relay, () => {
-      now += 3_000
-      return now
+    const made = await preview('DELETE FROM orders', relay, {
+      monotonic() {
+        now += 3_000
+        return now
+      },
     })
     expect(await made.rows()).toEqual([null])
     expect(asked.some((sql) => sql.includes('pg_catalog.count'))).toBe(false)
+  })
+
+  it('where the client has gone', async () => {
+    const { relay, asked } = upstream(() => counted('3'))
+    expect(await (await preview('DELETE FROM orders', relay, { gone: AbortSignal.abort() })).rows()).toEqual([null])
+    expect(asked).toEqual([])
   })
 
   it.each([{ status: 'E' as const }, { isSkipping: true }, { endPart: () => Promise.resolve(false) }])(

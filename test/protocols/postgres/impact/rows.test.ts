@@ -304,6 +304,16 @@ describe('a rule reads the number of rows', () => {
     expect(world.calls[1]?.outcome?.rows).toEqual({ touched: 5, foreseen: 5 })
   })
 
+  test('which it is also held to where nobody is asked', async () => {
+    const client = await connect()
+    // Between the count and the statement nothing can be slipped in from here: what the count cannot see differs.
+    const sql = "DELETE FROM orders WHERE id <= 3 AND (id = 1 OR current_setting('transaction_read_only') = 'off')"
+    await expect(client.query(sql)).rejects.toMatchObject(TOO_MANY)
+    await world.recorded(1)
+    expect(world.calls[0]?.outcome).toMatchObject({ name: 'rolled_back', rows: { touched: 3, foreseen: 1 } })
+    expect(await left()).toBe(30)
+  })
+
   test('which is missing where it cannot be told', async () => {
     const client = await connect()
     await client.query("DELETE FROM orders WHERE leak(what) = 'y'")
