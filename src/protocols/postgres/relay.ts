@@ -78,11 +78,12 @@ export interface Relay {
    */
   ask(sql: string, values: readonly string[]): Promise<readonly (readonly (string | null)[])[] | null>
   /**
-   * The same whatever the transaction has come to, with the upstream's own words if it says no.
+   * Puts questions one behind the other, whatever the transaction has come to: the answer to the last one, or what the
+   * upstream says to the first that it refuses. Those behind that one are skipped. More may be put before it is answered.
    *
    * @throws SessionOver
    */
-  put(question: Question): Promise<Answer>
+  put(questions: readonly Question[]): Promise<Answer>
   /**
    * Ends a part of the extended protocol that awaits its Sync, where that ends nothing else: in a transaction block, or
    * while nothing but descriptions were asked for. False if it would.
@@ -295,29 +296,37 @@ export function createRelay({
     return result
   }
 
-  async function put({ sql, values = [], parameterTypes = [], formats = [] }: Question): Promise<Answer> {
-    const rows: (string | null)[][] = []
+  async function put(questions: readonly Question[]): Promise<Answer> {
     const silent = { isSilent: true } as const
-    const row = (cells: readonly (Buffer | null)[]) => rows.push(cells.map((cell) => cell?.toString('utf8') ?? null))
     const isOpen = slots.isOpen
-    const { error } = await send(
-      [
+    // One that failed while it ran has left its portal and its statement behind.
+    const closing = (['portal', 'statement'] as const).map((what) =>
+      encodeFrontend({ type: 'close', what, name: OWN_NAME }),
+    )
+    const closed: Slot[] = closing.map(() => ({ kind: 'close', ...silent }))
+    const messages: Buffer[] = []
+    const expected: Slot[] = []
+    let rows: (string | null)[][] = []
+    for (const { sql, values = [], parameterTypes = [], formats = [] } of questions) {
+      const found: (string | null)[][] = []
+      rows = found
+      const row = (cells: readonly (Buffer | null)[]) => found.push(cells.map((cell) => cell?.toString('utf8') ?? null))
+      messages.push(
+        ...closing,
         encodeFrontend({ type: 'parse', statement: OWN_NAME, sql, parameterTypes }),
         encodeFrontend({ type: 'bind', portal: OWN_NAME, statement: OWN_NAME, formats, values, resultFormats: [] }),
         encodeFrontend({ type: 'execute', portal: OWN_NAME, maxRows: 0 }),
-        encodeFrontend({ type: 'close', what: 'portal', name: OWN_NAME }),
-        encodeFrontend({ type: 'close', what: 'statement', name: OWN_NAME }),
-        encodeFrontend({ type: isOpen ? 'flush' : 'sync' }),
-      ],
-      [
+      )
+      expected.push(
+        ...closed,
         { kind: 'parse', ...silent },
         { kind: 'bind', ...silent },
         { kind: 'execute', ...silent, row },
-        { kind: 'close', ...silent },
-        { kind: 'close', ...silent },
-        ...(isOpen ? [] : [{ kind: 'sync', ...silent } as const]),
-      ],
-    )
+      )
+    }
+    messages.push(...closing, encodeFrontend({ type: isOpen ? 'flush' : 'sync' }))
+    expected.push(...closed, ...(isOpen ? [] : [{ kind: 'sync', ...silent } as const]))
+    const { error } = await send(messages, expected)
     return { rows, error }
   }
 
@@ -355,7 +364,7 @@ export function createRelay({
     },
     async ask(sql, values) {
       if (status === 'E' || slots.isSkipping) return null
-      const { rows, error } = await put({ sql, values: values.map((value) => Buffer.from(value)) })
+      const { rows, error } = await put([{ sql, values: values.map((value) => Buffer.from(value)) }])
       return error === null ? rows : null
     },
     put,

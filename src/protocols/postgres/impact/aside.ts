@@ -24,25 +24,18 @@ export async function askAside(
 ): Promise<Answer | null> {
   if (relay.status === 'E' || relay.isSkipping || !(await relay.endPart())) return null
   const { status } = relay
-  const before =
-    status === 'T' ? [`SAVEPOINT ${SAVEPOINT}`] : ['BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY, NOT DEFERRABLE']
+  const before = status === 'T' ? `SAVEPOINT ${SAVEPOINT}` : BEGIN
   const after = status === 'T' ? [`ROLLBACK TO SAVEPOINT ${SAVEPOINT}`, `RELEASE SAVEPOINT ${SAVEPOINT}`] : ['ROLLBACK']
-  try {
-    for (const sql of [
-      ...before,
-      settings(timeoutMs),
-      ...(role === null ? [] : [`SET LOCAL ROLE ${quoteName(role)}`]),
-    ]) {
-      const { error } = await relay.put({ sql })
-      if (error) return { rows: [], error }
-    }
-    return await relay.put(question)
-  } finally {
-    for (const sql of after) await relay.put({ sql })
-    if (relay.status !== status) relay.end(new SessionOver('gateway', LOST.detail), faultOf(LOST))
-  }
+  const setting = [before, settings(timeoutMs), ...(role === null ? [] : [`SET LOCAL ROLE ${quoteName(role)}`])]
+  // In one go: what is skipped behind a refusal ends before the way back.
+  const asked = relay.put([...setting.map((sql) => ({ sql })), question])
+  const undone = relay.put(after.map((sql) => ({ sql })))
+  const [answer, end] = await Promise.all([asked, undone])
+  if (end.error || relay.status !== status) relay.end(new SessionOver('gateway', LOST.detail), faultOf(LOST))
+  return answer
 }
 
+const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY, NOT DEFERRABLE'
 const LOST = refuse('unavailable', 'Not executed. The session did not come back from a question of the gateway.')
 
 /** For this transaction, or up to the savepoint. */

@@ -83,7 +83,7 @@ async function forwardQuery(parts: Parts, { watch, slots }: { watch: Watch; slot
 }
 
 async function must(relay: Pick<Relay, 'put' | 'end'>, sql: string): Promise<void> {
-  const { error } = await relay.put({ sql })
+  const { error } = await relay.put([{ sql }])
   if (!error) return
   const over = new SessionOver('upstream', `the upstream refused to ${sql}`)
   relay.end(over, { code: '08006', message: `The upstream refused to ${sql}.` })

@@ -21,9 +21,9 @@ function upstream(count: () => Answer, more: Partial<PreviewParts['relay']> = {}
     over: new AbortController().signal,
     endPart: () => Promise.resolve(true),
     end: ({ message }: Error) => void ends.push(message),
-    async put({ sql }: Question) {
-      asked.push(sql)
-      return sql.includes('pg_catalog.count') ? count() : NOTHING
+    async put(questions: readonly Question[]) {
+      asked.push(...questions.map(({ sql }) => sql))
+      return questions.at(-1)?.sql.includes('pg_catalog.count') ? count() : NOTHING
     },
     ...more,
   }
@@ -135,9 +135,9 @@ it('ends a session that does not come back to where it was', async () => {
   const { relay, ends } = upstream(() => counted('3'))
   const put = relay.put
   const lost = Object.assign(relay, {
-    async put(question: Question) {
-      if (question.sql === 'ROLLBACK') Object.assign(relay, { status: 'T' })
-      return put(question)
+    async put(questions: readonly Question[]) {
+      if (questions[0]?.sql === 'ROLLBACK') Object.assign(relay, { status: 'T' })
+      return put(questions)
     },
   })
   await (await preview('DELETE FROM orders', lost)).rows()

@@ -234,6 +234,24 @@ describe('nothing is asked before anyone approved', () => {
     expect(hidden).toContain('the role may not read it')
   })
 
+  test.each([false, true])(
+    'that fails while it runs, and the session goes on (in a transaction: %s)',
+    async (isInside) => {
+      const client = await connect()
+      if (isInside) await client.query('BEGIN')
+      for (const _ of [1, 2]) {
+        const answer = client.query('DELETE FROM orders WHERE id / (id - id) = 1 AND id < $1', [9])
+        const held = await world.held()
+        expect(held.presentation.notes[0]).toContain('is not known: the upstream refused to say (22012)')
+        held.deny('no')
+        await expect(answer).rejects.toMatchObject({ code: '42501' })
+        if (isInside) await client.query('ROLLBACK; BEGIN')
+      }
+      const { rows } = await client.query('SELECT name FROM pg_prepared_statements')
+      expect(rows).toEqual([])
+    },
+  )
+
   test('by a role that is not there', async () => {
     world.previewRole = 'no such role'
     const [note] = await notesOf('DELETE FROM orders')
