@@ -238,7 +238,9 @@ describe('a masked column of a result', () => {
     const client = await connect()
     const answer = client.query('SELECT email FROM customers WHERE id = 1')
     const held = await world.held()
-    expect((await held.call.present({})).notes).toEqual(['The agent is not given the values of public.customers.email.'])
+    expect((await held.call.present({})).notes).toContain(
+      'The agent is not given the values of public.customers.email.',
+    )
     held.approve()
     expect((await answer).rows).toEqual([{ email: null }])
   })
