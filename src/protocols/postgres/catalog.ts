@@ -2,15 +2,32 @@ import type { Relay } from './relay.ts'
 import type { Catalog, NameKind } from './statement.ts'
 
 /** Everything by its full name: the client's search_path is in force. */
-const PATH = 'SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(true)), current_user'
+const SCHEMAS = 'pg_catalog.array_to_json(pg_catalog.current_schemas(true))'
+const SITUATION = `SELECT ${SCHEMAS}, current_user, pg_catalog.current_setting('client_encoding'),
+  pg_catalog.current_setting('standard_conforming_strings')`
 
-/** The schemas that names are looked for in, in their order, and the role whose rights are in force; null if the upstream cannot be asked. */
-export async function askPath(relay: Pick<Relay, 'ask'>): Promise<{ schemas: readonly string[]; role: string } | null> {
-  const rows = await relay.ask(PATH, [])
-  const [schemas, role] = rows?.[0] ?? []
+/** How a session reads the next statement. */
+export interface Situation {
+  /** The schemas that names are looked for in, in their order. */
+  readonly schemas: readonly string[]
+  /** Whose rights are in force. */
+  readonly role: string
+  readonly clientEncoding: string
+  readonly standardConformingStrings: boolean
+}
+
+/** Null if the upstream cannot be asked. */
+export async function askSituation(relay: Pick<Relay, 'ask'>): Promise<Situation | null> {
+  const rows = await relay.ask(SITUATION, [])
+  const [schemas, role, encoding, strings] = rows?.[0] ?? []
   if (typeof schemas !== 'string') return null
-  // What array_to_json makes of names.
-  return { schemas: JSON.parse(schemas) as string[], role: role ?? '' }
+  return {
+    // What array_to_json makes of names.
+    schemas: JSON.parse(schemas) as string[],
+    role: role ?? '',
+    clientEncoding: encoding ?? '',
+    standardConformingStrings: strings === 'on',
+  }
 }
 
 const MATCHES: Readonly<Record<NameKind, string>> = {
@@ -34,11 +51,19 @@ function queryFor(kinds: readonly NameKind[]): string {
   WHERE m.name ${EQUALS} ANY ($${index + 2}::pg_catalog.name[])
     AND s.nspname ${EQUALS} ANY ($1::pg_catalog.name[])`,
     )
+    .concat(`SELECT 'path', ${SCHEMAS}::pg_catalog.text, current_user::pg_catalog.text`)
     .join('\nUNION\n')
 }
 
-/** The upstream's catalog, asked on the session's own connection: with its rights, in its transaction. */
-export function askCatalog(relay: Pick<Relay, 'ask'>): Catalog {
+/**
+ * The upstream's catalog, asked on the session's own connection: with its rights, in its transaction.
+ *
+ * @param isStill told with each answer what the path and the role are: code that nobody saw may have changed them
+ */
+export function askCatalog(
+  relay: Pick<Relay, 'ask'>,
+  isStill: (situation: Pick<Situation, 'schemas' | 'role'>) => boolean,
+): Catalog {
   return {
     async holders(wanted, schemas) {
       const byKind = Map.groupBy(wanted, ({ kind }) => kind)
@@ -47,6 +72,9 @@ export function askCatalog(relay: Pick<Relay, 'ask'>): Catalog {
       if (rows === null) throw new Error('the catalog of the upstream cannot be asked')
       const found = new Map<string, string[]>()
       for (const [kind, name, schema] of rows) {
+        if (kind === 'path' && !isStill({ schemas: JSON.parse(name ?? '[]') as string[], role: schema ?? '' })) {
+          throw new Error('the path is another one by now')
+        }
         const key = `${kind} ${name}`
         found.set(key, [...(found.get(key) ?? []), schema ?? ''])
       }

@@ -14,11 +14,12 @@ import { type Bound, explainExcess, forwardBounded } from './impact/bounded.ts'
 import { encodeForeseen, type Foreseen, readForeseen } from './impact/foreseen.ts'
 import { createPreview } from './impact/preview.ts'
 import type { AskHidden } from './masking/catalog.ts'
-import { describeAhead, type Masked, maskBatch } from './masking/mask.ts'
+import { type Masked, maskBatch } from './masking/mask.ts'
 import type { Plan } from './plan.ts'
 import { presentDoings } from './present.ts'
 import { type Relay, SessionOver } from './relay.ts'
 import { encodeNotice, type Fault, faultOf } from './report.ts'
+import { forwardPlan } from './stages.ts'
 import type { Namer, SessionView } from './statement.ts'
 
 export interface ExchangeParts {
@@ -47,6 +48,8 @@ export interface ExchangeParts {
   isCancelled(): boolean
   /** Tells the client that the batch is refused, and puts the transaction where it belongs. */
   refuse(fault: Fault): Promise<void>
+  /** Whether what follows in the batch still means what it was judged as. */
+  isAsJudged(): Promise<boolean>
   /** It runs from now on, until what is returned is called: a cancel is the upstream's. */
   running(): () => void
   monotonic(): number
@@ -71,6 +74,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
       ? null
       : createPreview({
           doings: plan.doings,
+          isDivided: plan.cuts.length > 0,
           namer: parts.namer,
           relay,
           view: parts.view,
@@ -164,13 +168,21 @@ export function createExchange(parts: ExchangeParts): Exchange {
     const ran = parts.running()
     const bounds = boundsUnder(verdict.impact?.tolerances ?? [])
     try {
-      const { messages, slots } = masked
-        ? describeAhead(batch, plan.slots)
-        : { messages: batch.sent.map(({ bytes }) => bytes), slots: plan.slots }
       const terms = { spendBytes, spendRows, concealer: masked?.concealer ?? null }
-      const { traffic, touched, excess } = bounds
-        ? await forwardBounded({ relay, client: parts.client, kind: batch.kind, messages, slots, plan, bounds, terms })
-        : { ...(await relay.forward(messages, slots, terms)), touched: 0, excess: null }
+      const isMasked = masked !== null
+      const { traffic, touched, excess, isWhole } = bounds
+        ? {
+            ...(await forwardBounded({ relay, client: parts.client, batch, isMasked, plan, bounds, terms })),
+            isWhole: true,
+          }
+        : {
+            ...(await forwardPlan(batch, plan, { relay, terms, isMasked, isAsJudged: parts.isAsJudged })),
+            ...{ touched: 0, excess: null },
+          }
+      if (!isWhole) {
+        await parts.refuse(faultOf(CHANGED))
+        return { name: 'cut', refusal: CHANGED, durationMs: Math.round(parts.monotonic() - startedAt) }
+      }
       const fault = excess && explainExcess(excess)
       if (fault) await parts.refuse(fault)
       return {
@@ -301,6 +313,10 @@ const CANCELLED: Fault = {
   message: 'Not executed. The statement was cancelled on request of the client.',
 }
 const BROKEN_OFF = refuse('upstream_failed', 'The upstream broke off.')
+const CHANGED = refuse(
+  'unavailable',
+  'Undone. Code that ran in this batch changed what the rest of it means. Send the rest in a batch of its own.',
+)
 const CUT = refuse('unavailable', 'Cut off. The gateway ended the session.')
 
 function outcomeOf({ side, message }: SessionOver, signal: AbortSignal): Outcome {

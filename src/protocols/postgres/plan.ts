@@ -1,14 +1,17 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Batch, Sent } from './batch.ts'
+import { dependsOnSettings } from './naming/namer.ts'
 import { OWN_NAME } from './relay.ts'
 import type { Fault } from './report.ts'
 import type { Slot } from './slots.ts'
 import {
   applyDone,
+  applyRun,
   bytesHeld,
   copyState,
   forgetPortal,
   forgetStatement,
+  lookAnew,
   notePortal,
   noteStatement,
   type Portal,
@@ -35,6 +38,14 @@ export interface Doing {
 export interface Plan {
   readonly doings: readonly Doing[]
   readonly slots: readonly Slot[]
+  /** Before which of its messages the session has to be looked at again: what runs before them could change what they mean. */
+  readonly cuts: readonly Cut[]
+}
+
+/** A place in a batch, and in the slots of its messages. */
+export interface Cut {
+  readonly sent: number
+  readonly slots: number
 }
 
 export interface PlanParts {
@@ -52,11 +63,28 @@ export async function planBatch(batch: Batch, parts: PlanParts): Promise<Plan | 
   }
   const ahead = copyState(parts.state)
   const planned = { doings: [] as Doing[], slots: [] as Slot[], idle: new Map<object, Doing>() }
-  for (const sent of batch.sent) {
+  const cuts: Cut[] = []
+  for (const [index, sent] of batch.sent.entries()) {
+    if (isInDoubt(sent, { ahead, ran: planned.doings })) {
+      cuts.push({ sent: index, slots: planned.slots.length })
+      // It is, or the rest is not sent.
+      ahead.view = { ...ahead.view, hasCertainNames: true }
+    }
     const fault = await planMessage(sent, { ...parts, ahead, ...planned })
     if (fault) return fault
   }
-  return { doings: [...planned.doings, ...planned.idle.values()], slots: planned.slots }
+  return { doings: [...planned.doings, ...planned.idle.values()], slots: planned.slots, cuts }
+}
+
+/** Whether what ran before it in the batch may have changed what a message means: its name, or how its text is read. */
+function isInDoubt({ message }: Sent, { ahead, ran }: { ahead: State; ran: readonly Doing[] }): boolean {
+  const { hasCertainNames } = ahead.view
+  if (message.type === 'parse') {
+    return ran.some(({ named }) => named.some(mayHideCode)) && dependsOnSettings(message.sql)
+  }
+  // The unnamed ones cannot be named by code.
+  if (message.type === 'bind') return !hasCertainNames && (message.statement !== '' || message.portal !== '')
+  return message.type === 'execute' && !hasCertainNames && message.portal !== ''
 }
 
 interface Ahead extends PlanParts {
@@ -66,6 +94,11 @@ interface Ahead extends PlanParts {
   readonly slots: Slot[]
   /** What was made ready and not run yet, by the statement or the portal. */
   readonly idle: Map<object, Doing>
+}
+
+/** A relation may be a view, or have triggers. */
+function mayHideCode({ isOpaque, facts }: Named): boolean {
+  return isOpaque || facts.tables.length > 0
 }
 
 function planMessage({ message }: Sent, on: Ahead): Promise<Fault | null> | Fault | null {
@@ -111,7 +144,13 @@ async function planQuery(sql: string, on: Ahead): Promise<Fault | null> {
       forgetStatement(state, '')
       forgetPortal(state, '')
       const done = named[index]
-      if (done) applyDone(state, done)
+      if (!done) return
+      applyDone(state, done)
+      lookAnew(state, done)
+    },
+    failed(index) {
+      const tried = named[index]
+      if (tried) applyRun(state, tried)
     },
   }
   if (named.length > 0) on.doings.push({ how: 'run', sql, named, bound: null, maxRows: 0, slot })
@@ -170,7 +209,19 @@ async function planBind(message: Message<'bind'>, on: Ahead): Promise<Fault | nu
   note(on.ahead)
   if (bytesHeld(on.ahead) > on.maxHeldBytes) return FULL
   const { state } = on
-  on.slots.push({ kind: 'bind', isSilent: false, completed: () => note(state) })
+  const run = () => {
+    for (const each of named) applyRun(state, each)
+  }
+  on.slots.push({
+    kind: 'bind',
+    isSilent: false,
+    completed() {
+      note(state)
+      run()
+      state.active = portal === '' ? null : portal
+    },
+    failed: run,
+  })
   if (prepared) on.idle.delete(prepared)
   if (named.length > 0) on.idle.set(made, { how: 'prepare', sql, named, bound: made, maxRows: 0, slot: null })
   return null
@@ -190,9 +241,21 @@ async function planExecute({ portal, maxRows }: Message<'execute'>, on: Ahead): 
   const { state } = on
   const note = (noted: State) => {
     for (const each of named) applyDone(noted, each)
+    // The cursor that SQL names in an unnamed portal is noted already.
+    if (portal !== '') noted.active = portal
   }
   note(on.ahead)
-  const slot: Slot = { kind: 'execute', isSilent: false, completed: () => note(state) }
+  const slot: Slot = {
+    kind: 'execute',
+    isSilent: false,
+    completed() {
+      note(state)
+      for (const each of named) lookAnew(state, each)
+    },
+    failed() {
+      for (const each of named) applyRun(state, each)
+    },
+  }
   if (either.length > 0) on.doings.push({ how: 'run', sql, named: either, bound, maxRows, slot })
   on.slots.push(slot)
   return null

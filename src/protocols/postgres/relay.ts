@@ -58,18 +58,16 @@ export interface Relay {
   readonly parameters: ReadonlyMap<string, string>
   /** See `Slots`. */
   readonly isOpen: boolean
+  readonly hasBegun: boolean
   readonly isSkipping: boolean
   /**
    * Forwards messages, and passes what they are answered with on to the client.
    *
    * @param terms on which it is passed on; all of it, as it is, if they are left out
+   * @param traffic where what goes by is counted
    * @throws SessionOver
    */
-  forward(
-    messages: readonly Buffer[],
-    slots: readonly Slot[],
-    terms?: Terms,
-  ): Promise<Settled & { readonly traffic: Traffic }>
+  forward(messages: readonly Buffer[], slots: readonly Slot[], terms?: Terms, traffic?: Traffic): Promise<Settled>
   /**
    * Asks the upstream something of the gateway's own, in the client's session, without a trace in it. Null if it cannot
    * be asked now: then the transaction has failed.
@@ -298,7 +296,8 @@ export function createRelay({
 
   async function put(questions: readonly Question[]): Promise<Answer> {
     const silent = { isSilent: true } as const
-    const isOpen = slots.isOpen
+    // What was only parsed so far is not touched by a Sync; a Flush would make the question the first of a block.
+    const isOpen = slots.hasBegun
     // One that failed while it ran has left its portal and its statement behind.
     const closing = (['portal', 'statement'] as const).map((what) =>
       encodeFrontend({ type: 'close', what, name: OWN_NAME }),
@@ -349,15 +348,18 @@ export function createRelay({
     get isOpen() {
       return slots.isOpen
     },
+    get hasBegun() {
+      return slots.hasBegun
+    },
     get isSkipping() {
       return slots.isSkipping
     },
-    async forward(messages, expected, given = ANY_TERMS) {
-      traffic = noTraffic()
+    async forward(messages, expected, given = ANY_TERMS, counted = noTraffic()) {
+      traffic = counted
       terms = given
       isBound ||= expected.some(({ kind }) => kind === 'bind' || kind === 'execute')
       try {
-        return { ...(await send(messages, expected)), traffic }
+        return await send(messages, expected)
       } finally {
         terms = ANY_TERMS
       }
@@ -399,6 +401,6 @@ function isRow(message: Buffer): boolean {
   return backendType(message[0] ?? 0) === 'data_row'
 }
 
-function noTraffic(): Traffic {
+export function noTraffic(): Traffic {
   return { bytesIn: 0, bytesOut: 0, rows: 0, copied: createHash('sha256') }
 }

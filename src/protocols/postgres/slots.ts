@@ -5,8 +5,10 @@ export interface Slot {
   readonly kind: 'parse' | 'bind' | 'close' | 'describe_statement' | 'describe_portal' | 'execute' | 'query' | 'sync'
   /** Where the answer goes: to the client, or to somebody here who asked; who may do so before what the client asks. */
   readonly isSilent: boolean | 'unless_it_fails'
-  /** Each statement that is over, by its place in the message, from 0 on. */
+  /** Each statement that is over, or has stopped at its row limit, by its place in the message, from 0 on. */
   completed?(index: number): void
+  /** The one that came to an error: some of what it did may stay. */
+  failed?(index: number): void
   /** Each row, of a silent one. */
   row?(values: readonly (Buffer | null)[]): void
   /** Whether an answer, or one more row, goes on to the client; all of it does if left out. */
@@ -44,6 +46,8 @@ export interface Slots {
   readonly isSkipping: boolean
   /** Whether messages of the extended protocol were forwarded, and no Sync after them. */
   readonly isOpen: boolean
+  /** Whether a Bind or an Execute is among them: to a server the next Execute makes a transaction block of it. */
+  readonly hasBegun: boolean
   /** What is awaited will not be answered any more. */
   fail(error: Error): void
 }
@@ -65,6 +69,7 @@ export function createSlots(): Slots {
   let copying: Copying = null
   let isSkipping = false
   let isOpen = false
+  let hasBegun = false
   // Of the slot that is first: statements that are over, and whether parameters were described.
   let completed = 0
   let hasParameters = false
@@ -93,6 +98,7 @@ export function createSlots(): Slots {
     // Between calls a server says only that it ends.
     if (!first) return true
     first.group.error ??= report
+    first.slot.failed?.(completed)
     copying = null
     if (first.slot.kind === 'query' || first.slot.kind === 'sync') return true
     // Everything up to the Sync is skipped.
@@ -112,6 +118,7 @@ export function createSlots(): Slots {
       if (!next) break
       if (next.slot.kind !== 'sync') return false
       isOpen = true
+      hasBegun = true
       leave(next.group)
     }
     return true
@@ -161,7 +168,7 @@ export function createSlots(): Slots {
         return true
       case 'portal_suspended':
         if (slot.kind !== 'execute' || copying !== null) return false
-        done()
+        complete(slot)
         return true
       case 'ready':
         if ((slot.kind !== 'sync' && slot.kind !== 'query') || copying !== null) return false
@@ -201,6 +208,7 @@ export function createSlots(): Slots {
           queue.push({ slot, group })
           if (slot.kind === 'sync') isSkipping = false
           isOpen = slot.kind !== 'sync' && slot.kind !== 'query'
+          hasBegun = isOpen && (hasBegun || slot.kind === 'bind' || slot.kind === 'execute')
         }
         if (slots.length === 0) resolve({ error: null })
       })
@@ -218,6 +226,9 @@ export function createSlots(): Slots {
     },
     get isOpen() {
       return isOpen
+    },
+    get hasBegun() {
+      return hasBegun
     },
     fail(error) {
       const groups = new Set(queue.splice(0).map(({ group }) => group))

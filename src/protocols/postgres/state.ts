@@ -33,25 +33,44 @@ export interface State {
   readonly isPathReported: boolean
   /** Whether the open transaction may have changed the catalog, which nobody else sees yet. */
   hasOwnCatalog: boolean
+  /** Whose rights are in force, as the upstream said it last. */
+  role: string
+  /** Since when there is what SQL has prepared and declared, as far as it was asked for: see names.ts. */
+  readonly births: Map<string, string>
+  /** The portal or cursor that was made or ran last; null for none with a name. */
+  active: string | null
 }
 
-export function copyState({ statements, portals, ...rest }: State): State {
-  return { ...rest, statements: new Map(statements), portals: new Map(portals) }
+export function copyState({ statements, portals, births, ...rest }: State): State {
+  return { ...rest, statements: new Map(statements), portals: new Map(portals), births: new Map(births) }
 }
 
 /** Notes a statement that succeeded. */
 export function applyDone(state: State, done: Named): void {
   state.view = advance(state.view, done)
   if (done.facts.is_ddl || done.isOpaque) state.hasOwnCatalog = true
-  // A trigger may set it.
-  if (done.facts.writes && !state.isPathReported) forgetPath(state)
+  state.active = null
   for (const effect of done.effects) applyEffect(state, effect)
-  // Such code may have prepared and dropped whatever it likes.
-  if (done.tag === 'do') {
-    dropStatements(state, null)
-    state.portals.clear()
-    state.view = { ...state.view, prepared: new Map(), cursors: new Map() }
-  }
+}
+
+/**
+ * Asks anew, before the next batch, where names are found: what was defined may have brought a schema of temporary
+ * relations, and what hides behind a relation may have set the path.
+ */
+export function lookAnew(state: State, { facts }: Named): void {
+  if (facts.is_ddl || (facts.tables.length > 0 && !state.isPathReported)) forgetPath(state)
+}
+
+/**
+ * Notes that something ran which came to no end, or only prepared something: code that cannot be seen may have committed
+ * what it did, and what it prepares outlives an error.
+ */
+export function applyRun(state: State, { isOpaque }: Named): void {
+  state.active = null
+  if (!isOpaque) return
+  forgetPath(state)
+  state.hasOwnCatalog = true
+  state.view = { ...state.view, hasCertainNames: false }
 }
 
 /** What was made by messages, and is made or dropped by SQL. */
@@ -60,9 +79,15 @@ function applyEffect(state: State, effect: Effect): void {
     case 'prepare':
     case 'deallocate':
       dropStatements(state, effect.name)
+      state.births.delete(`prepared ${effect.name}`)
       return
     case 'declare':
       state.portals.delete(effect.name)
+      state.births.delete(`cursor ${effect.name}`)
+      state.active = effect.name
+      return
+    case 'fetch':
+      state.active = effect.name
       return
     case 'close':
       if (effect.name === null) state.portals.clear()
@@ -85,7 +110,6 @@ function applyEffect(state: State, effect: Effect): void {
     case 'set':
     case 'reset_all':
     case 'execute':
-    case 'fetch':
     case 'listen':
     case 'unlisten':
     case 'copy_in':
@@ -123,6 +147,7 @@ export function forgetStatement(state: State, name: string): void {
 
 export function notePortal(state: State, name: string, portal: Portal): void {
   state.portals.set(name, portal)
+  state.births.delete(`cursor ${name}`)
   const [named] = portal.named
   // SQL can fetch from one that has a name.
   if (name !== '' && named) state.view = { ...state.view, cursors: new Map(state.view.cursors).set(name, named) }

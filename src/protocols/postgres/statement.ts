@@ -22,6 +22,8 @@ export interface SessionView {
   readonly prepared: ReadonlyMap<string, Unresolved>
   /** Cursors that were declared (and named portals): FETCH does what they were declared for. */
   readonly cursors: ReadonlyMap<string, Named>
+  /** False once code ran that cannot be seen: it may have given these names to something else. Then they are refused. */
+  readonly hasCertainNames: boolean
   /**
    * Names of what was made or altered since the catalog could be asked last, and of temporary relations: they may stand
    * for something in any schema of the path. Grown by `advance`.

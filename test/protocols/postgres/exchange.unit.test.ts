@@ -16,7 +16,7 @@ function holdOne({ inTransaction = false } = {}) {
     principal: ALICE,
     upstream: { name: 'orders', protocol: 'postgres', labels: {}, mode: 'enforce', waitMs: 600_000 },
     batch: { kind: 'query', sent: [] },
-    plan: { doings: [], slots: [] },
+    plan: { doings: [], slots: [], cuts: [] },
     binding: {
       upstream: 'orders',
       target: 'db:5432 agents',
@@ -36,6 +36,7 @@ function holdOne({ inTransaction = false } = {}) {
     gone: gone.signal,
     isCancelled: () => false,
     refuse: () => Promise.resolve(),
+    isAsJudged: () => Promise.resolve(true),
     running: () => () => {},
     monotonic: () => 0,
   })

@@ -107,3 +107,32 @@ test('a Sync behind a copy is a part of it', async () => {
   expect(await over).toEqual({ error: null })
   expect([slots.current, slots.isOpen]).toEqual([null, true])
 })
+
+test('whatever ran is told of: a statement that stops at its row limit, and the one that came to an error', async () => {
+  const slots = createSlots()
+  const told: string[] = []
+  const tell = (name: string): Partial<Slot> => ({
+    completed: (index) => told.push(`${name} ${index} completed`),
+    failed: (index) => told.push(`${name} ${index} failed`),
+  })
+  void slots.add([slot('execute', tell('first')), slot('sync'), slot('query', tell('second'))])
+  slots.take({ type: 'portal_suspended' })
+  slots.take({ type: 'ready', status: 'I' })
+  slots.take({ type: 'command_complete', tag: 'SELECT 1' })
+  slots.take({ type: 'error', report })
+  slots.take({ type: 'ready', status: 'I' })
+  void slots.add([slot('bind', tell('third')), slot('execute', tell('fourth')), slot('sync')])
+  slots.take({ type: 'error', report })
+  expect(told).toEqual(['first 0 completed', 'second 0 completed', 'second 1 failed', 'third 0 failed'])
+})
+
+test('something has begun from the first Bind or Execute on, until the Sync', () => {
+  const slots = createSlots()
+  void slots.add([slot('parse')])
+  expect([slots.isOpen, slots.hasBegun]).toEqual([true, false])
+  void slots.add([slot('bind')])
+  void slots.add([slot('close')])
+  expect([slots.isOpen, slots.hasBegun]).toEqual([true, true])
+  void slots.add([slot('sync')])
+  expect([slots.isOpen, slots.hasBegun]).toEqual([false, false])
+})

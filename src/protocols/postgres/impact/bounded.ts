@@ -1,9 +1,10 @@
 import { counted } from '../../../domain/counted.ts'
 import type { Batch } from '../batch.ts'
 import type { Plan } from '../plan.ts'
-import { type Relay, SessionOver, type Terms, type Traffic } from '../relay.ts'
+import { noTraffic, type Relay, SessionOver, type Terms, type Traffic } from '../relay.ts'
 import type { Fault } from '../report.ts'
 import type { Filter, Slot } from '../slots.ts'
+import { sendingOf } from '../stages.ts'
 import { encodeBackend } from '../wire/backend.ts'
 import { encodeFrontend } from '../wire/frontend.ts'
 import { runningOf } from './touched.ts'
@@ -15,7 +16,7 @@ export interface Bound {
 }
 
 export interface BoundedRun {
-  readonly traffic: Pick<Traffic, 'bytesIn' | 'bytesOut'> & { readonly copied: Traffic['copied'] }
+  readonly traffic: Traffic
   /** Of the statements that are bounded. */
   readonly touched: number
   /** A statement that would have touched more. The client has not been told; outside of a block nothing of it stays. */
@@ -25,11 +26,10 @@ export interface BoundedRun {
 interface Parts {
   readonly relay: Pick<Relay, 'status' | 'forward' | 'put' | 'end'>
   readonly client: { write(bytes: Uint8Array): void }
-  readonly kind: Batch['kind']
-  /** As they are to be sent, and what answers them. */
-  readonly messages: readonly Buffer[]
-  readonly slots: readonly Slot[]
+  readonly batch: Batch
+  /** Of a batch that is forwarded at once. */
   readonly plan: Plan
+  readonly isMasked: boolean
   /** For each statement that runs, in their order; null: as many as it likes. */
   readonly bounds: readonly (Bound | null)[]
   readonly terms: Terms
@@ -43,32 +43,34 @@ interface Parts {
  * @throws SessionOver
  */
 export async function forwardBounded(parts: Parts): Promise<BoundedRun> {
-  const { kind, messages, relay, terms } = parts
+  const { batch, plan, isMasked, relay, terms } = parts
+  const { kind } = batch
   const watch = createWatch(parts)
-  const slots = parts.slots.map(watch.over)
-  if (kind === 'query') return forwardQuery(parts, { watch, slots })
+  const sending = sendingOf(batch, plan.slots, isMasked)
+  const { messages } = sending
+  const slots = sending.slots.map(watch.over)
+  if (kind === 'query') return forwardQuery(parts, { watch, messages, slots })
+  const traffic = noTraffic()
   if (kind === 'flush') {
-    const { traffic } = await relay.forward(messages, slots, terms)
+    await relay.forward(messages, slots, terms, traffic)
     return { traffic, ...watch.result() }
   }
-  const early = await relay.forward(
-    [...messages.slice(0, -1), encodeFrontend({ type: 'flush' })],
-    slots.slice(0, -1),
-    terms,
-  )
-  if (watch.result().excess) return { traffic: early.traffic, ...watch.result() }
-  const late = await relay.forward(messages.slice(-1), slots.slice(-1), terms)
-  const bytesOut = early.traffic.bytesOut + late.traffic.bytesOut
-  return { traffic: { ...early.traffic, bytesOut }, ...watch.result() }
+  const early = [...messages.slice(0, -1), encodeFrontend({ type: 'flush' })]
+  await relay.forward(early, slots.slice(0, -1), terms, traffic)
+  if (!watch.result().excess) await relay.forward(messages.slice(-1), slots.slice(-1), terms, traffic)
+  return { traffic, ...watch.result() }
 }
 
-async function forwardQuery(parts: Parts, { watch, slots }: { watch: Watch; slots: Slot[] }): Promise<BoundedRun> {
-  const { relay, client, messages, plan, terms } = parts
+async function forwardQuery(
+  { relay, client, plan, terms }: Parts,
+  { watch, messages, slots }: { watch: Watch; messages: readonly Buffer[]; slots: readonly Slot[] },
+): Promise<BoundedRun> {
   const begins = runningOf(plan.doings).some(({ named }) => named.effects.some(({ does }) => does === 'begin'))
   const isOwn = relay.status === 'I' && !begins
   if (isOwn) await must(relay, 'BEGIN')
   watch.withholdEnd(isOwn)
-  const { traffic, error } = await relay.forward(messages, slots, terms)
+  const traffic = noTraffic()
+  const { error } = await relay.forward(messages, slots, terms, traffic)
   const result = { traffic, ...watch.result() }
   if (!isOwn) return result
 

@@ -11,6 +11,8 @@ import { changesRows, type Running, runningOf, type Touched, touchedBy } from '.
 
 export interface PreviewParts {
   readonly doings: readonly Doing[]
+  /** Whether it is forwarded in stages, since code in it may give another meaning to what follows. */
+  readonly isDivided: boolean
   readonly namer: Namer
   readonly relay: AsideRelay & { readonly over: AbortSignal }
   /** As the batch will find it. */
@@ -43,7 +45,8 @@ const MAX_NOTES = 8
 const MAX_NOTE = 300
 const MORE = 'There is more to say of what it would touch than is shown here.'
 
-export function createPreview({ doings, namer, relay, view, record, monotonic, gone, role }: PreviewParts): Preview {
+export function createPreview(parts: PreviewParts): Preview {
+  const { doings, isDivided, namer, relay, view, record, monotonic, gone, role } = parts
   const running = runningOf(doings)
   let known: Promise<readonly Found[]> | null = null
 
@@ -85,6 +88,7 @@ export function createPreview({ doings, namer, relay, view, record, monotonic, g
   }
 
   async function count(one: Running, index: number, ask: Ask): Promise<Found> {
+    if (isDivided) return { rows: null, why: 'code that cannot be seen runs in the same batch' }
     const touched = await touchedBy(running, index, { namer, view, signal: relay.over })
     if ('why' in touched) return { rows: null, why: touched.why }
     if ('rows' in touched) return { rows: touched.rows, why: null }

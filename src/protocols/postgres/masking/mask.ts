@@ -54,7 +54,10 @@ function readsBeyond(named: readonly Named[]): boolean {
 const ENDS: ReadonlySet<string> = new Set(['commit', 'rollback', 'rollback_to'])
 
 /** The batch with a question before each Execute: which columns its rows have, whoever was told that before. */
-export function describeAhead({ sent }: Batch, slots: readonly Slot[]): { messages: Buffer[]; slots: Slot[] } {
+export function describeAhead(
+  { sent }: Pick<Batch, 'sent'>,
+  slots: readonly Slot[],
+): { messages: Buffer[]; slots: Slot[] } {
   const messages: Buffer[] = []
   const ahead: Slot[] = []
   const rest = [...slots]

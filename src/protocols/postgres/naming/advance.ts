@@ -17,6 +17,7 @@ export function advance(view: SessionView, statement: Named): SessionView {
   let next = view
   for (const effect of statement.effects) next = apply(next, effect, statement)
   if (statement.isOpaque || SCHEMA_TAGS.has(statement.tag)) next = { ...next, searchPath: null, hasLocalPath: true }
+  if (statement.isOpaque) next = { ...next, hasCertainNames: false }
   if (!statement.facts.is_ddl) return next
   const changed = asSummary(statement.unresolved.summary)
     .mentions.filter(({ kind, verb }) => kind !== 'global' && !USES.has(verb))

@@ -99,7 +99,7 @@ function nameAll(
       location: { start, bytes: length },
       claimed: readComment(commented),
     })
-    if (view.searchPath === null && UNCERTAIN.test(whole)) throw uncertainText()
+    if (view.searchPath === null && dependsOnSettings(whole)) throw uncertainText()
     names.push(statement)
     view = advance(view, statement)
   }
@@ -130,8 +130,10 @@ function unsafeSession(session: SessionView): Unnamed | null {
   return null
 }
 
-/** What other rules for quotes, or another encoding, would read otherwise. */
-const UNCERTAIN = /\\|\P{ASCII}/u
+/** Whether other rules for quotes, or another encoding, would read a text otherwise. */
+export function dependsOnSettings(sql: string): boolean {
+  return /\\|\P{ASCII}/u.test(sql)
+}
 
 function uncertainText(): Unnameable {
   return new Unnameable(

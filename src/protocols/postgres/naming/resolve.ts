@@ -22,8 +22,8 @@ import { Unnameable } from './walk.ts'
  *
  * What is hidden behind a relation (views, rules, triggers, policies, defaults, inheritance) or behind a cast stays
  * hidden: it is named when it is defined. What another session makes between the question and the execution is not seen.
- * Code that cannot be seen (DO, CALL, functions that are not vetted) can do whatever its owner wrote, also prepare
- * another statement under a known name: a rule that allows it trusts it.
+ * Code that cannot be seen (DO, CALL, functions that are not vetted) can do whatever its owner wrote, its session
+ * included; what names stand for afterwards is asked of the server (names.ts).
  */
 export interface Resolver {
   readonly view: SessionView
@@ -115,6 +115,7 @@ export function resolve(summary: Summary, resolver: Resolver, nesting = 0): Reso
   for (const { name, as } of summary.executes) {
     const prepared = view.prepared.get(name)
     if (!prepared) throw unknownName('26000', 'prepared statement', name)
+    if (!view.hasCertainNames) throw uncertainName(name)
     const inner = resolve(asSummary(prepared.summary), resolver, nesting + 1)
     include(inner.facts)
     for (const act of inner.acts) acts.push(as === null || act.verb === 'call' ? act : { ...act, verb: as })
@@ -128,6 +129,7 @@ export function resolve(summary: Summary, resolver: Resolver, nesting = 0): Reso
   for (const name of summary.fetches) {
     const cursor = view.cursors.get(name)
     if (!cursor) throw unknownName('34000', 'cursor', name)
+    if (!view.hasCertainNames) throw uncertainName(name)
     include(cursor.facts)
     acts.push(...cursor.acts.filter(({ verb }) => verb !== 'declare cursor'))
     for (const one of cursor.uses) uses.add(one)
@@ -292,6 +294,14 @@ function unknownName(code: string, kind: string, name: string): Unnameable {
     code,
     `${kind} "${name.slice(0, 63)}" does not exist`,
     `The gateway knows those made by a statement of this session only.`,
+  )
+}
+
+function uncertainName(name: string): Unnameable {
+  return new Unnameable(
+    '0A000',
+    `Not executed. It is not certain what "${name.slice(0, 63)}" stands for: code that ran just before may have changed it.`,
+    'Send this statement in a message of its own.',
   )
 }
 

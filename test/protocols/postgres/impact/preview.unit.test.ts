@@ -40,6 +40,7 @@ async function preview(
   const doings = [{ how: 'run' as const, sql, named, bound: null, maxRows: 0, slot: null }]
   return createPreview({
     doings,
+    isDivided: false,
     namer,
     relay,
     view: VIEW,

@@ -43,6 +43,7 @@ export function sessionOf(more: Partial<SessionView> = {}, contents: Contents = 
     inTransaction: false,
     prepared: new Map(),
     cursors: new Map(),
+    hasCertainNames: true,
     shadows: new Set(),
     hasLocalPath: false,
     catalog: catalogOf(contents),
