@@ -133,6 +133,14 @@ describe('the extended protocol', () => {
     expect(judged().map((each) => each?.[0]?.split(' ')[0])).toEqual(['prepare', 'select'])
   })
 
+  test('what was only parsed does not make a transaction block of what follows', async () => {
+    const session = await begin()
+    session.send(parse('SELECT 1', 's'), flush)
+    expect(await session.story('parse_complete')).toEqual(['parse_complete'])
+    session.send(parse('VACUUM orders'), bind(), execute(), sync)
+    expect(await session.story()).toEqual(['parse_complete', 'bind_complete', 'VACUUM', 'ready I'])
+  })
+
   test('batches that are sent without waiting are answered in order', async () => {
     forbid('delete')
     const session = await begin()

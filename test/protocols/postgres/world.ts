@@ -77,7 +77,7 @@ export interface World {
 }
 
 const log = createLogger({ level: 'fatal' })
-const VERDICT: Verdict = {
+export const VERDICT: Verdict = {
   effect: 'allow',
   basis: 'rule',
   rules: [{ policy: 'shop', rule: 'a-rule' }],
