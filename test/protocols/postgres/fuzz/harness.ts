@@ -99,6 +99,9 @@ export async function runStream(
     draining: new AbortController().signal,
     watch: () => () => {},
     newCallId,
+    previewRole: null,
+    // What is held is counted first: on record, as far as this goes.
+    record: () => Promise.resolve(),
     maxBatchBytes: 64 * 1024,
     maxHeldBytes: 16 * 1024,
     sessionMaxMs: 600_000,
@@ -228,6 +231,7 @@ function counting(namer: Namer, activity: { naming: number }): Namer {
   return {
     name: (...given) => counted(namer.name(...given)),
     prepare: (...given) => counted(namer.prepare(...given)),
+    rowQuery: (...given) => counted(namer.rowQuery(...given)),
     stop: () => namer.stop(),
   }
 }
