@@ -17,7 +17,8 @@ import type { RefusalTally } from '../identity/refused-tokens.ts'
 import { newCallId } from '../platform/id.ts'
 import { exportJwks } from '../platform/keys.ts'
 import type { Allowance } from '../policy/allowance.ts'
-import { readCredential } from '../protocols/http/credential.ts'
+import { readCredential } from '../transports/http/credential.ts'
+import { ownHeaders } from '../transports/http/own-headers.ts'
 import { createGatewayServer } from '../transports/http/server.ts'
 import type { RunningProtocol } from '../transports/protocol.ts'
 import type { Ground } from './ground.ts'
@@ -155,10 +156,7 @@ export async function openDoors(config: Config, ground: Ground, parts: Parts): P
 
 /** The credential of a request to the gateway's own paths: the same forms as for a call. */
 function readRequestCredential(request: IncomingMessage): Credential {
-  const given = Object.entries(request.headers).flatMap(([name, value]) =>
-    typeof value === 'string' ? [[name, value] as const] : [],
-  )
   const url = request.url ?? ''
   const mark = url.indexOf('?')
-  return readCredential(new Map(given), mark === -1 ? '' : url.slice(mark + 1))
+  return readCredential(ownHeaders(request), mark === -1 ? '' : url.slice(mark + 1))
 }

@@ -2,25 +2,24 @@ import type { Dispatcher } from 'undici'
 import type { AssertionSigner } from '../../credentials/assertion.ts'
 import type { Injector } from '../../credentials/inject.ts'
 import type { Approval } from '../../domain/approval.ts'
-import type { Exchange, Outcome, Release, Stored, Upstream } from '../../domain/call.ts'
+import type { Exchange, Outcome, Release, Upstream } from '../../domain/call.ts'
 import type { Claimed } from '../../domain/card.ts'
 import type { Json } from '../../domain/json.ts'
 import type { Principal } from '../../domain/principal.ts'
-import { callUrl } from '../../domain/problem.ts'
 import type { Reply } from '../../domain/question.ts'
 import { isRefusal, type Refusal, refuse } from '../../domain/refusal.ts'
+import { describePending, describeRefusal, NO_ROOM, refuseUnread } from '../../transports/http/answer.ts'
 import { forward, type Timeouts } from '../../transports/http/forward.ts'
+import type { Line } from '../../transports/http/line.ts'
 import type { Rewrite } from '../../transports/http/response-headers.ts'
-import type { KeptResponse } from '../../transports/http/sink.ts'
-import { type BodyFault, sha256Hex, type Upload } from '../../transports/http/upload.ts'
+import { type KeptResponse, storeResponse } from '../../transports/http/sink.ts'
+import { sha256Hex, type Upload } from '../../transports/http/upload.ts'
 import { kindOf, parseBody, parseMediaType, unreadableType } from './body.ts'
 import { describeRequest } from './describe.ts'
 import { type Binding, digestOf, matchKeyOf } from './digest.ts'
-import type { Line } from './line.ts'
 import { type RequestModel, restoreModel, storeModel } from './model.ts'
 import { methodInspector } from './override.ts'
 import { presentRequest } from './present.ts'
-import { describeRefusal } from './refuse.ts'
 
 /** What all calls to one upstream share. */
 export interface Service {
@@ -70,10 +69,6 @@ export interface ExchangeParts {
 
 // A body no larger is collected and sent with its head in one write; larger ones stream.
 const MAX_COLLECTED_BYTES = 64 * 1024
-const DETACHED_RETRY_S = 5
-const NO_ROOM = refuse('rate_limited', 'Not executed. Too many bodies are being read at once; repeat the call later.', {
-  retryAfterS: 2,
-})
 const OVERRIDES = refuse('malformed', 'Not executed. The body overrides the method.')
 
 /** Makes the exchange of one HTTP call. */
@@ -92,10 +87,12 @@ export function createExchange(parts: ExchangeParts): Exchange {
   async function readWhole(): Promise<Buffer | Refusal> {
     if (body !== null) return body
     if (broken !== null) return broken
-    if (model.contentLength !== null && model.contentLength > service.maxBodyBytes) return tooLarge()
+    if (model.contentLength !== null && model.contentLength > service.maxBodyBytes) {
+      return refuseUnread('too_large', service.maxBodyBytes)
+    }
     const read = await line.read(service.maxBodyBytes, parts.takeRoom)
     if (typeof read === 'string') {
-      broken = explainFault(read)
+      broken = refuseUnread(read, service.maxBodyBytes)
       return broken
     }
     broken = parts.charge(read.length)
@@ -103,26 +100,6 @@ export function createExchange(parts: ExchangeParts): Exchange {
     body = read
     model = { ...model, contentLength: read.length }
     return read
-  }
-
-  function explainFault(fault: BodyFault | 'malformed'): Refusal {
-    switch (fault) {
-      case 'too_large':
-        return tooLarge()
-      case 'gone':
-        return refuse('malformed', 'Not executed. The client left before its body was read.')
-      case 'stalled':
-        return refuse('malformed', 'Not executed. The rest of the body did not come in time.')
-      case 'no_room':
-        return NO_ROOM
-      case 'malformed':
-        return refuse('malformed', 'Not executed. The body is not in chunks that every server reads alike.')
-    }
-  }
-
-  function tooLarge(): Refusal {
-    const detail = `Not executed. This call has to be read to be judged, and its body is larger than ${service.maxBodyBytes} bytes.`
-    return refuse('too_large', detail)
   }
 
   /** The body as policy and people may read it; read and parsed at most once. */
@@ -285,17 +262,8 @@ export function createExchange(parts: ExchangeParts): Exchange {
   }
 
   function answerLater(approval: Approval): void {
-    // By the call that opened the approval: this one may have attached to it.
-    const statusUrl = callUrl(service.publicUrl, approval.callId)
-    const headers = {
-      'content-type': 'application/json',
-      'cache-control': 'no-store',
-      location: `/.countersign/calls/${approval.callId}`,
-      'preference-applied': 'respond-async',
-      'retry-after': String(DETACHED_RETRY_S),
-    }
-    const told = { status: 'pending', call: id, approval: approval.id, status_url: statusUrl }
-    line.answer(202, headers, `${JSON.stringify(told)}\n`)
+    const { status, headers, text } = describePending(approval, { callId: id, publicUrl: service.publicUrl })
+    line.answer(status, headers, text)
   }
 }
 
@@ -315,8 +283,4 @@ function unlessStopped<T>(work: Promise<T>, signal: AbortSignal): Promise<T | Re
     else signal.addEventListener('abort', stop, { once: true })
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop))
   })
-}
-
-function storeResponse({ status, headers, body, isCut }: KeptResponse): Stored {
-  return { head: { status, headers, ...(isCut ? { isCut } : {}) }, body }
 }

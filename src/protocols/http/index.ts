@@ -7,6 +7,12 @@ import type { Injector } from '../../credentials/inject.ts'
 import type { Arrival, Exchange, Upstream } from '../../domain/call.ts'
 import { formatParty } from '../../domain/principal.ts'
 import { isRefusal, type Refusal, refuse } from '../../domain/refusal.ts'
+import { describeRefusal } from '../../transports/http/answer.ts'
+import { readContext, readReply } from '../../transports/http/context.ts'
+import { readCredential } from '../../transports/http/credential.ts'
+import { type Line, plainLine, storedLine, upgradeLine } from '../../transports/http/line.ts'
+import { readIdempotencyKey } from '../../transports/http/own-headers.ts'
+import { parsePrefer } from '../../transports/http/prefer.ts'
 import { routeOf } from '../../transports/http/routing.ts'
 import type { GatewayServer } from '../../transports/http/server.ts'
 import { storeSink } from '../../transports/http/sink.ts'
@@ -14,16 +20,11 @@ import { responseOn, takeUpgrade } from '../../transports/http/upgrade.ts'
 import { connectUpstream } from '../../transports/http/upstream.ts'
 import type { Protocol, ProtocolParts } from '../../transports/protocol.ts'
 import { createRoom, type Lease, type Room } from '../../transports/room.ts'
-import { readContext, readReply } from './context.ts'
-import { readCredential } from './credential.ts'
 import { createExchange, type Service } from './exchange.ts'
 import { httpFacts } from './facts.ts'
 import { type Fields, type HeaderRules, headerRules, sortHeaders } from './headers.ts'
-import { type Line, plainLine, storedLine, upgradeLine } from './line.ts'
 import { type RequestModel, restoreModel } from './model.ts'
 import { type HttpOptions, httpOptions } from './options.ts'
-import { parsePrefer } from './prefer.ts'
-import { describeRefusal } from './refuse.ts'
 
 /** What HTTP upstreams are given. */
 export interface HttpParts extends ProtocolParts<HttpOptions> {
@@ -39,7 +40,6 @@ export interface HttpParts extends ProtocolParts<HttpOptions> {
 }
 
 const KIB = 1024
-const MAX_KEY_CHARACTERS = 255
 // For one agent as much as the largest `max_body` there may be.
 const ROOM = { total: 256 * KIB * KIB, perHolder: 64 * KIB * KIB }
 // A handshake has a body for hardly anybody; it is read before it is known who sends it.
@@ -248,12 +248,14 @@ function createDoor({
       line.answer(status, headers, text)
       return Promise.resolve()
     }
-    const fault = isRefusal(fields) ? fields : isKeyTooLong(fields) ? KEY_TOO_LONG : null
-    if (fault !== null || isRefusal(fields)) {
+    const refuseHeaders = (why: Refusal) => {
       server.noteMalformed(request, 'header_value')
-      void answer(fault ?? KEY_TOO_LONG)
+      void answer(why)
       return null
     }
+    if (isRefusal(fields)) return refuseHeaders(fields)
+    const idempotencyKey = readIdempotencyKey(fields.own)
+    if (isRefusal(idempotencyKey)) return refuseHeaders(idempotencyKey)
     if (fields.dropped.length > 0) added.push('countersign-dropped', fields.dropped.join(', '))
     const skipped = isByHost ? 0 : prefixLength
     const prefer = parsePrefer(fields.own.get('prefer'))
@@ -280,7 +282,7 @@ function createDoor({
           body: null,
           waitMs: Math.min(service.upstream.waitMs, (prefer.waitS ?? Number.POSITIVE_INFINITY) * 1000),
           isDetached: prefer.isDetached && upgrade === null,
-          idempotencyKey: fields.own.get('idempotency-key') || null,
+          idempotencyKey,
           claimed: readContext(fields.own, parts.isPromptKept ?? false),
           reply: readReply(fields.own),
           takeRoom(bytes) {
@@ -296,15 +298,6 @@ function createDoor({
   }
 
   return { enter, enterUpgrade }
-}
-
-const KEY_TOO_LONG = refuse(
-  'malformed',
-  `Not executed. Idempotency-Key is longer than ${MAX_KEY_CHARACTERS} characters.`,
-)
-
-function isKeyTooLong({ own }: Fields): boolean {
-  return (own.get('idempotency-key')?.length ?? 0) > MAX_KEY_CHARACTERS
 }
 
 type Place = Pick<RequestModel, 'path' | 'decodedPath' | 'query' | 'upgrade'> & { readonly prefer: string }

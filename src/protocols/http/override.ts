@@ -1,13 +1,11 @@
 import { type Refusal, refuse } from '../../domain/refusal.ts'
+import type { Inspect } from '../../transports/http/upload.ts'
 import { type MediaType, parseMediaType } from './body.ts'
 import type { RequestModel } from './model.ts'
 import { createPartsInspector } from './override-parts.ts'
 
-/** Looks at a body as it passes; false once it holds what the upstream could take for another method. */
-export type Inspect = (chunk: Buffer) => boolean
-
 /**
- * What looks for a method in a body that may be sent unread. Frameworks look there in a POST only: in forms, in forms
+ * What looks for a method in a body that may be sent unread: false once a chunk holds what the upstream could take for one. Frameworks look there in a POST only: in forms, in forms
  * with parts, and some in JSON; Rack takes a body without a type for a form. Null where no framework looks, a refusal
  * where this cannot look. The one type that all know as a form is always read, and is not looked at here.
  */

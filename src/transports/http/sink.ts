@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import type { Stored } from '../../domain/call.ts'
 
 /** Where an upstream's response goes: a waiting client, or memory for one that fetches it later. */
 export interface Sink {
@@ -100,4 +101,9 @@ export function storeSink(maxBytes: number): Sink & { kept(): KeptResponse | nul
     whenDrained() {},
     kept: () => head && { ...head, body: Buffer.concat(chunks), isCut },
   }
+}
+
+/** The form in which it waits to be fetched. */
+export function storeResponse({ status, headers, body, isCut }: KeptResponse): Stored {
+  return { head: { status, headers, ...(isCut ? { isCut } : {}) }, body }
 }

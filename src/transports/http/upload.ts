@@ -73,14 +73,17 @@ export interface Upload {
   digest(): string
 }
 
+/** Looks at a chunk of a body before it passes; false ends it. */
+export type Inspect = (chunk: Buffer) => boolean
+
 /**
  * Lets a body stream without being kept. Not the request itself is handed on: whoever ends that stream early would end
- * the client's connection, and with it the answer. `inspect` looks at each chunk before it passes; false ends it.
+ * the client's connection, and with it the answer.
  */
 export function streamBody(
   request: IncomingMessage,
   response: ServerResponse,
-  { idleMs, inspect }: { readonly idleMs: number; readonly inspect: ((chunk: Buffer) => boolean) | null },
+  { idleMs, inspect }: { readonly idleMs: number; readonly inspect: Inspect | null },
 ): Upload {
   const sha = createHash('sha256')
   const small = createPile()

@@ -1,13 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { readContext, readReply } from '../../../src/protocols/http/context.ts'
-import { readCredential } from '../../../src/protocols/http/credential.ts'
 import { describeRequest } from '../../../src/protocols/http/describe.ts'
 import { digestOf, matchKeyOf } from '../../../src/protocols/http/digest.ts'
 import { headerRules, isHeaderPattern, sortHeaders } from '../../../src/protocols/http/headers.ts'
 import { type RequestModel, restoreModel, storeModel } from '../../../src/protocols/http/model.ts'
 import { httpOptions } from '../../../src/protocols/http/options.ts'
-import { parsePrefer } from '../../../src/protocols/http/prefer.ts'
 import { presentRequest } from '../../../src/protocols/http/present.ts'
 import { AGENT } from './gateway.ts'
 
@@ -166,122 +163,6 @@ describe('a stored call', () => {
   })
 })
 
-describe('parsePrefer', () => {
-  it.each([
-    [undefined, false, null, ''],
-    ['respond-async', true, null, ''],
-    ['Respond-Async, wait=10', true, 10, ''],
-    ['wait = "5"; x=y, wait=9', false, 5, ''],
-    ['wait=-1', false, null, ''],
-    ['wait=1e9', false, null, ''],
-    ['return=minimal, handling="a, wait=3"', false, null, 'return=minimal, handling="a, wait=3"'],
-  ])('%s', (value, isDetached, waitS, rest) => {
-    expect(parsePrefer(value)).toEqual({ isDetached, waitS, rest })
-  })
-})
-
-describe('readReply', () => {
-  // As Node hands over the bytes of a header.
-  const read = (value: string) => readReply(new Map([['countersign-reply', Buffer.from(value).toString('latin1')]]))
-
-  it.each([
-    ['4TQ8W2ZK7N Order 7.', { question: '4TQ8W2ZK7N', text: 'Order 7.' }],
-    [' 4tq8w2zk7n:  two  words ', { question: '4TQ8W2ZK7N', text: 'two  words' }],
-    ["UTF-8''4TQ8W2ZK7N%20f%C3%BCr%0AZo%C3%AB%07", { question: '4TQ8W2ZK7N', text: 'für\nZoë' }],
-    [`4TQ8W2ZK7N ${'😀'.repeat(3000)}`, { question: '4TQ8W2ZK7N', text: '😀'.repeat(1000) }],
-  ])('takes the question and the words: %s', (value, reply) => {
-    expect(read(value)).toEqual(reply)
-  })
-
-  it.each(['', 'Order 7.', '4TQ8W2ZK7N', '4TQ8W2ZK7N ', '4TQ8W2ZK7N \u0007', '4TQ8W2ZK7Nwords', '4TQ8W2ZK7 words'])(
-    'takes nothing else: %j',
-    (value) => {
-      expect(read(value)).toBeNull()
-    },
-  )
-
-  it('is never passed on, and is part of no match key and no digest', () => {
-    const sorted = sortHeaders(
-      ['Countersign-Reply', '4TQ8W2ZK7N x', 'Accept', '*/*'],
-      headerRules(['Countersign-*']),
-      false,
-    )
-    expect(sorted).toMatchObject({ passed: ['accept', '*/*'], dropped: [] })
-  })
-})
-
-describe('readContext', () => {
-  const read = (headers: Record<string, string>, isPromptKept = false) =>
-    readContext(new Map(Object.entries(headers)), isPromptKept)
-
-  it('reads what the agent says of itself, capped', () => {
-    expect(
-      read({
-        'countersign-reason': 'x'.repeat(5000),
-        'countersign-conversation': 'c-1',
-        traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
-        baggage: 'other=1,gen_ai.request.model=gpt%2D5;p=1',
-      }),
-    ).toEqual({
-      reason: 'x'.repeat(1000),
-      conversation: 'c-1',
-      trace: '0af7651916cd43dd8448eb211c80319c',
-      model: 'gpt-5',
-    })
-  })
-
-  it('reads UTF-8 bytes, RFC 8187 and Latin-1', () => {
-    expect(read({ 'countersign-reason': Buffer.from('für Zoë').toString('latin1') }).reason).toBe('für Zoë')
-    expect(read({ 'countersign-reason': "UTF-8''f%C3%BCr" }).reason).toBe('für')
-    expect(read({ 'countersign-reason': 'f\xfcr' }).reason).toBe('für')
-  })
-
-  it('keeps no prompt unless told to, and nothing that is empty', () => {
-    expect(read({ 'countersign-prompt': 'p', 'countersign-reason': ' \u0001 ', traceparent: 'x' })).toEqual({})
-    expect(read({ 'countersign-prompt': 'p' }, true)).toEqual({ prompt: 'p' })
-  })
-})
-
-describe('readCredential', () => {
-  const read = (headers: Record<string, string>, query = '') => readCredential(new Map(Object.entries(headers)), query)
-  const basic = (pair: string) => `Basic ${Buffer.from(pair).toString('base64')}`
-
-  it.each([
-    [{ authorization: 'Bearer a.b.c' }, { token: 'a.b.c', via: 'bearer' }],
-    [{ authorization: 'bearer  a.b.c ' }, { token: 'a.b.c', via: 'bearer' }],
-    [{ authorization: basic('x:a.b.c') }, { token: 'a.b.c', via: 'basic' }],
-    [{ 'x-api-key': 'a.b.c' }, { token: 'a.b.c', via: 'api_key' }],
-    [
-      { authorization: 'AWS4-HMAC-SHA256 x', 'x-api-key': 'a.b.c' },
-      { token: 'a.b.c', via: 'api_key' },
-    ],
-    [{}, { token: null, problem: null }],
-  ])('%j', (headers, expected) => {
-    expect(read(headers as unknown as Record<string, string>)).toEqual(expected)
-  })
-
-  it.each([
-    [{ authorization: 'Bearer' }, ''],
-    [{ authorization: 'Bearer a b' }, ''],
-    [{ authorization: 'Bearer a, Bearer b' }, ''],
-    [{ authorization: basic('no-colon') }, ''],
-    [{ authorization: 'Basic %%' }, ''],
-    [{ authorization: 'Negotiate abc' }, ''],
-    [{ 'x-api-key': 'a b' }, ''],
-    [{ authorization: 'Bearer a.b.c', 'x-api-key': 'eyJhbGciOiJub25lIn0.eyJhIjoxfQ.x' }, ''],
-    [{ authorization: 'Bearer a.b.c' }, 'access_token=x'],
-    [{ authorization: 'Bearer a.b.c' }, 'ACCESS_TOKEN=x'],
-    [{ authorization: 'Bearer a.b.c' }, 'q=eyJhbGciOiJub25lIn0.eyJhIjoxfQ.'],
-  ])('%j with %s is a problem', (headers, query) => {
-    const credential = read(headers as unknown as Record<string, string>, query)
-    expect(credential).toMatchObject({ token: null, problem: expect.any(String) })
-  })
-
-  it('lets other parameters be', () => {
-    expect(read({ authorization: 'Bearer a.b.c' }, 'page_token=abc&q=eyJ')).toMatchObject({ token: 'a.b.c' })
-  })
-})
-
 describe('sortHeaders', () => {
   it('keeps what never passes from passing, whatever is allowed', () => {
     const rules = headerRules([
@@ -325,6 +206,15 @@ describe('sortHeaders', () => {
     ['X Billing', false],
     ['', false],
   ])('%s as a pattern: %s', (pattern, isOne) => expect(isHeaderPattern(pattern)).toBe(isOne))
+
+  it('passes no reply to a reviewer on, so that it is part of no match key and no digest', () => {
+    const sorted = sortHeaders(
+      ['Countersign-Reply', '4TQ8W2ZK7N x', 'Accept', '*/*'],
+      headerRules(['Countersign-*']),
+      false,
+    )
+    expect(sorted).toMatchObject({ passed: ['accept', '*/*'], dropped: [] })
+  })
 })
 
 describe('presentRequest', () => {

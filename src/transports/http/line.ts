@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { isWaitingToContinue } from '../../transports/http/continue.ts'
-import type { TakeTunnel } from '../../transports/http/forward.ts'
-import { passResponseHeaders, type Rewrite } from '../../transports/http/response-headers.ts'
-import { clientSink, type Sink } from '../../transports/http/sink.ts'
-import { tunnel } from '../../transports/http/tunnel.ts'
-import { type UpgradeConnection, writeSwitching } from '../../transports/http/upgrade.ts'
-import { type BodyFault, declaredLength, readBody, streamBody, type Upload } from '../../transports/http/upload.ts'
-import type { Inspect } from './override.ts'
+import { isWaitingToContinue } from './continue.ts'
+import type { TakeTunnel } from './forward.ts'
+import { passResponseHeaders, type Rewrite } from './response-headers.ts'
+import { clientSink, type Sink } from './sink.ts'
+import { tunnel } from './tunnel.ts'
+import { type UpgradeConnection, writeSwitching } from './upgrade.ts'
+import { type BodyFault, declaredLength, type Inspect, readBody, streamBody, type Upload } from './upload.ts'
 
 /** How the bytes of one call come in and go out. */
 export interface Line {

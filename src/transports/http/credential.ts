@@ -1,5 +1,5 @@
 import type { Credential } from '../../domain/call.ts'
-import { parseQuery } from '../../transports/http/request-target.ts'
+import { parseQuery } from './request-target.ts'
 
 const TOKEN_PARAMETERS = new Set(['access_token', 'id_token', 'bearer_token', 'authorization'])
 const JWT = /^eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$/
