@@ -108,6 +108,12 @@ export const OWN_NAME = '_countersign'
 /** No statement: whoever reads the server's log learns why it failed. */
 const FAILS = 'countersign_refused_a_statement_of_this_transaction'
 
+/** Who is answered: a connection, or whoever takes the messages here. */
+export type RelayClient = Pick<
+  Link,
+  'reframe' | 'take' | 'next' | 'isInside' | 'write' | 'isFull' | 'room' | 'end' | 'destroy' | 'closed'
+>
+
 export function createRelay({
   client,
   upstream,
@@ -116,7 +122,7 @@ export function createRelay({
   onReady,
   onParameter,
 }: {
-  client: Link
+  client: RelayClient
   upstream: UpstreamSession
   maxBatchBytes: number
   /** Asked before a message of the client is read; false if there is no room for so many bytes. */

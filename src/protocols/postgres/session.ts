@@ -7,16 +7,14 @@ import type { Logger } from '../../platform/logger.ts'
 import type { Room } from '../../transports/room.ts'
 import { type Batch, readBatch, TooLarge } from './batch.ts'
 import type { Cancels } from './cancel.ts'
-import { askCatalog, askSituation, type Situation } from './catalog.ts'
 import type { CatalogMemory } from './catalog-memory.ts'
 import type { Entered } from './entrance.ts'
 import { createExchange } from './exchange.ts'
-import { askHidden } from './masking/catalog.ts'
-import { checkNames, noteNames } from './names.ts'
-import { type Plan, planBatch } from './plan.ts'
-import { createRelay, type Relay, SessionOver } from './relay.ts'
+import { follow } from './follow.ts'
+import type { Plan } from './plan.ts'
+import { SessionOver } from './relay.ts'
 import { encodeError, type Fault, faultOf } from './report.ts'
-import { bytesHeld, endTransaction, forgetPath, type State } from './state.ts'
+import { bytesHeld } from './state.ts'
 import type { Namer } from './statement.ts'
 import { cancelUpstream, type Target, type UpstreamSession } from './upstream.ts'
 import { encodeBackend, type TransactionStatus } from './wire/backend.ts'
@@ -56,8 +54,6 @@ export interface Service {
 
 /** Calls of one session whose outcome may be on its way to the log while the next one is judged. */
 const MOST_UNRECORDED = 4
-/** How long what was asked of a session's situation is good for, in milliseconds. */
-const SITUATION_MS = 1_000
 /** Why a call's signal aborts: without a reason each would make an exception of its own. */
 const OVER = 'the call is over, or its client gone'
 
@@ -80,56 +76,24 @@ export async function runSession(
   // What the batch under way takes in memory, and what the session keeps between two.
   const room = service.room.lease(formatParty(principal))
   const kept = service.room.lease(formatParty(principal))
-  let lookedAt = Number.NEGATIVE_INFINITY
   // Calls that are over for the client, and whose outcome is not on record yet.
   const unrecorded = new Set<Promise<void>>()
-  const relay: Relay = createRelay({
+  const {
+    relay,
+    state,
+    askHidden,
+    plan: planNext,
+    isAsJudged,
+  } = follow({
     client,
     upstream,
+    startup,
+    catalog: service.catalog,
     maxBatchBytes: service.maxBatchBytes,
     takeRoom: room.take,
-    onReady(status) {
-      if (status !== 'I') return
-      if (state.hasOwnCatalog) service.catalog.forget()
-      endTransaction(state)
-    },
-    onParameter(name) {
-      if (name === 'search_path') forgetPath(state)
-    },
-  })
-  const state: State = {
-    statements: new Map(),
-    portals: new Map(),
-    isPathReported: upstream.parameters.has('search_path'),
-    hasOwnCatalog: false,
-    role: '',
-    births: new Map(),
-    active: null,
-    view: {
-      user: startup.user,
-      database: startup.database,
-      applicationName: startup.applicationName,
-      clientEncoding: '',
-      standardConformingStrings: false,
-      searchPath: null,
-      inTransaction: false,
-      prepared: new Map(),
-      cursors: new Map(),
-      hasCertainNames: true,
-      shadows: new Set(),
-      hasLocalPath: false,
-      catalog: service.catalog.before(askCatalog(relay, isStill), {
-        database: startup.database,
-        isApart: () => state.hasOwnCatalog,
-      }),
-    },
-  }
-
-  const hiddenOf = service.catalog.beforeHidden(askHidden(relay), {
-    database: startup.database,
-    isApart: () => state.hasOwnCatalog,
-    // A transaction may go on seeing what was there when it began.
-    isBehind: () => relay.status !== 'I' || relay.isOpen,
+    namer: service.namer,
+    maxHeldBytes: service.maxHeldBytes,
+    clock: service.clock,
   })
 
   const cancels = service.cancels.mint({ secretBytes: minor >= 2 ? 32 : 4, cancel })
@@ -193,11 +157,8 @@ export async function runSession(
     const barred = service.charge(principal, bytes)
     if (barred) return refuseBatch(batch, faultOf(barred))
 
-    const plan = await planIt(batch)
+    const plan = await planNext(batch)
     relay.over.throwIfAborted()
-    if ('doings' in plan && plan.doings.some(({ named }) => named.some(({ isOpaque }) => isOpaque))) {
-      await noteNames(relay, state)
-    }
     if ('doings' in plan && plan.doings.length === 0) {
       // Nothing that could be judged: a Sync alone, a description, a comment.
       await relay.forward(
@@ -207,60 +168,6 @@ export async function runSession(
     } else {
       await judge(batch, 'code' in plan && relay.status === 'E' ? ABORTED : plan)
     }
-  }
-
-  async function planIt(batch: Batch): Promise<Plan | Fault> {
-    for (let isAgain = false; ; isAgain = true) {
-      await lookAround()
-      const { searchPath } = state.view
-      const plan = await planBatch(batch, {
-        namer: service.namer,
-        state,
-        maxHeldBytes: service.maxHeldBytes,
-        signal: relay.over,
-      })
-      // The catalog said that the path is another one by now: named anew, once.
-      if (isAgain || searchPath === null || state.view.searchPath !== null) return plan
-    }
-  }
-
-  /** What names mean now, as far as the upstream can be asked. */
-  async function lookAround(): Promise<void> {
-    if (!state.view.hasCertainNames) await checkNames(relay, state)
-    const { parameters, status } = relay
-    // A server tells of changed settings when it is ready for a query: amid a batch it has to be asked. Of some it tells
-    // nothing: what hides behind a view or a trigger may have set the role.
-    const isOld = service.clock.monotonic() - lookedAt >= SITUATION_MS
-    const isToBeAsked = state.view.searchPath === null || relay.hasBegun || isOld
-    const asked = isToBeAsked ? await askSituation(relay) : null
-    if (asked) {
-      state.role = asked.role
-      lookedAt = service.clock.monotonic()
-    }
-    state.view = {
-      ...state.view,
-      applicationName: parameters.get('application_name') ?? '',
-      clientEncoding: asked?.clientEncoding ?? parameters.get('client_encoding') ?? '',
-      standardConformingStrings:
-        asked?.standardConformingStrings ?? parameters.get('standard_conforming_strings') === 'on',
-      inTransaction: status !== 'I',
-      shadows: new Set(),
-      ...(asked ? { searchPath: asked.schemas } : {}),
-    }
-  }
-
-  function isStill({ schemas, role }: Pick<Situation, 'schemas' | 'role'>): boolean {
-    const isSame = role === state.role && JSON.stringify(schemas) === JSON.stringify(state.view.searchPath)
-    if (!isSame) forgetPath(state)
-    return isSame
-  }
-
-  /** Amid a batch, after code ran that may have changed something. */
-  async function isAsJudged(): Promise<boolean> {
-    const asked = await askSituation(relay)
-    if (!asked?.standardConformingStrings || asked.clientEncoding !== 'UTF8') return false
-    if (state.view.searchPath !== null && !isStill(asked)) return false
-    return state.view.hasCertainNames || (await checkNames(relay, state))
   }
 
   async function judge(batch: Batch, plan: Plan | Fault): Promise<void> {
@@ -291,7 +198,7 @@ export async function runSession(
             view: state.view,
           },
           relay,
-          askHidden: hiddenOf,
+          askHidden,
           namer: service.namer,
           previewRole: service.previewRole,
           view: state.view,
