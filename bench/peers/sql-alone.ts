@@ -10,6 +10,7 @@ import { newCallId } from '../../src/platform/id.ts'
 import { createLogger } from '../../src/platform/logger.ts'
 import { postgres } from '../../src/protocols/postgres/index.ts'
 import { postgresOptions } from '../../src/protocols/postgres/options.ts'
+import { createGatewayServer } from '../../src/transports/http/server.ts'
 
 const url = new URL(process.argv[2] ?? '')
 const ANYBODY: Principal = {
@@ -51,6 +52,7 @@ const gate = createGate({
   underWatch: (_call, _terms, work) =>
     work({ signal: new AbortController().signal, spendBytes: () => true, spendRows: () => true }),
 })
+const log = createLogger({ level: 'warn', destination: process.stderr })
 const running = await postgres.start({
   upstreams: [
     postgresOptions.parse({
@@ -64,6 +66,11 @@ const running = await postgres.start({
   injector: {
     loginFor: () => ({ user: decodeURIComponent(url.username), password: decodeURIComponent(url.password) }),
   },
+  // It never listens: what is measured comes in by the wire.
+  server: createGatewayServer({
+    ...{ host: '127.0.0.1', port: 0, tls: null, isBehindTlsProxy: false, log, newCallId },
+    onMalformed() {},
+  }),
   tls: null,
   publicUrl: 'https://gateway.example.com',
   holdWaitMs: 0,
@@ -77,7 +84,7 @@ const running = await postgres.start({
   record: () => Promise.resolve(),
   sessionMaxMs: 3_600_000,
   clock: systemClock,
-  log: createLogger({ level: 'warn', destination: process.stderr }),
+  log,
 })
 const [listener] = running.listeners
 const { port } = (await listener?.listen()) ?? { port: 0 }

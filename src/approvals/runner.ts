@@ -131,8 +131,15 @@ export function createRunner(ground: Ground, parts: Parts): Runner {
     }
     const approval = approvalOf(held)
     const call = await parts.revive(approval, stored)
-    if (call) await parts.resume(call, approval)
-    else await withdraw(ground, id, 'call_changed')
+    if (!call) {
+      await withdraw(ground, id, 'call_changed')
+      return
+    }
+    try {
+      await parts.resume(call, approval)
+    } finally {
+      call.end?.()
+    }
   }
 
   /** Only before the spend, and only of this process's own. */

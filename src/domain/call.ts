@@ -72,6 +72,8 @@ export interface Exchange {
   held(approval: Approval): Promise<void>
   forward(how: Release): Promise<Outcome>
   refuse(why: Refusal): Promise<Outcome>
+  /** Gives back what it holds, once it is over; left out by protocols whose calls hold nothing. */
+  end?(): void
 }
 
 /** What is forwarded on approval, and what finds the approval again. */

@@ -142,6 +142,32 @@ describe('running detached calls', () => {
     expect(isTaken).toBe(false)
   })
 
+  it('lets a call give back what it holds, also one that failed', async () => {
+    const replica = world.openReplica({ timing: TIMING })
+    const spend = gateOf(replica, [])
+    const ended: number[] = []
+    let revived = 0
+    await replica.start({
+      async revive(approval, stored) {
+        revived += 1
+        const nth = revived
+        return { ...(await revive(approval, stored)), end: () => void ended.push(nth) }
+      },
+      async resume(call, approval) {
+        if (revived === 1) throw new Error('policy could not be read')
+        // Not before it is over.
+        expect(ended).toEqual([1])
+        return spend(call, approval)
+      },
+    })
+    const principal = agent('d5-holds')
+    const approval = await hold(replica.queue, makeCall({ principal, isDetached: true }))
+    await replica.queue.vote(ballot(approval, person('rita')))
+    const own = await replica.queue.ownCall(principal, approval.callId, { waitMs: 20_000, gone: NEVER })
+    expect(own?.outcome).toBe('forwarded')
+    await expect.poll(() => ended).toEqual([1, 2])
+  })
+
   it('withdraws a call that cannot be revived', async () => {
     const replica = world.openReplica({ timing: TIMING })
     await replica.start({ revive: async () => null })

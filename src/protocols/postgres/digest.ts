@@ -9,6 +9,8 @@ import type { SessionView, Unresolved } from './statement.ts'
 /** What a call is bound to besides what it says. */
 export interface Binding {
   readonly principal: Principal
+  /** What comes in by one is answered by it, and made again by it: none attaches to what waits at the other. */
+  readonly door: 'wire' | 'query'
   readonly upstream: string
   /** Host, port and the gateway's user there. */
   readonly target: string
@@ -71,11 +73,11 @@ export function matchKeyOf(canonical: Uint8Array, binding: Binding): Buffer {
   return sha256('countersign postgres match v1', [...bound(binding), canonical])
 }
 
-function bound({ principal, upstream, target, database, role, view }: Binding): (string | Uint8Array)[] {
+function bound({ principal, door, upstream, target, database, role, view }: Binding): (string | Uint8Array)[] {
   // The schema of temporary relations has another number on every connection.
   const path = view.searchPath?.map((schema) => schema.replace(/^pg_temp_[0-9]+$/, 'pg_temp')) ?? null
   const state = JSON.stringify([database, role, path, view.inTransaction])
-  return [principalKey(principal), upstream, target, state]
+  return [principalKey(principal), door, upstream, target, state]
 }
 
 function sha256(label: string, parts: readonly (string | Uint8Array)[]): Buffer {

@@ -1,11 +1,14 @@
 import type { Injector } from '../../credentials/inject.ts'
-import type { Credential } from '../../domain/call.ts'
+import type { Credential, Exchange, Stored } from '../../domain/call.ts'
 import type { Entry } from '../../domain/entry.ts'
 import { GatewayError } from '../../domain/error.ts'
 import type { Principal } from '../../domain/principal.ts'
 import type { Refusal } from '../../domain/refusal.ts'
 import type { LoginChallenge } from '../../identity/minted.ts'
-import type { Listener, Protocol, ProtocolParts } from '../../transports/protocol.ts'
+import { storedLine } from '../../transports/http/line.ts'
+import type { GatewayServer } from '../../transports/http/server.ts'
+import { storeSink } from '../../transports/http/sink.ts'
+import type { Listener, Protocol, ProtocolParts, Revival } from '../../transports/protocol.ts'
 import { createRoom, type Room } from '../../transports/room.ts'
 import { createTcpListener, LISTENER_LIMITS, type TcpListener } from '../../transports/tcp/listener.ts'
 import { type Certificate, serverContext } from '../../transports/tcp/secure.ts'
@@ -16,11 +19,18 @@ import { statementFacts } from './naming/facts.ts'
 import { createNamer } from './naming/namer.ts'
 import { VERBS } from './naming/tags.ts'
 import { type PostgresOptions, postgresOptions } from './options.ts'
+import { openQueryDoor } from './query/door.ts'
+import { createQueryExchange, MAX_KEPT_BYTES, type QueryService } from './query/exchange.ts'
+import { restoreQuery } from './query/request.ts'
 import type { Namer } from './statement.ts'
 
 /** What Postgres upstreams are given. */
 export interface PostgresParts extends ProtocolParts<PostgresOptions> {
   readonly injector: Pick<Injector, 'loginFor'>
+  /** The gateway listener: agents without a driver come in there. */
+  readonly server: GatewayServer
+  /** Whether `Countersign-Prompt` is read. */
+  readonly isPromptKept?: boolean
   /** Of the gateway listener; for those that have none of their own. */
   readonly tls: Certificate | null
   /** Who presents this token. */
@@ -58,17 +68,32 @@ export const postgres = {
 } as const satisfies Protocol<PostgresOptions, PostgresParts>
 
 async function start(parts: PostgresParts) {
+  const ending = new AbortController()
   const namer = createNamer()
   // To load the parser takes a moment, and half a gigabyte for that moment: better now than during a call.
   if (parts.upstreams.length > 0) await namer.prepare('SELECT 1')
   const room = createRoom(ROOM)
   const draining = new AbortController()
-  const doors = parts.upstreams.map((options) => openDoor(options, parts, { namer, room, draining: draining.signal }))
+  const doors = parts.upstreams.map((options) =>
+    openDoor(options, parts, { namer, room, draining: draining.signal, ending: ending.signal }),
+  )
+  const queryDoors = await Promise.all(
+    doors.map(({ queries }) =>
+      openQueryDoor(queries, { server: parts.server, isPromptKept: parts.isPromptKept ?? false }),
+    ),
+  )
 
   return {
     listeners: doors.map(({ listener }) => listener),
-    revive() {
-      throw new GatewayError('internal', 'a session of Postgres is never detached')
+    revive(stored: Stored, { id, principal, upstream }: Revival): Exchange {
+      const queries = doors.find(({ queries: { service } }) => service.upstream.name === upstream)?.queries
+      const query = restoreQuery(stored)
+      if (!queries || !query) throw new TypeError('the stored call is not one of this gateway')
+      const sink = storeSink(2 * MAX_KEPT_BYTES)
+      return createQueryExchange({
+        ...{ id, principal, queries, query, line: storedLine(sink), waitMs: 0, isDetached: true },
+        ...{ idempotencyKey: null, claimed: {}, reply: null, approvedBy() {}, kept: sink.kept },
+      })
     },
     async drain(withinMs: number) {
       for (const { tcp } of doors) tcp.close()
@@ -79,7 +104,8 @@ async function start(parts: PostgresParts) {
     },
     async stop() {
       destroy()
-      await Promise.all(doors.map((door) => door.settled()))
+      ending.abort()
+      await Promise.all([...doors, ...queryDoors].map((door) => door.settled()))
       await namer.stop()
     },
   }
@@ -92,6 +118,8 @@ async function start(parts: PostgresParts) {
 interface Door {
   readonly listener: Listener
   readonly tcp: TcpListener
+  /** For those that come in by HTTP. */
+  readonly queries: QueryService
   /** Resolves when nobody is inside any more. */
   settled(): Promise<unknown>
 }
@@ -100,7 +128,12 @@ interface Door {
 function openDoor(
   options: PostgresOptions,
   parts: PostgresParts,
-  { namer, room, draining }: { namer: Namer; room: Room; draining: AbortSignal },
+  {
+    namer,
+    room,
+    draining,
+    ending,
+  }: { readonly namer: Namer; readonly room: Room; readonly draining: AbortSignal; readonly ending: AbortSignal },
 ): Door {
   const { name, url, sessions } = options
   const { clock, log, pass, charge, watch, newCallId, record, publicUrl, sessionMaxMs } = parts
@@ -165,7 +198,9 @@ function openDoor(
       inside.add(running)
     },
   })
+  const { service, seats, login, onlyDatabase } = door
   return {
+    queries: { service, seats, login, onlyDatabase, maxResultBytes: options.max_result, ending },
     listener: { name, place: options.listen, listen: tcp.listen },
     tcp,
     settled: () => Promise.all(inside),

@@ -72,6 +72,10 @@ export const postgresOptions = z.strictObject({
     .prefault('4MiB')
     .refine((bytes) => bytes <= 64 * MIB, 'must be at most 64MiB')
     .describe('The largest batch of messages that is judged; data of COPY streams'),
+  max_result: size
+    .prefault('8MiB')
+    .refine((bytes) => bytes <= 64 * MIB, 'must be at most 64MiB')
+    .describe('The largest answer to a query by HTTP, as JSON'),
   sessions: z
     .strictObject({
       total: z.int().min(1).max(100_000).default(1000).describe('Of everybody'),

@@ -82,7 +82,7 @@ const HINTS: Readonly<Partial<Record<Code, string>>> = {
 }
 
 /** What became of the statement, which the sentence after it explains. */
-const FATE = /^(?:Not executed|Perhaps executed|Cut off)\. /
+export const FATE = /^(?:Not executed|Perhaps executed|Cut off)\. /
 
 /** A refusal as an error of the protocol: its first sentence is the message, what follows the detail. */
 export function faultOf(why: Refusal): Fault {

@@ -191,6 +191,7 @@ export async function runSession(
           batch,
           plan,
           binding: {
+            door: 'wire',
             upstream: service.upstream.name,
             target: boundTo(service.target, upstream.user),
             database: startup.database,
@@ -281,7 +282,8 @@ export async function runSession(
   }
 }
 
-function boundTo({ host, port }: Target, user: string): string {
+/** What a call is bound to of the upstream. */
+export function boundTo({ host, port }: Target, user: string): string {
   return JSON.stringify([host, port, user])
 }
 

@@ -18,6 +18,7 @@ function holdOne({ inTransaction = false } = {}) {
     batch: { kind: 'query', sent: [] },
     plan: { doings: [], slots: [], cuts: [] },
     binding: {
+      door: 'wire',
       upstream: 'orders',
       target: 'db:5432 agents',
       database: 'shop',

@@ -75,6 +75,14 @@ export function upstreamFraming(toPass: (type: Backend['type'], bytes: number) =
   })
 }
 
+/** What an upstream said, for somebody here who reads all of it. */
+export function wholeFraming(maxBytes: number): Framing {
+  return typed((letter, length) => {
+    if (backendType(letter) === null) return { fault: 'the upstream sent a message of no known type' }
+    return length > maxBytes ? { fault: 'a message is larger than there is room for' } : 'whole'
+  })
+}
+
 function typed(judge: (letter: number, length: number) => 'whole' | 'pass' | { fault: string }): Framing {
   return {
     headBytes: 5,
