@@ -86,7 +86,7 @@ const running = await postgres.start({
   clock: systemClock,
   log,
 })
-const [listener] = running.listeners
+const [listener] = running.listeners ?? []
 const { port } = (await listener?.listen()) ?? { port: 0 }
 process.stdout.write(`${port}\n`)
 process.once('SIGTERM', () => process.exit(0))

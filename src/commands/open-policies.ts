@@ -2,7 +2,6 @@ import { openAudit } from '../audit/open.ts'
 import type { Config } from '../config.ts'
 import { systemClock } from '../platform/clock.ts'
 import type { Logger } from '../platform/logger.ts'
-import { createMetrics } from '../platform/metrics.ts'
 import type { PolicyStore } from '../policy/publish.ts'
 import { openStoreBeside } from './open-store.ts'
 import type { Kinds } from './parts.ts'
@@ -16,6 +15,7 @@ export async function withPolicies<Result>(
   await using undo = new AsyncDisposableStack()
   const store = await openStoreBeside(config, log)
   undo.defer(() => store.close())
+  const { createMetrics } = await import('../platform/metrics.ts')
   const ground = { ...store, clock: systemClock, log, metrics: createMetrics() }
   const { audit, close } = await openAudit(ground)
   undo.defer(close)

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { refuse } from '../../src/domain/refusal.ts'
 import { createAllowance } from '../../src/policy/allowance.ts'
 import { rateOptions } from '../../src/policy/options.ts'
-import type { HttpParts } from '../../src/protocols/http/index.ts'
+import type { HttpParts } from '../../src/protocols/http/serve.ts'
 import {
   AGENT,
   ALLOWED,

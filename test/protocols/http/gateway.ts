@@ -8,8 +8,8 @@ import type { Arrival, Credential, Exchange, Intent, Outcome, Release } from '..
 import type { Principal } from '../../../src/domain/principal.ts'
 import { isRefusal, refuse } from '../../../src/domain/refusal.ts'
 import { newCallId } from '../../../src/platform/id.ts'
-import { type HttpParts, http } from '../../../src/protocols/http/index.ts'
 import { httpOptions } from '../../../src/protocols/http/options.ts'
+import { type HttpParts, startHttp } from '../../../src/protocols/http/serve.ts'
 import type { MalformedReason } from '../../../src/transports/http/malformed.ts'
 import { createGatewayServer, type GatewayServerOptions } from '../../../src/transports/http/server.ts'
 
@@ -68,7 +68,7 @@ export interface TestGateway {
   readonly malformed: { readonly source: string; readonly reason: MalformedReason }[]
   /** Resolves when so many calls have ended. */
   ended(count: number): Promise<Passed>
-  readonly http: Awaited<ReturnType<typeof http.start>>
+  readonly http: Awaited<ReturnType<typeof startHttp>>
   close(): Promise<void>
 }
 
@@ -158,7 +158,7 @@ export async function startGateway(
     }
   }
 
-  const running = await http.start({
+  const running = await startHttp({
     upstreams: options,
     pass,
     charge: more.charge ?? (() => null),
