@@ -194,7 +194,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
         bytesIn: traffic.bytesIn,
         bytesOut: traffic.bytesOut,
         durationMs: Math.round(parts.monotonic() - startedAt),
-        ...(traffic.bytesIn === 0 ? {} : { requestHash: traffic.copied.digest('hex') }),
+        ...(traffic.copied && { requestHash: traffic.copied.digest('hex') }),
       }
     } catch (error) {
       if (!(error instanceof SessionOver)) throw error

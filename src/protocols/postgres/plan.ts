@@ -19,7 +19,7 @@ import {
   quoteName,
   type State,
 } from './state.ts'
-import { isUnnamed, type Named, type Namer, type Unresolved } from './statement.ts'
+import { isUnnamed, type Named, type Namer, type SessionView, type Unresolved } from './statement.ts'
 import type { Frontend } from './wire/frontend.ts'
 
 /** One thing that a batch would do, or get ready to be done. */
@@ -62,7 +62,12 @@ export async function planBatch(batch: Batch, parts: PlanParts): Promise<Plan | 
     return { code: '0A000', message: 'Not executed. A function call without SQL is not supported by this gateway.' }
   }
   const ahead = copyState(parts.state)
-  const planned = { doings: [] as Doing[], slots: [] as Slot[], idle: new Map<object, Doing>() }
+  const planned: Pick<Ahead, 'doings' | 'slots' | 'idle' | 'named'> = {
+    doings: [],
+    slots: [],
+    idle: new Map(),
+    named: new Map(),
+  }
   const cuts: Cut[] = []
   for (const [index, sent] of batch.sent.entries()) {
     if (isInDoubt(sent, { ahead, ran: planned.doings })) {
@@ -94,6 +99,8 @@ interface Ahead extends PlanParts {
   readonly slots: Slot[]
   /** What was made ready and not run yet, by the statement or the portal. */
   readonly idle: Map<object, Doing>
+  /** What statements were named as in this batch, and in which view. */
+  readonly named: Map<string, { readonly view: SessionView; readonly names: readonly Named[] | Fault }>
 }
 
 /** A relation may be a view, or have triggers. */
@@ -158,8 +165,16 @@ async function planQuery(sql: string, on: Ahead): Promise<Fault | null> {
   return null
 }
 
-function nameIt(sql: string, on: Ahead): Promise<readonly Named[] | Fault> {
-  return on.namer.name(sql, on.ahead.view, on.signal)
+/** A statement that is parsed, bound and run in one batch is named once, as long as nothing in between changed the session. */
+async function nameIt(
+  sql: string,
+  { ahead: { view }, named, namer, signal }: Ahead,
+): Promise<readonly Named[] | Fault> {
+  const known = named.get(sql)
+  if (known?.view === view) return known.names
+  const names = await namer.name(sql, view, signal)
+  named.set(sql, { view, names })
+  return names
 }
 
 type Message<Type extends Frontend['type']> = Extract<Frontend, { readonly type: Type }>

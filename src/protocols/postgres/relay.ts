@@ -27,8 +27,8 @@ export interface Traffic {
   bytesIn: number
   bytesOut: number
   rows: number
-  /** Over the data of copies that came from the client. */
-  readonly copied: Hash
+  /** Over the data of copies that came from the client; null if there were none. */
+  copied: Hash | null
 }
 
 /** Something of the gateway's own, to be asked in the session of a client. */
@@ -268,6 +268,7 @@ export function createRelay({
       if (frame.kind === 'fault') throw new Malformed(frame.fault)
       if (frame.kind === 'run') {
         traffic.bytesIn += frame.bytes.length
+        traffic.copied ??= createHash('sha256')
         traffic.copied.update(frame.bytes)
         link.write(frame.bytes)
         if (link.isFull) await link.room()
@@ -408,5 +409,5 @@ function isRow(message: Buffer): boolean {
 }
 
 export function noTraffic(): Traffic {
-  return { bytesIn: 0, bytesOut: 0, rows: 0, copied: createHash('sha256') }
+  return { bytesIn: 0, bytesOut: 0, rows: 0, copied: null }
 }

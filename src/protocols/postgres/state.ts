@@ -131,6 +131,8 @@ export function forgetPath(state: State): void {
 
 export function noteStatement(state: State, name: string, prepared: Prepared): void {
   state.statements.set(name, prepared)
+  // SQL knows none without a name.
+  if (!prepared.unresolved && !state.view.prepared.has(name)) return
   const all = new Map(state.view.prepared)
   if (prepared.unresolved) all.set(name, prepared.unresolved)
   else all.delete(name)
