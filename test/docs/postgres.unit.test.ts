@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
+import { readStartup } from '../../src/protocols/postgres/entrance/startup.ts'
 import { explainExcess } from '../../src/protocols/postgres/impact/bounded.ts'
 import { statementFacts } from '../../src/protocols/postgres/naming/facts.ts'
 import { MAX_BYTES } from '../../src/protocols/postgres/naming/namer.ts'
 import { VERBS } from '../../src/protocols/postgres/naming/tags.ts'
 import { postgresOptions } from '../../src/protocols/postgres/options.ts'
-import { readStartup } from '../../src/protocols/postgres/startup.ts'
 import { blocks, quoted, readPage, tableUnder } from './pages.ts'
 
 const page = readPage('docs/postgres.md')

@@ -2,11 +2,11 @@ import { formatParty } from '../../domain/principal.ts'
 import type { Room } from '../../transports/room.ts'
 import type { Link } from '../../transports/tcp/link.ts'
 import type { Accepted } from '../../transports/tcp/listener.ts'
-import { type ConnectParts, connect, TOO_MANY } from './connect.ts'
-import { type Entered, type EntranceParts, enter } from './entrance.ts'
-import { encodeFatal, type Fault } from './report.ts'
+import { type Entered, type EntranceParts, enter } from './entrance/enter.ts'
 import { runSession, type Service } from './session.ts'
-import type { UpstreamSession } from './upstream.ts'
+import { type ConnectParts, connect, TOO_MANY } from './upstream/connect.ts'
+import type { UpstreamSession } from './upstream/open.ts'
+import { encodeFatal, type Fault } from './wire/report.ts'
 
 export interface DoorParts extends ConnectParts {
   readonly entrance: EntranceParts

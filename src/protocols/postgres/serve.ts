@@ -12,15 +12,15 @@ import type { Listener, ProtocolParts, Revival } from '../../transports/protocol
 import { createRoom, type Room } from '../../transports/room.ts'
 import { createTcpListener, LISTENER_LIMITS, type TcpListener } from '../../transports/tcp/listener.ts'
 import { type Certificate, serverContext } from '../../transports/tcp/secure.ts'
-import { createCancels } from './cancel.ts'
-import { createCatalogMemory } from './catalog-memory.ts'
+import { createCatalogMemory } from './catalog/memory.ts'
 import { type DoorParts, receive } from './door.ts'
+import { createCancels } from './entrance/cancel.ts'
 import { createNamer } from './naming/namer.ts'
+import type { Namer } from './naming/statement.ts'
 import type { PostgresOptions } from './options.ts'
 import { openQueryDoor } from './query/door.ts'
 import { createQueryExchange, MAX_KEPT_BYTES, type QueryService } from './query/exchange.ts'
 import { restoreQuery } from './query/request.ts'
-import type { Namer } from './statement.ts'
 
 /** What Postgres upstreams are given. */
 export interface PostgresParts extends ProtocolParts<PostgresOptions> {

@@ -1,7 +1,7 @@
 import { refuse } from '../../../domain/refusal.ts'
-import { type Answer, type Question, type Relay, SessionOver } from '../relay.ts'
-import { faultOf } from '../report.ts'
-import { quoteName } from '../state.ts'
+import { quoteName } from '../planning/state.ts'
+import { type Answer, type Question, type Relay, SessionOver } from '../relay/relay.ts'
+import { faultOf } from '../wire/report.ts'
 
 /** The part of a session's relay that this needs. */
 export type AsideRelay = Pick<Relay, 'status' | 'isSkipping' | 'put' | 'endPart' | 'end'>

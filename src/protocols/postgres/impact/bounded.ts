@@ -1,12 +1,12 @@
 import { counted } from '../../../domain/counted.ts'
-import type { Batch } from '../batch.ts'
-import type { Plan } from '../plan.ts'
-import { noTraffic, type Relay, SessionOver, type Terms, type Traffic } from '../relay.ts'
-import type { Fault } from '../report.ts'
-import type { Filter, Slot } from '../slots.ts'
-import { sendingOf } from '../stages.ts'
+import type { Batch } from '../planning/batch.ts'
+import type { Plan } from '../planning/plan.ts'
+import { sendingOf } from '../planning/stages.ts'
+import { noTraffic, type Relay, SessionOver, type Terms, type Traffic } from '../relay/relay.ts'
+import type { Filter, Slot } from '../relay/slots.ts'
 import { encodeBackend } from '../wire/backend.ts'
 import { encodeFrontend } from '../wire/frontend.ts'
+import type { Fault } from '../wire/report.ts'
 import { runningOf } from './touched.ts'
 
 /** How many rows a statement may touch. */

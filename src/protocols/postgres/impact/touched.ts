@@ -1,5 +1,5 @@
-import type { Doing } from '../plan.ts'
-import type { Named, Namer, SessionView } from '../statement.ts'
+import type { Named, Namer, SessionView } from '../naming/statement.ts'
+import type { Doing } from '../planning/plan.ts'
 
 /** One statement of a batch that runs. */
 export interface Running {

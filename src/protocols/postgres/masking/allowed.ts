@@ -1,6 +1,6 @@
-import type { Doing } from '../plan.ts'
-import type { Named } from '../statement.ts'
-import type { Hidden } from './catalog.ts'
+import type { Hidden } from '../catalog/hidden.ts'
+import type { Named } from '../naming/statement.ts'
+import type { Doing } from '../planning/plan.ts'
 
 /** What only reads, so that what it reads can be told from its result. */
 const READS: ReadonlySet<string> = new Set(['select', 'declare cursor', 'fetch', 'move', 'execute', 'prepare'])

@@ -1,24 +1,6 @@
-import type { Column } from '../wire/backend.ts'
+import type { Hidden } from '../catalog/hidden.ts'
+import type { Concealer } from '../relay/relay.ts'
 import { Malformed } from '../wire/fields.ts'
-import type { Hidden } from './catalog.ts'
-
-/** Takes what is masked out of rows, by what the upstream says of their columns. */
-export interface Concealer {
-  /**
-   * Takes note of the columns of the rows that come next; null when there is no telling any more.
-   *
-   * @throws Malformed if they come from where nobody looked: the catalog has changed since, or an older one was read
-   */
-  describe(columns: readonly Column[] | null): void
-  /** Whether the rows that come now may pass as they are. */
-  readonly isClear: boolean
-  /**
-   * A message of a row, with NULL for what is masked: the one value that every type has, in text and in binary.
-   *
-   * @throws Malformed if it is not what was described
-   */
-  conceal(row: Buffer): Buffer
-}
 
 const ANOTHER = new Malformed('a row is not what was described')
 /** The type, the length, and the number of values. */

@@ -1,13 +1,11 @@
 import { formatMask, formatRule, type Mask } from '../../../domain/verdict.ts'
-import type { Batch } from '../batch.ts'
-import type { Plan } from '../plan.ts'
-import type { Fault } from '../report.ts'
-import type { Slot } from '../slots.ts'
-import type { Named } from '../statement.ts'
-import { encodeFrontend } from '../wire/frontend.ts'
+import type { AskHidden } from '../catalog/hidden.ts'
+import type { Named } from '../naming/statement.ts'
+import type { Plan } from '../planning/plan.ts'
+import type { Concealer } from '../relay/relay.ts'
+import type { Fault } from '../wire/report.ts'
 import { findGiveaway } from './allowed.ts'
-import type { AskHidden } from './catalog.ts'
-import { type Concealer, createConcealer } from './concealer.ts'
+import { createConcealer } from './concealer.ts'
 
 /** How a batch is forwarded so that what is masked stays here. */
 export interface Masked {
@@ -52,26 +50,6 @@ function readsBeyond(named: readonly Named[]): boolean {
 }
 
 const ENDS: ReadonlySet<string> = new Set(['commit', 'rollback', 'rollback_to'])
-
-/** The batch with a question before each Execute: which columns its rows have, whoever was told that before. */
-export function describeAhead(
-  { sent }: Pick<Batch, 'sent'>,
-  slots: readonly Slot[],
-): { messages: Buffer[]; slots: Slot[] } {
-  const messages: Buffer[] = []
-  const ahead: Slot[] = []
-  const rest = [...slots]
-  for (const { message, bytes } of sent) {
-    if (message.type === 'execute') {
-      messages.push(encodeFrontend({ type: 'describe', what: 'portal', name: message.portal }))
-      ahead.push({ kind: 'describe_portal', isSilent: 'unless_it_fails' })
-    }
-    messages.push(bytes)
-    // Nothing answers a Flush.
-    if (message.type !== 'flush') ahead.push(...rest.splice(0, 1))
-  }
-  return { messages, slots: ahead }
-}
 
 const MAX_TOLD = 10
 const HINT =

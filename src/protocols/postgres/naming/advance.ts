@@ -1,5 +1,5 @@
-import type { Effect, Named, SessionView } from '../statement.ts'
 import { asSummary } from './resolve.ts'
+import type { Effect, Named, SessionView } from './statement.ts'
 
 /** Settings that decide where a name is found. */
 const PATH_SETTINGS: ReadonlySet<string> = new Set(['search_path', 'role', 'session_authorization'])

@@ -1,9 +1,9 @@
-import type { Named, Namer, SessionView, Unnamed, Wanted } from '../statement.ts'
 import { advance } from './advance.ts'
 import { readComment } from './comment.ts'
 import { createParser, type Parser } from './parser.ts'
 import { keepRecent } from './recent.ts'
 import { named, resolve, wantedKey, wantedOf } from './resolve.ts'
+import type { Named, Namer, SessionView, Unnamed, Wanted } from './statement.ts'
 import type { Parsed, Piece } from './summary.ts'
 import { Unnameable } from './walk.ts'
 

@@ -1,6 +1,6 @@
-import type { Act, Effect, Named, NameKind, SessionView, StatementFacts, Wanted } from '../statement.ts'
 import { qualify, quote, schemaName } from './identifier.ts'
 import { natureOf } from './secret.ts'
+import type { Act, Effect, Named, NameKind, SessionView, StatementFacts, Wanted } from './statement.ts'
 import type { Mention, Summary } from './summary.ts'
 import { VETTED } from './vetted.ts'
 import { Unnameable } from './walk.ts'

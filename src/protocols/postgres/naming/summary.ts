@@ -1,4 +1,4 @@
-import type { NameKind, Unnamed } from '../statement.ts'
+import type { NameKind, Unnamed } from './statement.ts'
 
 /** What the worker says of one statement: plain data, names as they were written. */
 export interface Summary {

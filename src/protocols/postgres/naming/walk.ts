@@ -1,5 +1,5 @@
-import type { NameKind } from '../statement.ts'
 import { NODES } from './nodes.ts'
+import type { NameKind } from './statement.ts'
 import type { Mention, Summary, SummaryEffect } from './summary.ts'
 
 /** A node's own fields. What they hold is checked where it is read: the tree comes out of JSON. */

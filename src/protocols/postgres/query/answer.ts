@@ -1,6 +1,6 @@
 import { type Refusal, refuse } from '../../../domain/refusal.ts'
 import { createFrames } from '../../../transports/tcp/frames.ts'
-import type { RelayClient } from '../relay.ts'
+import type { RelayClient } from '../relay/relay.ts'
 import { type Backend, type Column, decodeBackend, type Report } from '../wire/backend.ts'
 import { Malformed } from '../wire/fields.ts'
 import { wholeFraming } from '../wire/framing.ts'

@@ -1,4 +1,4 @@
-import type { Relay } from '../relay.ts'
+import type { Relay } from '../relay/relay.ts'
 import { encodeFrontend } from '../wire/frontend.ts'
 
 /**

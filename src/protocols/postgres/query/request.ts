@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { Stored } from '../../../domain/call.ts'
 import { type Refusal, refuse } from '../../../domain/refusal.ts'
 import { parseStrictJson } from '../../../domain/strict-json.ts'
-import type { Batch, Sent } from '../batch.ts'
+import type { Batch, Sent } from '../planning/batch.ts'
 import { encodeFrontend, type Frontend } from '../wire/frontend.ts'
 
 /** One statement with its parameters. */

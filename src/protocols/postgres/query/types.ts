@@ -1,4 +1,4 @@
-import type { Relay } from '../relay.ts'
+import type { Relay } from '../relay/relay.ts'
 
 const BOOL = 16
 const INT2 = 21

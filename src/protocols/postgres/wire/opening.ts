@@ -1,9 +1,15 @@
 import { createReader, encodeMessage, Malformed } from './fields.ts'
 
+/** What has to be shown to end what a session does at the moment. */
+export interface CancelKey {
+  readonly processId: number
+  readonly secret: Buffer
+}
+
 /** What a client may begin a connection with (PostgreSQL 18, chapter 54.7). These messages have no type. */
 export type Opening =
   | { readonly type: 'ssl_request' | 'gss_request' }
-  | { readonly type: 'cancel'; readonly processId: number; readonly secret: Buffer }
+  | ({ readonly type: 'cancel' } & CancelKey)
   | {
       readonly type: 'startup'
       readonly major: number

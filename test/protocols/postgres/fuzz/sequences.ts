@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import pg from 'pg'
 import type { Actions } from '../../../../src/domain/action.ts'
-import { openUpstream } from '../../../../src/protocols/postgres/upstream.ts'
+import { openUpstream } from '../../../../src/protocols/postgres/upstream/open.ts'
 import { type Backend, decodeBackend } from '../../../../src/protocols/postgres/wire/backend.ts'
 import { encodeFrontend, type Frontend } from '../../../../src/protocols/postgres/wire/frontend.ts'
 import {

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { statementFacts } from '../../../../src/protocols/postgres/naming/facts.ts'
 import { createNamer } from '../../../../src/protocols/postgres/naming/namer.ts'
-import type { Named, SessionView } from '../../../../src/protocols/postgres/statement.ts'
+import type { Named, SessionView } from '../../../../src/protocols/postgres/naming/statement.ts'
 import { actsOf, type Contents, sessionOf } from './session.ts'
 
 const namer = createNamer()

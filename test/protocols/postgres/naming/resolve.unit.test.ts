@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { advance } from '../../../../src/protocols/postgres/naming/advance.ts'
 import { createNamer } from '../../../../src/protocols/postgres/naming/namer.ts'
-import type { SessionView, Wanted } from '../../../../src/protocols/postgres/statement.ts'
+import type { SessionView, Wanted } from '../../../../src/protocols/postgres/naming/statement.ts'
 import { actsOf, type Contents, sessionOf } from './session.ts'
 
 const namer = createNamer()

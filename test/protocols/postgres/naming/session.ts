@@ -1,4 +1,3 @@
-import { VETTED } from '../../../../src/protocols/postgres/naming/vetted.ts'
 import {
   type Catalog,
   isUnnamed,
@@ -6,7 +5,8 @@ import {
   type NameKind,
   type SessionView,
   type Unnamed,
-} from '../../../../src/protocols/postgres/statement.ts'
+} from '../../../../src/protocols/postgres/naming/statement.ts'
+import { VETTED } from '../../../../src/protocols/postgres/naming/vetted.ts'
 
 /** What each schema holds, by kind. */
 export type Contents = Readonly<Record<string, Partial<Record<NameKind, readonly string[]>>>>

@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { createNamer } from '../../../../src/protocols/postgres/naming/namer.ts'
-import { isUnnamed, type SessionView } from '../../../../src/protocols/postgres/statement.ts'
+import { isUnnamed, type SessionView } from '../../../../src/protocols/postgres/naming/statement.ts'
 import { type Contents, sessionOf } from './session.ts'
 
 const namer = createNamer()

@@ -1,0 +1,339 @@
+import type { Actions, Needs } from '../../../domain/action.ts'
+import type { Approval } from '../../../domain/approval.ts'
+import type { Exchange, Outcome, Release, Upstream } from '../../../domain/call.ts'
+import type { Entry } from '../../../domain/entry.ts'
+import { mostRows, type Tolerance } from '../../../domain/impact.ts'
+import type { Principal } from '../../../domain/principal.ts'
+import { callUrl } from '../../../domain/problem.ts'
+import { isRefusal, type Refusal, refuse } from '../../../domain/refusal.ts'
+import type { Verdict } from '../../../domain/verdict.ts'
+import type { AskHidden } from '../catalog/hidden.ts'
+import { type Bound, explainExcess, forwardBounded } from '../impact/bounded.ts'
+import { encodeForeseen, type Foreseen, readForeseen } from '../impact/foreseen.ts'
+import { createPreview } from '../impact/preview.ts'
+import { type Masked, maskBatch } from '../masking/mask.ts'
+import type { Namer, SessionView } from '../naming/statement.ts'
+import type { Batch } from '../planning/batch.ts'
+import type { Plan } from '../planning/plan.ts'
+import { forwardPlan } from '../planning/stages.ts'
+import { type Relay, SessionOver } from '../relay/relay.ts'
+import { encodeNotice, type Fault, faultOf } from '../wire/report.ts'
+import { describeDoings, MAX_ACTIONS } from './describe.ts'
+import { type Binding, canonicalBytes, digestOf, matchKeyOf } from './digest.ts'
+import { presentDoings } from './present.ts'
+
+export interface ExchangeParts {
+  readonly id: string
+  readonly principal: Principal
+  readonly upstream: Upstream
+  readonly batch: Batch
+  /** What it does, or why it cannot be told. */
+  readonly plan: Plan | Fault
+  readonly binding: Omit<Binding, 'principal'>
+  readonly relay: Relay
+  readonly askHidden: AskHidden
+  readonly namer: Namer
+  /** See `PreviewParts`. */
+  readonly previewRole: string | null
+  /** The session as the batch finds it. */
+  readonly view: SessionView
+  /** Puts on record that the upstream is asked something before anyone decided. */
+  record(entry: Entry): Promise<unknown>
+  /** The session's client. */
+  readonly client: { write(bytes: Uint8Array): void }
+  readonly publicUrl: string
+  /** Aborts when the client has left, or has cancelled the call; at the latest when the call is over. */
+  readonly gone: AbortSignal
+  /** Whether it was cancelled. */
+  isCancelled(): boolean
+  /** Tells the client that the batch is refused, and puts the transaction where it belongs. */
+  refuse(fault: Fault): Promise<void>
+  /** Whether what follows in the batch still means what it was judged as. */
+  isAsJudged(): Promise<boolean>
+  /** It runs from now on, until what is returned is called: a cancel is the upstream's. */
+  running(): () => void
+  monotonic(): number
+}
+
+/** In an open transaction locks are held, and the upstream may end it: nobody waits for people for long. */
+const MAX_WAIT_IN_TRANSACTION_MS = 30_000
+const NOTICE_EVERY_MS = 15_000
+
+/** Makes the exchange of one batch. */
+export function createExchange(parts: ExchangeParts): Exchange {
+  const { id, principal, upstream, batch, plan, relay } = parts
+  const binding: Binding = { ...parts.binding, principal }
+  const { inTransaction } = binding.view
+  let notices: NodeJS.Timeout | null = null
+  // Columns that it returns, and whose values are not.
+  let hidden: readonly string[] = []
+  // A fault of the SQL itself keeps its SQLSTATE through the gate.
+  const faults = new Map<Refusal, Fault>()
+  const preview =
+    'code' in plan
+      ? null
+      : createPreview({
+          doings: plan.doings,
+          isDivided: plan.cuts.length > 0,
+          namer: parts.namer,
+          relay,
+          view: parts.view,
+          record: (what) => recordPreview(plan, what),
+          monotonic: () => parts.monotonic(),
+          gone: parts.gone,
+          role: parts.previewRole,
+        })
+  // Rows that were approved, and those that rules have seen: what runs is held to them.
+  let approved: Foreseen | null = null
+  let judged: readonly (number | null)[] | null = null
+
+  parts.gone.addEventListener('abort', stopNotices, { once: true })
+
+  async function describe(needs: Needs): Promise<Actions | Refusal> {
+    if (!preview || !needs.has('rows')) return described()
+    judged = await preview.rows()
+    return described(judged)
+  }
+
+  async function recordPreview(
+    { doings }: Plan,
+    detail: { readonly for: 'rule' | 'card'; readonly statements: number },
+  ): Promise<void> {
+    const [action] = describeDoings(doings, upstream.name)
+    const about = action && { verb: action.verb, resource: action.resource }
+    await parts.record({ kind: 'previewed', callId: id, principal, upstream: upstream.name, ...about, detail })
+  }
+
+  function described(rows: readonly (number | null)[] = []): Actions | Refusal {
+    if ('code' in plan) return unnamed(plan)
+    const [first, ...others] = describeDoings(plan.doings, upstream.name, rows)
+    if (!first) return refuse('malformed', 'Not executed. The batch holds no statement.')
+    if (others.length >= MAX_ACTIONS) {
+      return refuse('too_large', `Not executed. The batch does more than ${MAX_ACTIONS} things; send it in parts.`)
+    }
+    return [first, ...others]
+  }
+
+  function unnamed(fault: Fault): Refusal {
+    const [known] = faults.keys()
+    if (known) return known
+    const why = refuse('unreadable', fault.message)
+    faults.set(why, fault)
+    return why
+  }
+
+  function seal() {
+    if ('code' in plan) return unnamed(plan)
+    const canonical = canonicalBytes(plan.doings, binding)
+    const actions = described()
+    if (isRefusal(actions)) return actions
+    return {
+      digest: digestOf(canonical, actions, binding),
+      matchKey: matchKeyOf(canonical, binding),
+      stored: { head: { version: 1, database: binding.database }, body: canonical },
+    }
+  }
+
+  /** What is to be taken out of the answers; a refusal if the batch could give it away otherwise. */
+  async function mask({ masks }: Verdict): Promise<Masked | null | Refusal> {
+    if ('code' in plan) throw new TypeError('what could not be named was let through')
+    // Where the gateway only watches, agents get what they got before.
+    if (upstream.mode === 'observe') return null
+    try {
+      const masked = await maskBatch(plan, masks, parts.askHidden)
+      if (masked === null || !('code' in masked)) return masked
+      const why = refuse('denied', masked.message)
+      faults.set(why, masked)
+      return why
+    } catch (error) {
+      if (error instanceof SessionOver) return BROKEN_OFF
+      throw error
+    }
+  }
+
+  async function send({ verdict, signal, spendBytes, spendRows }: Release): Promise<Outcome> {
+    stopNotices()
+    if ('code' in plan) throw new TypeError('what could not be named was let through')
+    const masked = await mask(verdict)
+    if (isRefusal(masked)) return tellRefusal(masked)
+    if (masked !== null && masked.columns.length > 0) parts.client.write(encodeNotice(noticeOf(masked)))
+    const startedAt = parts.monotonic()
+    const cut = () => {
+      const reason: unknown = signal.reason
+      const why = isRefusal(reason) ? reason : CUT
+      relay.end(new SessionOver('gateway', why.detail), faultOf(why))
+    }
+    if (signal.aborted) cut()
+    signal.addEventListener('abort', cut, { once: true })
+    const ran = parts.running()
+    const bounds = boundsUnder(verdict.impact?.tolerances ?? [])
+    try {
+      const terms = { spendBytes, spendRows, concealer: masked?.concealer ?? null }
+      const isMasked = masked !== null
+      const { traffic, touched, excess, isWhole } = bounds
+        ? {
+            ...(await forwardBounded({ relay, client: parts.client, batch, isMasked, plan, bounds, terms })),
+            isWhole: true,
+          }
+        : {
+            ...(await forwardPlan(batch, plan, { relay, terms, isMasked, isAsJudged: parts.isAsJudged })),
+            ...{ touched: 0, excess: null },
+          }
+      if (!isWhole) {
+        await parts.refuse(faultOf(CHANGED))
+        return { name: 'cut', refusal: CHANGED, durationMs: Math.round(parts.monotonic() - startedAt) }
+      }
+      const fault = excess && explainExcess(excess)
+      if (fault) await parts.refuse(fault)
+      return {
+        name: excess ? 'rolled_back' : 'forwarded',
+        ...(fault ? { refusal: refuse('denied', fault.message) } : {}),
+        ...(bounds
+          ? { rows: { touched: excess?.rows ?? touched, foreseen: excess?.bound.foreseen ?? sumOf(bounds) } }
+          : {}),
+        bytesIn: traffic.bytesIn,
+        bytesOut: traffic.bytesOut,
+        durationMs: Math.round(parts.monotonic() - startedAt),
+        ...(traffic.copied && { requestHash: traffic.copied.digest('hex') }),
+      }
+    } catch (error) {
+      if (!(error instanceof SessionOver)) throw error
+      return { ...outcomeOf(error, signal), durationMs: Math.round(parts.monotonic() - startedAt) }
+    } finally {
+      ran()
+      signal.removeEventListener('abort', cut)
+    }
+  }
+
+  /** Null where nothing was counted, or where the gateway only watches. */
+  function boundsUnder(now: readonly Tolerance[]): readonly (Bound | null)[] | null {
+    const rows = (approved?.rows ?? judged ?? []).map((count, index) => count ?? judged?.[index] ?? null)
+    if (upstream.mode === 'observe' || rows.every((count) => count === null)) return null
+    const before = approved?.tolerances ?? now
+    return rows.map((count) =>
+      count === null ? null : { foreseen: count, most: Math.min(mostRows(count, now), mostRows(count, before)) },
+    )
+  }
+
+  function notify(approval: Approval): void {
+    const url = callUrl(parts.publicUrl, approval.callId)
+    parts.client.write(
+      encodeNotice({
+        code: '01000',
+        message: `Not executed yet. Waiting for approval ${approval.id}.`,
+        detail: `What becomes of it: ${url}`,
+        hint: 'Wait here. A cancel withdraws it; after a disconnect, the identical statement attaches to it again.',
+      }),
+    )
+  }
+
+  function stopNotices(): void {
+    if (notices) clearInterval(notices)
+    notices = null
+  }
+
+  return {
+    id,
+    upstream,
+    principal,
+    waitMs: inTransaction ? Math.min(upstream.waitMs, MAX_WAIT_IN_TRANSACTION_MS) : upstream.waitMs,
+    isDetached: false,
+    idempotencyKey: null,
+    claimed: claimedOf(plan),
+    gone: parts.gone,
+    // A disconnect leaves the approval for its return.
+    get whenGone() {
+      return parts.isCancelled() ? 'withdraw' : 'leave'
+    },
+    describe,
+    async seal(verdict) {
+      const masked = 'code' in plan ? null : await mask(verdict)
+      if (isRefusal(masked)) return masked
+      hidden = masked?.columns ?? []
+      return seal()
+    },
+    adopt(stored) {
+      approved = readForeseen(stored.head['foreseen'])
+      preview?.forget()
+      const sealed = seal()
+      if (isRefusal(sealed)) return Promise.resolve(sealed)
+      // What is forwarded says the same as what was approved: the names of its portals may differ, no more.
+      if (Buffer.compare(sealed.stored.body, stored.body) === 0) return Promise.resolve(sealed.digest)
+      return Promise.resolve(refuse('unavailable', 'Not executed. What was approved is not what was sent.'))
+    },
+    async present({ impact }) {
+      if ('code' in plan || !preview) return { payload: null, notes: [] }
+      const impacts = await preview.describe(impact)
+      const rows = await preview.rows()
+      return {
+        payload: presentDoings(plan.doings),
+        notes: [...impacts, ...notes()],
+        foreseen: encodeForeseen({ rows, tolerances: impact?.tolerances ?? [] }),
+      }
+    },
+    held(approval) {
+      notify(approval)
+      notices = setInterval(() => notify(approval), NOTICE_EVERY_MS)
+      notices.unref()
+      return Promise.resolve()
+    },
+    forward: send,
+    refuse: tellRefusal,
+  }
+
+  async function tellRefusal(why: Refusal): Promise<Outcome> {
+    stopNotices()
+    const fault = faults.get(why) ?? faultOf(why)
+    try {
+      await parts.refuse(parts.isCancelled() ? CANCELLED : fault)
+    } catch (error) {
+      if (!(error instanceof SessionOver)) throw error
+    }
+    return { name: why.code === 'approval_pending' ? 'pending' : 'refused', refusal: why }
+  }
+
+  function notes(): string[] {
+    return [
+      ...(inTransaction ? ['The agent has a transaction open: it waits for this, with its locks.'] : []),
+      ...(hidden.length > 0 ? [`The agent is not given the values of ${hidden.join(', ')}.`] : []),
+    ]
+  }
+}
+
+function sumOf(bounds: readonly (Bound | null)[]): number {
+  return bounds.reduce((sum, bound) => sum + (bound?.foreseen ?? 0), 0)
+}
+
+function noticeOf({ columns }: Masked): Fault {
+  return { code: '01000', message: `NULL stands for every value of ${columns.join(', ')}: a rule masks it.` }
+}
+
+const CANCELLED: Fault = {
+  code: '57014',
+  message: 'Not executed. The statement was cancelled on request of the client.',
+}
+const BROKEN_OFF = refuse('upstream_failed', 'The upstream broke off.')
+const CHANGED = refuse(
+  'unavailable',
+  'Undone. Code that ran in this batch changed what the rest of it means. Send the rest in a batch of its own.',
+)
+const CUT = refuse('unavailable', 'Cut off. The gateway ended the session.')
+
+function outcomeOf({ side, message }: SessionOver, signal: AbortSignal): Outcome {
+  if (signal.aborted) return { name: 'cut', refusal: isRefusal(signal.reason) ? signal.reason : CUT }
+  if (side === 'client') return { name: 'client_gone' }
+  if (side === 'gateway') return { name: 'cut', refusal: refuse('rate_limited', message) }
+  return { name: 'upstream_failed', refusal: BROKEN_OFF }
+}
+
+/** What the client says in a comment of the first statement (sqlcommenter). */
+function claimedOf(plan: Plan | Fault): Exchange['claimed'] {
+  const first = 'code' in plan ? undefined : plan.doings[0]?.named[0]
+  const trace = first?.claimed.trace
+  const { model, reason } = first?.claimed.tags ?? {}
+  return {
+    ...(reason === undefined ? {} : { reason }),
+    ...(model === undefined ? {} : { model }),
+    ...(trace === undefined ? {} : { trace }),
+  }
+}

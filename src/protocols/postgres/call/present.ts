@@ -1,0 +1,48 @@
+import type { Payload } from '../../../domain/card.ts'
+import { fitInto } from '../../../domain/visible.ts'
+import type { Doing } from '../planning/plan.ts'
+
+const MAX_CHARACTERS = 20_000
+const MAX_VALUE_CHARACTERS = 4_000
+
+/** What reviewers are shown of a batch: its statements as they were written, each with its parameters. */
+export function presentDoings(doings: readonly Doing[]): Payload {
+  let isCut = false
+  const lines: string[] = []
+  for (const doing of doings) {
+    if (doing.how === 'prepare') lines.push('-- made ready, not run:')
+    lines.push(doing.sql)
+    for (const [index, value] of (doing.bound?.values ?? []).entries()) {
+      const { text, isWhole } = showValue(value, formatOf(doing, index))
+      if (!isWhole) isCut = true
+      lines.push(`-- $${index + 1} = ${text}`)
+    }
+    if (doing.maxRows > 0) lines.push(`-- at most ${doing.maxRows} rows at a time`)
+  }
+  const whole = lines.join('\n')
+  const fitted = fitInto(whole, MAX_CHARACTERS, { isMultiline: true })
+  if (fitted.isCut) isCut = true
+  return {
+    mediaType: 'application/sql',
+    bytes: Buffer.byteLength(whole),
+    text: isCut ? `${fitted.text}\n[cut: there is more than is shown here]` : fitted.text,
+    isCut,
+    redacted: [],
+  }
+}
+
+function formatOf({ bound }: Doing, index: number): 'text' | 'binary' {
+  const formats = bound?.formats ?? []
+  return (formats.length === 1 ? formats[0] : formats[index]) ?? 'text'
+}
+
+/** A value on one line: as JSON has it, so that it cannot look like the next one. */
+function showValue(value: Buffer | null, format: 'text' | 'binary'): { text: string; isWhole: boolean } {
+  if (value === null) return { text: 'NULL', isWhole: true }
+  const isWhole = value.length <= MAX_VALUE_CHARACTERS
+  const shown = value.subarray(0, MAX_VALUE_CHARACTERS)
+  if (format === 'binary') return { text: `\\x${shown.toString('hex')} (binary)`, isWhole }
+  const text = new TextDecoder('utf-8').decode(shown)
+  // What is not UTF-8 is shown as something else than it is.
+  return { text: JSON.stringify(text), isWhole: isWhole && !text.includes('\ufffd') }
+}

@@ -1,0 +1,102 @@
+import type { Catalog, NameKind } from '../naming/statement.ts'
+import type { Relay } from '../relay/relay.ts'
+
+/** Everything by its full name: the client's search_path is in force. */
+const SCHEMAS = 'pg_catalog.array_to_json(pg_catalog.current_schemas(true))'
+const SITUATION = `SELECT ${SCHEMAS}, current_user, pg_catalog.current_setting('client_encoding'),
+  pg_catalog.current_setting('standard_conforming_strings')`
+
+/** How a session reads the next statement. */
+export interface Situation {
+  /** The schemas that names are looked for in, in their order. */
+  readonly schemas: readonly string[]
+  /** Whose rights are in force. */
+  readonly role: string
+  readonly clientEncoding: string
+  readonly standardConformingStrings: boolean
+}
+
+/** Null if the upstream cannot be asked. */
+export async function askSituation(relay: Pick<Relay, 'ask'>): Promise<Situation | null> {
+  const rows = await relay.ask(SITUATION, [])
+  const [schemas, role, encoding, strings] = rows?.[0] ?? []
+  if (typeof schemas !== 'string') return null
+  return {
+    // What array_to_json makes of names.
+    schemas: JSON.parse(schemas) as string[],
+    role: role ?? '',
+    clientEncoding: encoding ?? '',
+    standardConformingStrings: strings === 'on',
+  }
+}
+
+const MATCHES: Readonly<Record<NameKind, string>> = {
+  relation: 'SELECT relnamespace AS n, relname AS name FROM pg_catalog.pg_class',
+  function: 'SELECT pronamespace AS n, proname AS name FROM pg_catalog.pg_proc',
+  operator: 'SELECT oprnamespace AS n, oprname AS name FROM pg_catalog.pg_operator',
+  type: 'SELECT typnamespace AS n, typname AS name FROM pg_catalog.pg_type',
+  row_function: `SELECT p.pronamespace AS n, p.proname AS name FROM pg_catalog.pg_proc p
+    JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.proargtypes[0]
+    WHERE p.pronargs OPERATOR(pg_catalog.=) 1 AND t.typtype OPERATOR(pg_catalog.=) ANY ('{c,p}'::pg_catalog."char"[])`,
+}
+
+const EQUALS = 'OPERATOR(pg_catalog.=)'
+
+/** One SELECT a kind, so that each can use the index on its catalog; those alone that are wanted, for it is planned anew each time. */
+function queryFor(kinds: readonly NameKind[]): string {
+  return kinds
+    .map(
+      (kind, index) => `SELECT '${kind}'::pg_catalog.text, m.name::pg_catalog.text, s.nspname::pg_catalog.text
+  FROM (${MATCHES[kind]}) m JOIN pg_catalog.pg_namespace s ON s.oid ${EQUALS} m.n
+  WHERE m.name ${EQUALS} ANY ($${index + 2}::pg_catalog.name[])
+    AND s.nspname ${EQUALS} ANY ($1::pg_catalog.name[])`,
+    )
+    .concat(`SELECT 'path', ${SCHEMAS}::pg_catalog.text, current_user::pg_catalog.text`)
+    .join('\nUNION\n')
+}
+
+/**
+ * The upstream's catalog, asked on the session's own connection: with its rights, in its transaction.
+ *
+ * @param isStill told with each answer what the path and the role are: code that nobody saw may have changed them
+ */
+export function askCatalog(
+  relay: Pick<Relay, 'ask'>,
+  isStill: (situation: Pick<Situation, 'schemas' | 'role'>) => boolean,
+): Catalog {
+  return {
+    async holders(wanted, schemas) {
+      const byKind = Map.groupBy(wanted, ({ kind }) => kind)
+      const names = [...byKind.values()].map((some) => arrayOf(some.map(({ name }) => name)))
+      const rows = await relay.ask(queryFor([...byKind.keys()]), [arrayOf(schemas), ...names])
+      if (rows === null) throw new Error('the catalog of the upstream cannot be asked')
+      const found = new Map<string, string[]>()
+      for (const [kind, name, schema] of rows) {
+        if (kind === 'path' && !isStill({ schemas: JSON.parse(name ?? '[]') as string[], role: schema ?? '' })) {
+          throw new Error('the path is another one by now')
+        }
+        const key = `${kind} ${name}`
+        found.set(key, [...(found.get(key) ?? []), schema ?? ''])
+      }
+      return wanted.map(({ kind, name }) => found.get(`${kind} ${cutName(name)}`) ?? [])
+    },
+  }
+}
+
+const MAX_NAME_BYTES = 63
+
+/** As a server cuts a name that is too long: after the last whole character. */
+function cutName(name: string): string {
+  if (Buffer.byteLength(name) <= MAX_NAME_BYTES) return name
+  let cut = ''
+  for (const character of name) {
+    if (Buffer.byteLength(cut + character) > MAX_NAME_BYTES) break
+    cut += character
+  }
+  return cut
+}
+
+/** An array as SQL writes it. */
+export function arrayOf(texts: readonly string[]): string {
+  return `{${texts.map((text) => `"${cutName(text).replace(/["\\]/g, '\\$&')}"`).join(',')}}`
+}

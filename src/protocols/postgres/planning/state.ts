@@ -1,0 +1,187 @@
+import { advance } from '../naming/advance.ts'
+import type { Effect, Named, SessionView, Unresolved } from '../naming/statement.ts'
+import type { Format } from '../wire/frontend.ts'
+
+/** A statement that a Parse message made. */
+export interface Prepared {
+  readonly sql: string
+  readonly parameterTypes: readonly number[]
+  /** For SQL that names it; null for the unnamed one, and for an empty one. */
+  readonly unresolved: Unresolved | null
+}
+
+/** A portal that a Bind message made: what an Execute of it runs. */
+export interface Portal {
+  readonly sql: string
+  readonly named: readonly Named[]
+  readonly parameterTypes: readonly number[]
+  readonly formats: readonly Format[]
+  readonly values: readonly (Buffer | null)[]
+  readonly resultFormats: readonly Format[]
+}
+
+/**
+ * What a session has become by what was done in it: by the upstream's answers, never by what was merely asked for. A
+ * copy of it goes ahead while a batch is judged.
+ */
+export interface State {
+  readonly statements: Map<string, Prepared>
+  readonly portals: Map<string, Portal>
+  /** What naming sees. */
+  view: SessionView
+  /** Whether the upstream tells of a changed search_path by itself (since PostgreSQL 18). */
+  readonly isPathReported: boolean
+  /** Whether the open transaction may have changed the catalog, which nobody else sees yet. */
+  hasOwnCatalog: boolean
+  /** Whose rights are in force, as the upstream said it last. */
+  role: string
+  /** Since when there is what SQL has prepared and declared, as far as it was asked for: see names.ts. */
+  readonly births: Map<string, string>
+  /** The portal or cursor that was made or ran last; null for none with a name. */
+  active: string | null
+}
+
+export function copyState({ statements, portals, births, ...rest }: State): State {
+  return { ...rest, statements: new Map(statements), portals: new Map(portals), births: new Map(births) }
+}
+
+/** Notes a statement that succeeded. */
+export function applyDone(state: State, done: Named): void {
+  state.view = advance(state.view, done)
+  if (done.facts.is_ddl || done.isOpaque) state.hasOwnCatalog = true
+  state.active = null
+  for (const effect of done.effects) applyEffect(state, effect)
+}
+
+/**
+ * Asks anew, before the next batch, where names are found: what was defined may have brought a schema of temporary
+ * relations, and what hides behind a relation may have set the path.
+ */
+export function lookAnew(state: State, { facts }: Named): void {
+  if (facts.is_ddl || (facts.tables.length > 0 && !state.isPathReported)) forgetPath(state)
+}
+
+/**
+ * Notes that something ran which came to no end, or only prepared something: code that cannot be seen may have committed
+ * what it did, and what it prepares outlives an error.
+ */
+export function applyRun(state: State, { isOpaque }: Named): void {
+  state.active = null
+  if (!isOpaque) return
+  forgetPath(state)
+  state.hasOwnCatalog = true
+  state.view = { ...state.view, hasCertainNames: false }
+}
+
+/** What was made by messages, and is made or dropped by SQL. */
+function applyEffect(state: State, effect: Effect): void {
+  switch (effect.does) {
+    case 'prepare':
+    case 'deallocate':
+      dropStatements(state, effect.name)
+      state.births.delete(`prepared ${effect.name}`)
+      return
+    case 'declare':
+      state.portals.delete(effect.name)
+      state.births.delete(`cursor ${effect.name}`)
+      state.active = effect.name
+      return
+    case 'fetch':
+      state.active = effect.name
+      return
+    case 'close':
+      if (effect.name === null) state.portals.clear()
+      else state.portals.delete(effect.name)
+      return
+    case 'rollback_to':
+      // Those that were made since are gone; which these are is not told.
+      state.portals.clear()
+      return
+    case 'discard':
+      if (effect.what !== 'all') return
+      dropStatements(state, null)
+      state.portals.clear()
+      return
+    case 'begin':
+    case 'commit':
+    case 'rollback':
+    case 'savepoint':
+    case 'release':
+    case 'set':
+    case 'reset_all':
+    case 'execute':
+    case 'listen':
+    case 'unlisten':
+    case 'copy_in':
+    case 'copy_out':
+    case 'create_temporary':
+      return
+  }
+}
+
+/** The two ways to prepare share their names, but for the unnamed statement, which SQL does not know. */
+function dropStatements({ statements }: State, name: string | null): void {
+  if (name !== null) statements.delete(name)
+  else for (const each of [...statements.keys()]) if (each !== '') statements.delete(each)
+}
+
+export function forgetPath(state: State): void {
+  state.view = { ...state.view, searchPath: null }
+}
+
+export function noteStatement(state: State, name: string, prepared: Prepared): void {
+  state.statements.set(name, prepared)
+  // SQL knows none without a name.
+  if (!prepared.unresolved && !state.view.prepared.has(name)) return
+  const all = new Map(state.view.prepared)
+  if (prepared.unresolved) all.set(name, prepared.unresolved)
+  else all.delete(name)
+  state.view = { ...state.view, prepared: all }
+}
+
+export function forgetStatement(state: State, name: string): void {
+  state.statements.delete(name)
+  if (!state.view.prepared.has(name)) return
+  const all = new Map(state.view.prepared)
+  all.delete(name)
+  state.view = { ...state.view, prepared: all }
+}
+
+export function notePortal(state: State, name: string, portal: Portal): void {
+  state.portals.set(name, portal)
+  state.births.delete(`cursor ${name}`)
+  const [named] = portal.named
+  // SQL can fetch from one that has a name.
+  if (name !== '' && named) state.view = { ...state.view, cursors: new Map(state.view.cursors).set(name, named) }
+}
+
+export function forgetPortal(state: State, name: string): void {
+  state.portals.delete(name)
+  if (!state.view.cursors.has(name)) return
+  const all = new Map(state.view.cursors)
+  all.delete(name)
+  state.view = { ...state.view, cursors: all }
+}
+
+/** No portal outlives its transaction. A cursor may; one that did not is missed by the upstream. */
+export function endTransaction(state: State): void {
+  state.hasOwnCatalog = false
+  for (const name of [...state.portals.keys()]) forgetPortal(state, name)
+  if (state.view.hasLocalPath) state.view = { ...state.view, searchPath: null, hasLocalPath: false }
+}
+
+/** Bytes that a session's statements and portals take here, so that they can be bounded. */
+export function bytesHeld({ statements, portals, view }: State): number {
+  let bytes = (view.prepared.size + view.cursors.size) * 1024
+  for (const { sql } of statements.values()) bytes += sql.length + 256
+  for (const { sql, values } of portals.values()) {
+    bytes += sql.length + 256
+    for (const value of values) bytes += (value?.length ?? 0) + 64
+  }
+  return bytes
+}
+
+/** A name as SQL has it. */
+export function quoteName(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
+}

@@ -1,0 +1,437 @@
+import { createHash, type Hash } from 'node:crypto'
+import type { Watch } from '../../../domain/call.ts'
+import type { Frame } from '../../../transports/tcp/frames.ts'
+import type { Link } from '../../../transports/tcp/link.ts'
+import type { UpstreamSession } from '../upstream/open.ts'
+import {
+  type Backend,
+  backendType,
+  type Column,
+  decodeBackend,
+  type Report,
+  type TransactionStatus,
+} from '../wire/backend.ts'
+import { Malformed } from '../wire/fields.ts'
+import { clientFraming, upstreamFraming } from '../wire/framing.ts'
+import { decodeFrontend, encodeFrontend, type Format } from '../wire/frontend.ts'
+import { encodeFatal, type Fault } from '../wire/report.ts'
+import { createSlots, type Settled, type Slot } from './slots.ts'
+
+/** The session is over: no answer comes any more. */
+export class SessionOver extends Error {
+  override readonly name = 'SessionOver'
+  readonly side: 'client' | 'upstream' | 'gateway'
+
+  constructor(side: SessionOver['side'], message: string) {
+    super(message)
+    this.side = side
+  }
+}
+
+/** What went by while something was forwarded. */
+export interface Traffic {
+  bytesIn: number
+  bytesOut: number
+  rows: number
+  /** Over the data of copies that came from the client; null if there were none. */
+  copied: Hash | null
+}
+
+/** Something of the gateway's own, to be asked in the session of a client. */
+export interface Question {
+  readonly sql: string
+  readonly values?: readonly (Buffer | null)[]
+  /** Type OIDs; 0, or none, where the upstream is to infer it. */
+  readonly parameterTypes?: readonly number[]
+  readonly formats?: readonly Format[]
+}
+
+export interface Answer {
+  readonly rows: readonly (readonly (string | null)[])[]
+  readonly error: Report | null
+}
+
+/** Takes what is masked out of rows, by what the upstream says of their columns. */
+export interface Concealer {
+  /**
+   * Takes note of the columns of the rows that come next; null when there is no telling any more.
+   *
+   * @throws Malformed if they come from where nobody looked: the catalog has changed since, or an older one was read
+   */
+  describe(columns: readonly Column[] | null): void
+  /** Whether the rows that come now may pass as they are. */
+  readonly isClear: boolean
+  /**
+   * A message of a row, with NULL for what is masked: the one value that every type has, in text and in binary.
+   *
+   * @throws Malformed if it is not what was described
+   */
+  conceal(row: Buffer): Buffer
+}
+
+/** On which answers pass to the client: within limits, and without what is masked. */
+export interface Terms extends Pick<Watch, 'spendBytes' | 'spendRows'> {
+  /** Before rows come it is told of their columns: each Execute is described right before. */
+  readonly concealer: Concealer | null
+}
+
+export interface Relay {
+  /** Where the transaction stands, as the upstream said it last. */
+  readonly status: TransactionStatus
+  /** Settings, as the upstream said them last. */
+  readonly parameters: ReadonlyMap<string, string>
+  /** See `Slots`. */
+  readonly isOpen: boolean
+  readonly hasBegun: boolean
+  readonly isSkipping: boolean
+  /**
+   * Forwards messages, and passes what they are answered with on to the client.
+   *
+   * @param terms on which it is passed on; all of it, as it is, if they are left out
+   * @param traffic where what goes by is counted
+   * @throws SessionOver
+   */
+  forward(messages: readonly Buffer[], slots: readonly Slot[], terms?: Terms, traffic?: Traffic): Promise<Settled>
+  /**
+   * Asks the upstream something of the gateway's own, in the client's session, without a trace in it. Null if it cannot
+   * be asked now: then the transaction has failed.
+   *
+   * @throws SessionOver
+   */
+  ask(sql: string, values: readonly string[]): Promise<readonly (readonly (string | null)[])[] | null>
+  /**
+   * Puts questions one behind the other, whatever the transaction has come to: the answer to the last one, or what the
+   * upstream says to the first that it refuses. Those behind that one are skipped. More may be put before it is answered.
+   *
+   * @throws SessionOver
+   */
+  put(questions: readonly Question[]): Promise<Answer>
+  /**
+   * Ends a part of the extended protocol that awaits its Sync, where that ends nothing else: in a transaction block, or
+   * while nothing but descriptions were asked for. False if it would.
+   *
+   * @throws SessionOver
+   */
+  endPart(): Promise<boolean>
+  /**
+   * Makes the transaction fail, as it does when a statement of it fails, and ends a part that awaits its Sync.
+   *
+   * @throws SessionOver
+   */
+  failTransaction(): Promise<void>
+  /** Passes on what the upstream says, until the session is over. */
+  run(): Promise<void>
+  /** Ends the session; the client is told why, where that is possible. */
+  end(why: SessionOver, fault: Fault | null): void
+  /** Aborts when the session is over, with a `SessionOver`. */
+  readonly over: AbortSignal
+}
+
+/** A name of the gateway's own; clients cannot have it. */
+export const OWN_NAME = '_countersign'
+/** No statement: whoever reads the server's log learns why it failed. */
+const FAILS = 'countersign_refused_a_statement_of_this_transaction'
+
+/** Who is answered: a connection, or whoever takes the messages here. */
+export type RelayClient = Pick<
+  Link,
+  'reframe' | 'take' | 'next' | 'isInside' | 'write' | 'isFull' | 'room' | 'end' | 'destroy' | 'closed'
+>
+
+export function createRelay({
+  client,
+  upstream,
+  maxBatchBytes,
+  takeRoom,
+  onReady,
+  onParameter,
+}: {
+  client: RelayClient
+  upstream: UpstreamSession
+  maxBatchBytes: number
+  /** Asked before a message of the client is read; false if there is no room for so many bytes. */
+  takeRoom(bytes: number): boolean
+  /** Told where the transaction stands, whenever the upstream says so. */
+  onReady(status: TransactionStatus): void
+  onParameter(name: string): void
+}): Relay {
+  const { link } = upstream
+  const parameters = new Map(upstream.parameters)
+  const slots = createSlots()
+  const over = new AbortController()
+  let status: TransactionStatus = 'I'
+  let traffic = noTraffic()
+  let terms = ANY_TERMS
+  let isUsedUp = false
+  // Something was bound since the last Sync: outside of a block, the next one ends it.
+  let isBound = false
+  let copying: { readonly over: AbortController; readonly done: Promise<void> } | null = null
+
+  link.reframe(upstreamFraming(toPass))
+  client.reframe(clientFraming(maxBatchBytes, takeRoom))
+  client.closed.addEventListener('abort', () => end(new SessionOver('client', 'the client has left'), null), {
+    once: true,
+  })
+
+  function toPass(type: Backend['type']): boolean {
+    const { current } = slots
+    if (current === null || current.isSilent) return false
+    if (type === 'data_row' || type === 'copy_data') {
+      if (!slots.mayPass(type)) return false
+      if (type === 'data_row' && current.filter?.row() === false) return false
+      // Read whole, the row is not passed on.
+      isUsedUp ||= !terms.spendRows(1)
+      if (isUsedUp) return false
+      traffic.rows += 1
+      return type === 'copy_data' || (terms.concealer?.isClear ?? true)
+    }
+    if (type === 'error') slots.take({ type, report: { C: 'XX000' } })
+    return true
+  }
+
+  async function run(): Promise<void> {
+    try {
+      while (!over.signal.aborted) {
+        const frame = link.take() ?? (await link.next())
+        if (frame === null) throw new SessionOver('upstream', 'the upstream has closed the connection')
+        takeFrame(frame)
+        if (client.isFull) await client.room()
+      }
+    } catch (error) {
+      endBecause(error)
+    }
+  }
+
+  function endBecause(error: unknown): void {
+    if (error instanceof SessionOver) {
+      end(error, error.side === 'upstream' ? { code: '08006', message: 'The upstream broke off.' } : null)
+      return
+    }
+    if (!(error instanceof Malformed)) throw error
+    const message = 'The upstream said something that the gateway does not understand.'
+    end(new SessionOver('upstream', error.message), { code: '08P01', message })
+  }
+
+  function takeFrame(frame: Frame): void {
+    if (frame.kind === 'fault') throw new Malformed(frame.fault)
+    if (frame.kind === 'run') {
+      pass(frame.bytes)
+      return
+    }
+    if (isUsedUp) {
+      cutOff()
+      return
+    }
+    const { concealer } = terms
+    if (concealer && isRow(frame.bytes) && !slots.current?.isSilent && slots.mayPass('data_row')) {
+      pass(concealer.conceal(frame.bytes))
+      return
+    }
+    const message = decodeBackend(frame.bytes)
+    if (message.type === 'parameter_status') {
+      parameters.set(message.name, message.value)
+      onParameter(message.name)
+    }
+    const isAside = message.type === 'parameter_status' || message.type === 'notice' || message.type === 'notification'
+    // What the gateway's own questions are commented with is not for the client.
+    if (message.type === 'notice' && slots.current?.isSilent) return
+    if (isAside) client.write(frame.bytes)
+    else takeAnswer(message, frame.bytes)
+  }
+
+  function takeAnswer(message: Backend, bytes: Buffer): void {
+    const { isSilent = false, filter } = slots.current ?? {}
+    if (message.type === 'ready') {
+      status = message.status
+      isBound = false
+    }
+    const hasPlace = slots.take(message)
+    if (!hasPlace) throw new Malformed(`${message.type} does not belong here`)
+    if (message.type === 'ready') onReady(message.status)
+    terms.concealer?.describe(message.type === 'row_description' ? message.columns : null)
+    const isHeard = isSilent === false || (isSilent === 'unless_it_fails' && message.type === 'error')
+    if (isHeard && filter?.answer(message, bytes) !== false) pass(bytes)
+    if (slots.copying === 'in') copying ??= startCopy()
+    else copying?.over.abort()
+  }
+
+  function pass(bytes: Buffer): void {
+    traffic.bytesOut += bytes.length
+    client.write(bytes)
+    if (!terms.spendBytes(bytes.length)) cutOff()
+  }
+
+  function cutOff(): void {
+    const message = 'Cut off. A limit of the rule that allowed this statement ran out.'
+    end(new SessionOver('gateway', message), { code: '53400', message })
+  }
+
+  function startCopy(): NonNullable<typeof copying> {
+    const stop = new AbortController()
+    const done = copyIn(stop.signal).catch((error: unknown) => {
+      if (!(error instanceof Malformed)) return endBecause(error)
+      end(new SessionOver('client', error.message), {
+        code: '08P01',
+        message: `The gateway cannot read this: ${error.message}.`,
+      })
+    })
+    return { over: stop, done }
+  }
+
+  /**
+   * From the client to the upstream, until either says that it is over. A message that was forwarded in part goes on to
+   * its end even then: what came behind it would be read as a part of it.
+   */
+  async function copyIn(stop: AbortSignal): Promise<void> {
+    while (client.isInside || !stop.aborted) {
+      const frame = client.take() ?? (await client.next(client.isInside ? undefined : stop))
+      if (frame === null) {
+        if (stop.aborted && !client.isInside) return
+        throw new SessionOver('client', 'the client has left')
+      }
+      if (frame.kind === 'fault') throw new Malformed(frame.fault)
+      if (frame.kind === 'run') {
+        traffic.bytesIn += frame.bytes.length
+        traffic.copied ??= createHash('sha256')
+        traffic.copied.update(frame.bytes)
+        link.write(frame.bytes)
+        if (link.isFull) await link.room()
+        continue
+      }
+      const { type } = decodeFrontend(frame.bytes)
+      if (type === 'copy_done' || type === 'copy_fail') {
+        link.write(frame.bytes)
+        // Otherwise a server says nothing until the Sync, which the client sends later.
+        if (slots.current?.kind === 'execute') link.write(encodeFrontend({ type: 'flush' }))
+        return
+      }
+      // A server drops these as well while it waits for data.
+      if (type === 'sync' || type === 'flush') continue
+      if (type === 'terminate') throw new SessionOver('client', 'the client has left')
+      throw new Malformed('a copy is under way, and this is no part of it')
+    }
+  }
+
+  async function send(messages: readonly Buffer[], expected: readonly Slot[]): Promise<Settled> {
+    over.signal.throwIfAborted()
+    const settled = slots.add(expected)
+    for (const message of messages) link.write(message)
+    const result = await settled
+    if (copying) {
+      copying.over.abort()
+      await copying.done
+      copying = null
+    }
+    return result
+  }
+
+  async function put(questions: readonly Question[]): Promise<Answer> {
+    const silent = { isSilent: true } as const
+    // What was only parsed so far is not touched by a Sync; a Flush would make the question the first of a block.
+    const isOpen = slots.hasBegun
+    // One that failed while it ran has left its portal and its statement behind.
+    const closing = (['portal', 'statement'] as const).map((what) =>
+      encodeFrontend({ type: 'close', what, name: OWN_NAME }),
+    )
+    const closed: Slot[] = closing.map(() => ({ kind: 'close', ...silent }))
+    const messages: Buffer[] = []
+    const expected: Slot[] = []
+    let rows: (string | null)[][] = []
+    for (const { sql, values = [], parameterTypes = [], formats = [] } of questions) {
+      const found: (string | null)[][] = []
+      rows = found
+      const row = (cells: readonly (Buffer | null)[]) => found.push(cells.map((cell) => cell?.toString('utf8') ?? null))
+      messages.push(
+        ...closing,
+        encodeFrontend({ type: 'parse', statement: OWN_NAME, sql, parameterTypes }),
+        encodeFrontend({ type: 'bind', portal: OWN_NAME, statement: OWN_NAME, formats, values, resultFormats: [] }),
+        encodeFrontend({ type: 'execute', portal: OWN_NAME, maxRows: 0 }),
+      )
+      expected.push(
+        ...closed,
+        { kind: 'parse', ...silent },
+        { kind: 'bind', ...silent },
+        { kind: 'execute', ...silent, row },
+      )
+    }
+    messages.push(...closing, encodeFrontend({ type: isOpen ? 'flush' : 'sync' }))
+    expected.push(...closed, ...(isOpen ? [] : [{ kind: 'sync', ...silent } as const]))
+    const { error } = await send(messages, expected)
+    return { rows, error }
+  }
+
+  function end(why: SessionOver, fault: Fault | null): void {
+    if (over.signal.aborted) return
+    over.abort(why)
+    slots.fail(why)
+    // In the midst of a message that is passed on, anything else would be taken for its rest.
+    if (link.isInside || (why.side === 'client' && fault === null)) client.destroy()
+    else client.end(fault === null ? undefined : encodeFatal(fault))
+    if (client.isInside || why.side === 'upstream') link.destroy()
+    else link.end(encodeFrontend({ type: 'terminate' }))
+  }
+
+  return {
+    get status() {
+      return status
+    },
+    parameters,
+    get isOpen() {
+      return slots.isOpen
+    },
+    get hasBegun() {
+      return slots.hasBegun
+    },
+    get isSkipping() {
+      return slots.isSkipping
+    },
+    async forward(messages, expected, given = ANY_TERMS, counted = noTraffic()) {
+      traffic = counted
+      terms = given
+      isBound ||= expected.some(({ kind }) => kind === 'bind' || kind === 'execute')
+      try {
+        return await send(messages, expected)
+      } finally {
+        terms = ANY_TERMS
+      }
+    },
+    async ask(sql, values) {
+      if (status === 'E' || slots.isSkipping) return null
+      const { rows, error } = await put([{ sql, values: values.map((value) => Buffer.from(value)) }])
+      return error === null ? rows : null
+    },
+    put,
+    async endPart() {
+      if (!slots.isOpen) return true
+      if (slots.isSkipping || (isBound && status === 'I')) return false
+      await send([encodeFrontend({ type: 'sync' })], [{ kind: 'sync', isSilent: true }])
+      return true
+    },
+    async failTransaction() {
+      const parse = encodeFrontend({ type: 'parse', statement: OWN_NAME, sql: FAILS, parameterTypes: [] })
+      const sync = encodeFrontend({ type: 'sync' })
+      if (slots.isSkipping) await send([sync], [{ kind: 'sync', isSilent: true }])
+      else
+        await send(
+          [parse, sync],
+          [
+            { kind: 'parse', isSilent: true },
+            { kind: 'sync', isSilent: true },
+          ],
+        )
+    },
+    run,
+    end,
+    over: over.signal,
+  }
+}
+
+const ANY_TERMS: Terms = { spendBytes: () => true, spendRows: () => true, concealer: null }
+
+function isRow(message: Buffer): boolean {
+  return backendType(message[0] ?? 0) === 'data_row'
+}
+
+export function noTraffic(): Traffic {
+  return { bytesIn: 0, bytesOut: 0, rows: 0, copied: null }
+}

@@ -1,0 +1,68 @@
+import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import type { Approval } from '../../../../src/domain/approval.ts'
+import { createExchange } from '../../../../src/protocols/postgres/call/exchange.ts'
+import { sessionOf } from '../naming/session.ts'
+import { ALICE } from '../world.ts'
+
+beforeEach(() => void vi.useFakeTimers())
+afterEach(() => void vi.useRealTimers())
+
+/** A call that is held, and what its client was told. */
+function holdOne({ inTransaction = false } = {}) {
+  const told: string[] = []
+  const gone = new AbortController()
+  const call = createExchange({
+    id: '01a1f933-840d-7755-add4-bab91daf340c',
+    principal: ALICE,
+    upstream: { name: 'orders', protocol: 'postgres', labels: {}, mode: 'enforce', waitMs: 600_000 },
+    batch: { kind: 'query', sent: [] },
+    plan: { doings: [], slots: [], cuts: [] },
+    binding: {
+      door: 'wire',
+      upstream: 'orders',
+      target: 'db:5432 agents',
+      database: 'shop',
+      role: 'agents',
+      view: { searchPath: ['public'], inTransaction, prepared: new Map(), cursors: new Map() },
+    },
+    // Nothing is forwarded here.
+    relay: {} as Parameters<typeof createExchange>[0]['relay'],
+    askHidden: () => Promise.resolve(null),
+    namer: {} as Parameters<typeof createExchange>[0]['namer'],
+    view: sessionOf({ inTransaction }),
+    previewRole: null,
+    record: () => Promise.resolve(),
+    client: { write: (bytes) => void told.push(Buffer.from(bytes).toString('latin1')) },
+    publicUrl: 'https://gateway.example.com',
+    gone: gone.signal,
+    isCancelled: () => false,
+    refuse: () => Promise.resolve(),
+    isAsJudged: () => Promise.resolve(true),
+    running: () => () => {},
+    monotonic: () => 0,
+  })
+  // What nobody here reads is left out.
+  const approval = { id: '7Q3F000000', callId: call.id } as Approval
+  return { call, told, gone, approval }
+}
+
+it('a client whose statement is held is told at once and every 15 seconds, until it is gone', async () => {
+  const { call, told, gone, approval } = holdOne()
+  await call.held(approval)
+  expect(told).toHaveLength(1)
+  expect(told[0]).toContain('Waiting for approval 7Q3F000000.')
+  vi.advanceTimersByTime(14_999)
+  expect(told).toHaveLength(1)
+  vi.advanceTimersByTime(1)
+  expect(told).toHaveLength(2)
+  vi.advanceTimersByTime(585_000)
+  expect(told).toHaveLength(41)
+  gone.abort()
+  vi.advanceTimersByTime(60_000)
+  expect(told).toHaveLength(41)
+})
+
+it('within a transaction a client waits for half a minute at most', () => {
+  expect(holdOne().call.waitMs).toBe(600_000)
+  expect(holdOne({ inTransaction: true }).call.waitMs).toBe(30_000)
+})
