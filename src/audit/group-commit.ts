@@ -10,6 +10,8 @@ export const LIMITS = {
   batchBytes: 1024 * 1024,
   /** Entries that may wait; one more is refused at once. */
   queueEntries: 20_000,
+  /** How long what nobody waits for looks out for company. */
+  lingerMs: 5,
   /** How long an append may take, before it is refused. */
   appendMs: 3_000,
   /** How long closing waits for what is still to be written. */
@@ -30,7 +32,8 @@ export interface Item {
   readonly body: EntryBody
   /**
    * Set for what must not be lost (what became of a call that was forwarded): it is written again, by this body, until
-   * it is known to be committed. Without, an entry that may or may not have been committed is refused.
+   * it is known to be committed, and nobody waits for it. Without, an entry that may or may not have been committed is
+   * refused.
    */
   readonly again: (() => EntryBody) | null
 }
@@ -61,8 +64,9 @@ interface Options {
 }
 
 /**
- * Commits entries in groups: while one commit is under way the next group gathers, so that no timer is needed and a
- * commit is shared by all who wait for it.
+ * Commits entries in groups: while one commit is under way the next group gathers, so that a commit is shared by all who
+ * wait for it. What became of one call goes along with the intent of the next: a commit of its own would be one that the
+ * next has to wait for.
  */
 export function createGroupCommit({ clock, limits, send, committed, doubted }: Options): GroupCommit {
   let queue: Waiting[] = []
@@ -71,6 +75,7 @@ export function createGroupCommit({ clock, limits, send, committed, doubted }: O
   let isClosing = false
   let failures = 0
   let idle = () => {}
+  let hasten = () => {}
   const expiry = setInterval(expire, EXPIRY_MS)
   expiry.unref()
 
@@ -79,6 +84,7 @@ export function createGroupCommit({ clock, limits, send, committed, doubted }: O
     if (queue.length >= limits.queueEntries) return Promise.reject(new GatewayError('audit', 'too many entries wait'))
     return new Promise((resolve, reject) => {
       queue.push({ body, again, since: clock.monotonic(), resolve, reject, isSettled: false })
+      if (again === null) hasten()
       if (!isRunning) void run()
     })
   }
@@ -86,6 +92,7 @@ export function createGroupCommit({ clock, limits, send, committed, doubted }: O
   async function run(): Promise<void> {
     isRunning = true
     while (queue.length > 0) {
+      if (!isClosing && queue.every(({ again }) => again !== null)) await linger()
       // What else is appended in this turn of the event loop goes along.
       await nextTurn()
       inFlight = take()
@@ -95,6 +102,16 @@ export function createGroupCommit({ clock, limits, send, committed, doubted }: O
     }
     isRunning = false
     idle()
+  }
+
+  function linger(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, limits.lingerMs)
+      hasten = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
   }
 
   function take(): readonly Waiting[] {
@@ -174,6 +191,7 @@ export function createGroupCommit({ clock, limits, send, committed, doubted }: O
 
   async function close(): Promise<void> {
     isClosing = true
+    hasten()
     if (isRunning) {
       const drained = new Promise<void>((resolve) => {
         idle = resolve

@@ -51,6 +51,27 @@ describe('a group commit', () => {
     ])
   })
 
+  it('lets what nobody waits for go along with what somebody waits for, or by itself when nothing comes', async () => {
+    const { add, batches } = start(async () => {}, { ...LIMITS, lingerMs: 60_000 })
+    const outcome = add('outcome', 'outcome again')
+    await new Promise(setImmediate)
+    expect(batches).toEqual([])
+    await Promise.all([outcome, add('intent')])
+    expect(batches).toEqual([['outcome', 'intent']])
+
+    const alone = start(async () => {})
+    await alone.add('outcome', 'outcome again')
+    expect(alone.batches).toEqual([['outcome']])
+  })
+
+  it('does not let it wait while it closes', async () => {
+    const { group, add, batches } = start(async () => {}, { ...LIMITS, lingerMs: 60_000 })
+    const outcome = add('outcome', 'outcome again')
+    await group.close()
+    await outcome
+    expect(batches).toEqual([['outcome']])
+  })
+
   it('bounds a batch by entries and by bytes', async () => {
     const { add, batches } = start(async () => {}, { ...LIMITS, batchEntries: 3, batchBytes: 10 })
     await Promise.all(['1', '2', '3', '4', '55555555', '66666666', '7777777777777777'].map((text) => add(text)))
