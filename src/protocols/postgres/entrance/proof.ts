@@ -7,7 +7,7 @@ import type { Link } from '../../../transports/tcp/link.ts'
 import { ScramFault } from '../scram/messages.ts'
 import { answerScram } from '../scram/server.ts'
 import { type Authentication, encodeBackend } from '../wire/backend.ts'
-import { createReader, Malformed } from '../wire/fields.ts'
+import { Malformed, Reader } from '../wire/fields.ts'
 import { CONVERSING, PROVING } from '../wire/framing.ts'
 
 /** Asks for a token in the place of the password. Null if the client left. Throws `Malformed`. */
@@ -19,7 +19,7 @@ export async function proveByToken(
   ask(link, { method: 'cleartext' })
   const message = await read(link)
   if (message === null) return null
-  const reader = createReader(message, 5)
+  const reader = new Reader(message, 5)
   const token = reader.text()
   reader.end()
   return await identify(token === '' ? { token: null, problem: null } : { token, via: 'password' })
@@ -66,7 +66,7 @@ async function read(link: Link): Promise<Buffer | null> {
 
 /** SASLInitialResponse: the mechanism, and what it begins with. */
 function readFirst(message: Buffer): { mechanism: string; said: string } {
-  const reader = createReader(message, 5)
+  const reader = new Reader(message, 5)
   const mechanism = reader.text()
   const said = reader.value()
   reader.end()

@@ -1,4 +1,4 @@
-import { createReader, encodeMessage, type Field, listOf, Malformed, type Reader } from './fields.ts'
+import { encodeMessage, type Field, listOf, Malformed, Reader, readOid, readValue } from './fields.ts'
 import { type Format, formatsOf, readFormat } from './frontend.ts'
 
 /** Between calls; in a transaction; in one that failed. */
@@ -111,7 +111,7 @@ export function backendType(letter: number): Backend['type'] | null {
 export function decodeBackend(message: Buffer): Backend {
   const type = backendType(message[0] ?? 0)
   if (type === null) throw new Malformed('no message has this type')
-  const reader = createReader(message, 5)
+  const reader = new Reader(message, 5)
   const decoded = decodeFields(type, reader)
   reader.end()
   return decoded
@@ -140,7 +140,7 @@ function decodeFields(type: Backend['type'], reader: Reader): Backend {
     case 'copy_both':
       return decodeCopy(type, reader)
     case 'data_row':
-      return { type, values: reader.list(reader.value) }
+      return { type, values: reader.list(readValue) }
     case 'error':
     case 'notice':
       return { type, report: decodeReport(reader) }
@@ -155,7 +155,7 @@ function decodeFields(type: Backend['type'], reader: Reader): Backend {
     case 'notification':
       return { type, processId: reader.int32(), channel: reader.text(), payload: reader.text() }
     case 'parameter_description':
-      return { type, types: reader.list(reader.uint32) }
+      return { type, types: reader.list(readOid) }
     case 'parameter_status':
       return { type, name: reader.text(), value: reader.text() }
     case 'ready': {
@@ -164,7 +164,7 @@ function decodeFields(type: Backend['type'], reader: Reader): Backend {
       return { type, status }
     }
     case 'row_description':
-      return { type, columns: reader.list(() => decodeColumn(reader)) }
+      return { type, columns: reader.list(decodeColumn) }
   }
 }
 
@@ -201,7 +201,7 @@ function decodeAuthentication(reader: Reader): Authentication {
 function decodeCopy(type: 'copy_in' | 'copy_out' | 'copy_both', reader: Reader): Backend {
   const code = reader.int8()
   if (code !== 0 && code !== 1) throw new Malformed('a format is neither text nor binary')
-  const columns = reader.list(() => readFormat(reader))
+  const columns = reader.list(readFormat)
   if (code === 0 && columns.includes('binary')) throw new Malformed('a column of a textual copy is binary')
   return { type, format: code === 0 ? 'text' : 'binary', columns }
 }

@@ -5,72 +5,85 @@ export class Malformed extends Error {
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** Reads the fields of one message in their order. Everything it cannot read is a `Malformed`. */
-export interface Reader {
-  readonly rest: number
-  int8(): number
+/**
+ * Reads the fields of one message in their order. Everything it cannot read is a `Malformed`. A class: there is one for
+ * each message, and closures took longer to make than the fields to read.
+ */
+export class Reader {
+  readonly #message: Buffer
+  #at: number
+
+  constructor(message: Buffer, start: number) {
+    this.#message = message
+    this.#at = start
+  }
+
+  get rest(): number {
+    return this.#message.length - this.#at
+  }
+
+  int8(): number {
+    return this.#message.readInt8(this.#take(1))
+  }
+
   /** Unsigned: how many of something there are. */
-  uint16(): number
-  int32(): number
-  uint32(): number
+  uint16(): number {
+    return this.#message.readUInt16BE(this.#take(2))
+  }
+
+  int32(): number {
+    return this.#message.readInt32BE(this.#take(4))
+  }
+
+  uint32(): number {
+    return this.#message.readUInt32BE(this.#take(4))
+  }
+
   /** Text up to a zero byte, as UTF-8. */
-  text(): string
+  text(): string {
+    const end = this.#message.indexOf(0, this.#at)
+    if (end === -1) throw new Malformed('a text in a message has no end')
+    const bytes = this.#message.subarray(this.#at, end)
+    this.#at = end + 1
+    return decodeText(bytes)
+  }
+
   /** So many bytes; null for -1. */
-  value(): Buffer | null
-  bytes(count: number): Buffer
+  value(): Buffer | null {
+    const length = this.int32()
+    if (length === -1) return null
+    if (length < 0) throw new Malformed('a value has a negative length')
+    return this.bytes(length)
+  }
+
+  bytes(count: number): Buffer {
+    const from = this.#take(count)
+    return this.#message.subarray(from, from + count)
+  }
+
   /** Each with `read`, as many as a 16-bit count says. */
-  list<T>(read: () => T): T[]
+  list<T>(read: (reader: Reader) => T): T[] {
+    const count = this.uint16()
+    const all = []
+    for (let index = 0; index < count; index++) all.push(read(this))
+    return all
+  }
+
   /** Nothing may follow. */
-  end(): void
-}
+  end(): void {
+    if (this.rest !== 0) throw new Malformed('a message is longer than its fields')
+  }
 
-export function createReader(message: Buffer, start: number): Reader {
-  let at = start
-
-  function take(count: number): number {
-    const from = at
-    if (count > message.length - from) throw new Malformed('a message ends within a field')
-    at += count
+  #take(count: number): number {
+    const from = this.#at
+    if (count > this.rest) throw new Malformed('a message ends within a field')
+    this.#at += count
     return from
   }
-
-  const reader: Reader = {
-    get rest() {
-      return message.length - at
-    },
-    int8: () => message.readInt8(take(1)),
-    uint16: () => message.readUInt16BE(take(2)),
-    int32: () => message.readInt32BE(take(4)),
-    uint32: () => message.readUInt32BE(take(4)),
-    text() {
-      const end = message.indexOf(0, at)
-      if (end === -1) throw new Malformed('a text in a message has no end')
-      const bytes = message.subarray(at, end)
-      at = end + 1
-      return decodeText(bytes)
-    },
-    value() {
-      const length = reader.int32()
-      if (length === -1) return null
-      if (length < 0) throw new Malformed('a value has a negative length')
-      return reader.bytes(length)
-    },
-    bytes(count) {
-      const from = take(count)
-      return message.subarray(from, from + count)
-    },
-    list(read) {
-      const count = reader.uint16()
-      const all = []
-      for (let index = 0; index < count; index++) all.push(read())
-      return all
-    },
-    end() {
-      if (at !== message.length) throw new Malformed('a message is longer than its fields')
-    },
-  }
-  return reader
 }
+
+export const readValue = (reader: Reader) => reader.value()
+export const readOid = (reader: Reader) => reader.uint32()
 
 export function decodeText(bytes: Uint8Array): string {
   try {

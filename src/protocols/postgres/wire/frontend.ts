@@ -1,4 +1,4 @@
-import { createReader, encodeMessage, type Field, listOf, Malformed, type Reader } from './fields.ts'
+import { encodeMessage, type Field, listOf, Malformed, Reader, readOid, readValue } from './fields.ts'
 
 /** How a value or a column is written. */
 export type Format = 'text' | 'binary'
@@ -74,7 +74,7 @@ export function frontendType(letter: number): Frontend['type'] | null {
 export function decodeFrontend(message: Buffer): Frontend {
   const type = frontendType(message[0] ?? 0)
   if (type === null) throw new Malformed('no message has this type')
-  const reader = createReader(message, 5)
+  const reader = new Reader(message, 5)
   const decoded = decodeFields(type, reader)
   reader.end()
   return decoded
@@ -85,7 +85,7 @@ function decodeFields(type: Frontend['type'], reader: Reader): Frontend {
     case 'query':
       return { type, sql: reader.text() }
     case 'parse':
-      return { type, statement: reader.text(), sql: reader.text(), parameterTypes: reader.list(reader.uint32) }
+      return { type, statement: reader.text(), sql: reader.text(), parameterTypes: reader.list(readOid) }
     case 'bind':
       return decodeBind(reader)
     case 'describe':
@@ -105,8 +105,8 @@ function decodeFields(type: Frontend['type'], reader: Reader): Frontend {
       return { type, reason: reader.text() }
     case 'function_call': {
       const id = reader.uint32()
-      const formats = reader.list(() => readFormat(reader))
-      const values = reader.list(reader.value)
+      const formats = reader.list(readFormat)
+      const values = reader.list(readValue)
       checkFormats(formats, values)
       return { type, function: id, formats, values, resultFormat: readFormat(reader) }
     }
@@ -116,10 +116,10 @@ function decodeFields(type: Frontend['type'], reader: Reader): Frontend {
 function decodeBind(reader: Reader): Frontend {
   const portal = reader.text()
   const statement = reader.text()
-  const formats = reader.list(() => readFormat(reader))
-  const values = reader.list(reader.value)
+  const formats = reader.list(readFormat)
+  const values = reader.list(readValue)
   checkFormats(formats, values)
-  return { type: 'bind', portal, statement, formats, values, resultFormats: reader.list(() => readFormat(reader)) }
+  return { type: 'bind', portal, statement, formats, values, resultFormats: reader.list(readFormat) }
 }
 
 function checkFormats(formats: readonly Format[], values: readonly unknown[]): void {

@@ -1,4 +1,4 @@
-import { createReader, encodeMessage, Malformed } from './fields.ts'
+import { encodeMessage, Malformed, Reader } from './fields.ts'
 
 /** What has to be shown to end what a session does at the moment. */
 export interface CancelKey {
@@ -29,7 +29,7 @@ const SPECIAL_MAJOR = 1234
 
 /** @throws Malformed */
 export function decodeOpening(message: Buffer): Opening {
-  const reader = createReader(message, 4)
+  const reader = new Reader(message, 4)
   const code = reader.int32()
   switch (code) {
     case SSL:
