@@ -277,6 +277,7 @@ async function planExecute({ portal, maxRows }: Message<'execute'>, on: Ahead): 
 }
 
 function isSame(bound: readonly Named[], now: readonly Named[]): boolean {
+  if (bound === now) return true
   return isDeepStrictEqual(
     bound.map(({ acts }) => acts),
     now.map(({ acts }) => acts),
