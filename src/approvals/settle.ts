@@ -40,13 +40,13 @@ export function createSettling(
           },
         )
       case 'gone':
-        return leave(approval, call.whenGone)
+        return leave(approval, call.whenGone())
       case 'reached':
         return reread(id)
     }
   }
 
-  async function leave(approval: Approval, how: Exchange['whenGone']): Promise<Refusal> {
+  async function leave(approval: Approval, how: ReturnType<Exchange['whenGone']>): Promise<Refusal> {
     const { id } = approval
     if (how === 'leave') return refusePending(approval)
     const withdrawn = await withdraw(ground, id, 'client_cancelled')

@@ -56,7 +56,7 @@ export interface Exchange {
   /** Aborts when the client left. */
   readonly gone: AbortSignal
   /** What becomes of an open approval then. */
-  readonly whenGone: 'leave' | 'withdraw'
+  whenGone(): 'leave' | 'withdraw'
   /** Names the call, with the facts that `needs` asks for (and any that come for free). */
   describe(needs: Needs): Promise<Actions | Refusal>
   /** Reads the rest of the call, bounded, and sees whether it could be forwarded on the verdict's terms. Only for a hold. */

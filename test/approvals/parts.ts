@@ -121,7 +121,7 @@ export function makeCall(parts: CallParts = {}): TestCall {
     claimed: { reason: 'a customer asked', ...(parts.conversation && { conversation: parts.conversation }) },
     reply: parts.reply ?? null,
     gone: parts.gone ?? new AbortController().signal,
-    whenGone: parts.whenGone ?? 'leave',
+    whenGone: () => parts.whenGone ?? 'leave',
     sealed: { digest: sha256(`${what}${volatile}`), matchKey: sha256(what), stored },
     presented,
     describe: async () => ACTIONS,

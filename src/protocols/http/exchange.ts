@@ -214,7 +214,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
     idempotencyKey: parts.idempotencyKey,
     claimed: parts.claimed,
     reply: parts.reply,
-    whenGone: 'leave',
+    whenGone: () => 'leave',
     gone: gone.signal,
     async describe(needs) {
       let value: { readonly value: Json } | undefined

@@ -270,7 +270,7 @@ describe('a call that is held', () => {
     // As a process does that is killed.
     streamOf(client).destroy()
     await world.recorded(2)
-    expect(held.call.whenGone).toBe('leave')
+    expect(held.call.whenGone()).toBe('leave')
     expect(world.calls[1]?.outcome?.refusal?.code).toBe('approval_pending')
   })
 })

@@ -168,7 +168,7 @@ export async function startWorld(
       settle(approval, call) {
         const gone = new Promise<Refusal>((resolve) => {
           const left = () =>
-            resolve(refuse(call.whenGone === 'withdraw' ? 'withdrawn' : 'approval_pending', 'Not executed. Gone.'))
+            resolve(refuse(call.whenGone() === 'withdraw' ? 'withdrawn' : 'approval_pending', 'Not executed. Gone.'))
           if (call.gone.aborted) left()
           else call.gone.addEventListener('abort', left, { once: true })
         })

@@ -242,9 +242,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
     claimed: claimedOf(plan),
     gone: parts.gone,
     // A disconnect leaves the approval for its return.
-    get whenGone() {
-      return parts.isCancelled() ? 'withdraw' : 'leave'
-    },
+    whenGone: () => (parts.isCancelled() ? 'withdraw' : 'leave'),
     describe,
     async seal(verdict) {
       const masked = 'code' in plan ? null : await mask(verdict)

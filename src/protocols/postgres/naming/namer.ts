@@ -3,8 +3,8 @@ import { readComment } from './comment.ts'
 import { createParser, type Parser } from './parser.ts'
 import { keepRecent } from './recent.ts'
 import { named, resolve, wantedKey, wantedOf } from './resolve.ts'
-import type { Named, Namer, SessionView, Unnamed, Wanted } from './statement.ts'
-import type { Parsed, Piece } from './summary.ts'
+import { isUnnamed, type Named, type Namer, type SessionView, type Unnamed, type Wanted } from './statement.ts'
+import type { Piece, Summary } from './summary.ts'
 import { Unnameable } from './walk.ts'
 
 /** Bytes of SQL: the longest took a third of a second to read. */
@@ -14,39 +14,41 @@ const MAX_WANTED = 1_000
 
 /** Names statements with the server's own parser. */
 export function createNamer(parser: Parser = createParser()): Namer {
-  const recent = keepRecent<Parsed>({ maxEntries: 500, maxChars: 500_000 })
+  const recent = keepRecent<readonly Statement[]>({ maxEntries: 500, maxChars: 500_000 })
 
-  async function read(sql: string, signal?: AbortSignal): Promise<Parsed> {
+  async function read(sql: string, signal?: AbortSignal): Promise<readonly Statement[] | Unnamed> {
+    const known = recent.get(sql)
+    if (known) return known
     const unreadable = faultOf(sql)
     if (unreadable) return unreadable
     // The parser takes an empty text for a fault.
-    if (sql.trim() === '') return { pieces: [] }
-    const known = recent.get(sql)
-    if (known) return known
+    if (sql.trim() === '') return []
     const parsed = await parser.parse(sql, signal)
-    if ('pieces' in parsed) recent.set(sql, parsed)
-    return parsed
+    if (!('pieces' in parsed)) return parsed
+    const statements = statementsOf(sql, parsed.pieces)
+    recent.set(sql, statements)
+    return statements
   }
 
   return {
     async name(sql, session, signal) {
-      const parsed = unsafeSession(session) ?? (await read(sql, signal))
-      if (!('pieces' in parsed)) return parsed
+      const statements = unsafeSession(session) ?? (await read(sql, signal))
+      if (isUnnamed(statements)) return statements
       try {
-        return nameAll(sql, parsed.pieces, session, await ask(parsed.pieces, session))
+        return nameAll(statements, session, await ask(statements, session))
       } catch (error) {
         if (!(error instanceof Unnameable)) throw error
         return refusal(error)
       }
     },
     async prepare(sql, signal) {
-      const parsed = await read(sql, signal)
-      if (!('pieces' in parsed)) return parsed
-      const [piece, ...more] = parsed.pieces
+      const statements = await read(sql, signal)
+      if (isUnnamed(statements)) return statements
+      const [statement, ...more] = statements
       if (more.length > 0) {
         return { refused: true, code: '42601', message: 'cannot insert multiple commands into a prepared statement' }
       }
-      return piece ? { summary: piece.summary } : null
+      return statement ? { summary: statement.summary } : null
     },
     rowQuery: (statement, signal) =>
       faultOf(statement) || statement.trim() === '' ? Promise.resolve(null) : parser.rowQuery(statement, signal),
@@ -54,13 +56,37 @@ export function createNamer(parser: Parser = createParser()): Namer {
   }
 }
 
+/** What the text of a statement says by itself, in whatever session. */
+interface Statement extends Pick<Named, 'text' | 'location' | 'claimed'> {
+  readonly summary: Summary
+  /** Whether it could be read otherwise: see `dependsOnSettings`. */
+  readonly isUncertain: boolean
+}
+
+function statementsOf(sql: string, pieces: readonly Piece[]): readonly Statement[] {
+  const bytes = Buffer.from(sql)
+  return pieces.map(({ start, bytes: length, summary }, index) => {
+    const whole = bytes.toString('utf8', start, start + length)
+    // A comment before the first statement or behind the last semicolon is outside of every statement.
+    const from = index === 0 ? 0 : start
+    const commented = bytes.toString('utf8', from, index === pieces.length - 1 ? bytes.length : start + length)
+    return {
+      summary,
+      text: whole.trim(),
+      location: { start, bytes: length },
+      claimed: readComment(commented),
+      isUncertain: dependsOnSettings(whole),
+    }
+  })
+}
+
 /** Asks the catalog once for every name of a message. */
 async function ask(
-  pieces: readonly Piece[],
+  statements: readonly Statement[],
   session: SessionView,
 ): Promise<ReadonlyMap<string, readonly string[] | 'any'>> {
   const wanted = new Map<string, Wanted>()
-  for (const { summary } of pieces) for (const one of wantedOf(summary, session)) wanted.set(wantedKey(one), one)
+  for (const { summary } of statements) for (const one of wantedOf(summary, session)) wanted.set(wantedKey(one), one)
   if (wanted.size > MAX_WANTED)
     throw new Unnameable('54001', 'Not executed. The message has too many names.', 'Split it.')
   const holders = new Map<string, readonly string[] | 'any'>()
@@ -82,28 +108,17 @@ async function ask(
 
 /** Each statement is named in the session that those before it may leave. */
 function nameAll(
-  sql: string,
-  pieces: readonly Piece[],
+  statements: readonly Statement[],
   session: SessionView,
   holders: ReadonlyMap<string, readonly string[] | 'any'>,
-): readonly Named[] | Unnamed {
-  const bytes = Buffer.from(sql)
-  const names: Named[] = []
+): readonly Named[] {
   let view = session
-  for (const [index, { start, bytes: length, summary }] of pieces.entries()) {
-    const whole = bytes.toString('utf8', start, start + length)
-    // A comment before the first statement or behind the last semicolon is outside of every statement.
-    const from = index === 0 ? 0 : start
-    const commented = bytes.toString('utf8', from, index === pieces.length - 1 ? bytes.length : start + length)
-    const statement = named(summary, resolve(summary, { view, holders }), whole.trim(), {
-      location: { start, bytes: length },
-      claimed: readComment(commented),
-    })
-    if (view.searchPath === null && dependsOnSettings(whole)) throw uncertainText()
-    names.push(statement)
-    view = advance(view, statement)
-  }
-  return names
+  return statements.map((statement) => {
+    const one = named(statement, resolve(statement.summary, { view, holders }))
+    if (view.searchPath === null && statement.isUncertain) throw uncertainText()
+    view = advance(view, one)
+    return one
+  })
 }
 
 function faultOf(sql: string): Unnamed | null {

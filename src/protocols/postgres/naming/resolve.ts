@@ -315,10 +315,8 @@ export function asSummary(summary: object): Summary {
 }
 
 export function named(
-  summary: Summary,
+  { summary, text, location, claimed }: Pick<Named, 'text' | 'location' | 'claimed'> & { readonly summary: Summary },
   resolved: Resolved,
-  text: string,
-  more: Pick<Named, 'location' | 'claimed'>,
 ): Named {
   return {
     tag: summary.tag,
@@ -330,6 +328,7 @@ export function named(
     uses: resolved.uses,
     text,
     unresolved: { summary },
-    ...more,
+    location,
+    claimed,
   }
 }

@@ -148,7 +148,7 @@ export function createQueryExchange(parts: QueryParts): Exchange & { end(): void
     claimed: parts.claimed,
     reply: parts.reply,
     gone: gone.signal,
-    whenGone: 'leave',
+    whenGone: () => 'leave',
     async describe(needs) {
       const call = await begin()
       return isRefusal(call) ? call : call.run.exchange.describe(needs)
