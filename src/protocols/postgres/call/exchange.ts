@@ -1,14 +1,11 @@
 import type { Actions, Needs } from '../../../domain/action.ts'
-import type { Approval } from '../../../domain/approval.ts'
 import type { Exchange, Outcome, Release, Upstream } from '../../../domain/call.ts'
 import type { Entry } from '../../../domain/entry.ts'
-import { mostRows, type Tolerance } from '../../../domain/impact.ts'
 import type { Principal } from '../../../domain/principal.ts'
-import { callUrl } from '../../../domain/problem.ts'
 import { isRefusal, type Refusal, refuse } from '../../../domain/refusal.ts'
 import type { Verdict } from '../../../domain/verdict.ts'
 import type { AskHidden } from '../catalog/hidden.ts'
-import { type Bound, explainExcess, forwardBounded } from '../impact/bounded.ts'
+import { type Bound, boundsOf, explainExcess, forwardBounded } from '../impact/bounded.ts'
 import { encodeForeseen, type Foreseen, readForeseen } from '../impact/foreseen.ts'
 import { createPreview } from '../impact/preview.ts'
 import { type Masked, maskBatch } from '../masking/mask.ts'
@@ -16,10 +13,12 @@ import type { Namer, SessionView } from '../naming/statement.ts'
 import type { Batch } from '../planning/batch.ts'
 import type { Plan } from '../planning/plan.ts'
 import { forwardPlan } from '../planning/stages.ts'
-import { type Relay, SessionOver } from '../relay/relay.ts'
+import type { Relay, Terms, Traffic } from '../relay/relay.ts'
+import { SessionOver } from '../relay/session-over.ts'
 import { encodeNotice, type Fault, faultOf } from '../wire/report.ts'
 import { describeDoings, MAX_ACTIONS } from './describe.ts'
 import { type Binding, canonicalBytes, digestOf, matchKeyOf } from './digest.ts'
+import { createNotices } from './notices.ts'
 import { presentDoings } from './present.ts'
 
 export interface ExchangeParts {
@@ -57,14 +56,13 @@ export interface ExchangeParts {
 
 /** In an open transaction locks are held, and the upstream may end it: nobody waits for people for long. */
 const MAX_WAIT_IN_TRANSACTION_MS = 30_000
-const NOTICE_EVERY_MS = 15_000
 
 /** Makes the exchange of one batch. */
 export function createExchange(parts: ExchangeParts): Exchange {
   const { id, principal, upstream, batch, plan, relay } = parts
   const binding: Binding = { ...parts.binding, principal }
   const { inTransaction } = binding.view
-  let notices: NodeJS.Timeout | null = null
+  const notices = createNotices(parts.client, parts.publicUrl)
   // Columns that it returns, and whose values are not.
   let hidden: readonly string[] = []
   // A fault of the SQL itself keeps its SQLSTATE through the gate.
@@ -85,9 +83,9 @@ export function createExchange(parts: ExchangeParts): Exchange {
         })
   // Rows that were approved, and those that rules have seen: what runs is held to them.
   let approved: Foreseen | null = null
-  let judged: readonly (number | null)[] | null = null
+  let judged: readonly (number | null)[] = []
 
-  parts.gone.addEventListener('abort', stopNotices, { once: true })
+  parts.gone.addEventListener('abort', notices.end, { once: true })
 
   async function describe(needs: Needs): Promise<Actions | Refusal> {
     if (!preview || !needs.has('rows')) return described()
@@ -152,12 +150,13 @@ export function createExchange(parts: ExchangeParts): Exchange {
   }
 
   async function send({ verdict, signal, spendBytes, spendRows }: Release): Promise<Outcome> {
-    stopNotices()
+    notices.end()
     if ('code' in plan) throw new TypeError('what could not be named was let through')
     const masked = await mask(verdict)
     if (isRefusal(masked)) return tellRefusal(masked)
     if (masked !== null && masked.columns.length > 0) parts.client.write(encodeNotice(noticeOf(masked)))
     const startedAt = parts.monotonic()
+    const sinceStart = () => ({ durationMs: Math.round(parts.monotonic() - startedAt) })
     const cut = () => {
       const reason: unknown = signal.reason
       const why = isRefusal(reason) ? reason : CUT
@@ -166,70 +165,43 @@ export function createExchange(parts: ExchangeParts): Exchange {
     if (signal.aborted) cut()
     signal.addEventListener('abort', cut, { once: true })
     const ran = parts.running()
-    const bounds = boundsUnder(verdict.impact?.tolerances ?? [])
+    const terms = { spendBytes, spendRows, concealer: masked?.concealer ?? null }
+    const now = verdict.impact?.tolerances ?? []
+    // Where the gateway only watches, nothing is rolled back.
+    const bounds = upstream.mode === 'observe' ? null : boundsOf({ approved, judged, now })
     try {
-      const terms = { spendBytes, spendRows, concealer: masked?.concealer ?? null }
-      const isMasked = masked !== null
-      const { traffic, touched, excess, isWhole } = bounds
-        ? {
-            ...(await forwardBounded({ relay, client: parts.client, batch, isMasked, plan, bounds, terms })),
-            isWhole: true,
-          }
-        : {
-            ...(await forwardPlan(batch, plan, { relay, terms, isMasked, isAsJudged: parts.isAsJudged })),
-            ...{ touched: 0, excess: null },
-          }
-      if (!isWhole) {
-        await parts.refuse(faultOf(CHANGED))
-        return { name: 'cut', refusal: CHANGED, durationMs: Math.round(parts.monotonic() - startedAt) }
-      }
-      const fault = excess && explainExcess(excess)
-      if (fault) await parts.refuse(fault)
-      return {
-        name: excess ? 'rolled_back' : 'forwarded',
-        ...(fault ? { refusal: refuse('denied', fault.message) } : {}),
-        ...(bounds
-          ? { rows: { touched: excess?.rows ?? touched, foreseen: excess?.bound.foreseen ?? sumOf(bounds) } }
-          : {}),
-        bytesIn: traffic.bytesIn,
-        bytesOut: traffic.bytesOut,
-        durationMs: Math.round(parts.monotonic() - startedAt),
-        ...(traffic.copied && { requestHash: traffic.copied.digest('hex') }),
-      }
+      const outcome = bounds ? await sendBounded(plan, bounds, masked, terms) : await sendFreely(plan, masked, terms)
+      return { ...outcome, ...sinceStart() }
     } catch (error) {
       if (!(error instanceof SessionOver)) throw error
-      return { ...outcomeOf(error, signal), durationMs: Math.round(parts.monotonic() - startedAt) }
+      return { ...outcomeOf(error, signal), ...sinceStart() }
     } finally {
       ran()
       signal.removeEventListener('abort', cut)
     }
   }
 
-  /** Null where nothing was counted, or where the gateway only watches. */
-  function boundsUnder(now: readonly Tolerance[]): readonly (Bound | null)[] | null {
-    const rows = (approved?.rows ?? judged ?? []).map((count, index) => count ?? judged?.[index] ?? null)
-    if (upstream.mode === 'observe' || rows.every((count) => count === null)) return null
-    const before = approved?.tolerances ?? now
-    return rows.map((count) =>
-      count === null ? null : { foreseen: count, most: Math.min(mostRows(count, now), mostRows(count, before)) },
-    )
+  async function sendFreely(named: Plan, masked: Masked | null, terms: Terms): Promise<Outcome> {
+    const how = { relay, terms, isMasked: masked !== null, isAsJudged: parts.isAsJudged }
+    const { traffic, isWhole } = await forwardPlan(batch, named, how)
+    if (isWhole) return { name: 'forwarded', ...countsOf(traffic) }
+    await parts.refuse(faultOf(CHANGED))
+    return { name: 'cut', refusal: CHANGED }
   }
 
-  function notify(approval: Approval): void {
-    const url = callUrl(parts.publicUrl, approval.callId)
-    parts.client.write(
-      encodeNotice({
-        code: '01000',
-        message: `Not executed yet. Waiting for approval ${approval.id}.`,
-        detail: `What becomes of it: ${url}`,
-        hint: 'Wait here. A cancel withdraws it; after a disconnect, the identical statement attaches to it again.',
-      }),
-    )
-  }
-
-  function stopNotices(): void {
-    if (notices) clearInterval(notices)
-    notices = null
+  async function sendBounded(
+    named: Plan,
+    bounds: readonly (Bound | null)[],
+    masked: Masked | null,
+    terms: Terms,
+  ): Promise<Outcome> {
+    const { client } = parts
+    const how = { relay, client, batch, plan: named, isMasked: masked !== null, bounds, terms }
+    const { traffic, rows, excess } = await forwardBounded(how)
+    if (!excess) return { name: 'forwarded', rows, ...countsOf(traffic) }
+    const fault = explainExcess(excess)
+    await parts.refuse(fault)
+    return { name: 'rolled_back', refusal: refuse('denied', fault.message), rows, ...countsOf(traffic) }
   }
 
   return {
@@ -270,9 +242,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
       }
     },
     held(approval) {
-      notify(approval)
-      notices = setInterval(() => notify(approval), NOTICE_EVERY_MS)
-      notices.unref()
+      notices.begin(approval)
       return Promise.resolve()
     },
     forward: send,
@@ -280,7 +250,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
   }
 
   async function tellRefusal(why: Refusal): Promise<Outcome> {
-    stopNotices()
+    notices.end()
     const fault = faults.get(why) ?? faultOf(why)
     try {
       await parts.refuse(parts.isCancelled() ? CANCELLED : fault)
@@ -298,8 +268,8 @@ export function createExchange(parts: ExchangeParts): Exchange {
   }
 }
 
-function sumOf(bounds: readonly (Bound | null)[]): number {
-  return bounds.reduce((sum, bound) => sum + (bound?.foreseen ?? 0), 0)
+function countsOf({ bytesIn, bytesOut, copied }: Traffic): Pick<Outcome, 'bytesIn' | 'bytesOut' | 'requestHash'> {
+  return { bytesIn, bytesOut, ...(copied && { requestHash: copied.digest('hex') }) }
 }
 
 function noticeOf({ columns }: Masked): Fault {

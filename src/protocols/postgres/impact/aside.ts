@@ -1,6 +1,8 @@
 import { refuse } from '../../../domain/refusal.ts'
 import { quoteName } from '../planning/state.ts'
-import { type Answer, type Question, type Relay, SessionOver } from '../relay/relay.ts'
+import type { Answer, Question } from '../relay/question.ts'
+import type { Relay } from '../relay/relay.ts'
+import { SessionOver } from '../relay/session-over.ts'
 import { faultOf } from '../wire/report.ts'
 
 /** The part of a session's relay that this needs. */

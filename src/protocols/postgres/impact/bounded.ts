@@ -1,12 +1,15 @@
 import { counted } from '../../../domain/counted.ts'
+import { mostRows, type Tolerance } from '../../../domain/impact.ts'
 import type { Batch } from '../planning/batch.ts'
 import type { Plan } from '../planning/plan.ts'
 import { sendingOf } from '../planning/stages.ts'
-import { noTraffic, type Relay, SessionOver, type Terms, type Traffic } from '../relay/relay.ts'
+import { noTraffic, type Relay, type Terms, type Traffic } from '../relay/relay.ts'
+import { SessionOver } from '../relay/session-over.ts'
 import type { Filter, Slot } from '../relay/slots.ts'
 import { encodeBackend } from '../wire/backend.ts'
 import { encodeFrontend } from '../wire/frontend.ts'
 import type { Fault } from '../wire/report.ts'
+import type { Foreseen } from './foreseen.ts'
 import { runningOf } from './touched.ts'
 
 /** How many rows a statement may touch. */
@@ -18,7 +21,7 @@ export interface Bound {
 export interface BoundedRun {
   readonly traffic: Traffic
   /** Of the statements that are bounded. */
-  readonly touched: number
+  readonly rows: { readonly touched: number; readonly foreseen: number }
   /** A statement that would have touched more. The client has not been told; outside of a block nothing of it stays. */
   readonly excess: { readonly bound: Bound; readonly rows: number } | null
 }
@@ -33,6 +36,27 @@ interface Parts {
   /** For each statement that runs, in their order; null: as many as it likes. */
   readonly bounds: readonly (Bound | null)[]
   readonly terms: Terms
+}
+
+/**
+ * What each statement is held to: what was counted when it was approved, or else when rules saw it; by what rules say now
+ * as well as by what they said then. Null where nothing was counted.
+ */
+export function boundsOf({
+  approved,
+  judged,
+  now,
+}: {
+  readonly approved: Foreseen | null
+  readonly judged: readonly (number | null)[]
+  readonly now: readonly Tolerance[]
+}): readonly (Bound | null)[] | null {
+  const rows = (approved?.rows ?? judged).map((count, index) => count ?? judged[index] ?? null)
+  if (rows.every((count) => count === null)) return null
+  const before = approved?.tolerances ?? now
+  return rows.map((count) =>
+    count === null ? null : { foreseen: count, most: Math.min(mostRows(count, now), mostRows(count, before)) },
+  )
 }
 
 /**
@@ -109,12 +133,13 @@ interface Watch {
   withholdEnd(isWithheld: boolean): void
   /** What is checked at the end only may still be wrong: the client hears of that, or that all stays. */
   commit(): Filter
-  result(): Pick<BoundedRun, 'touched' | 'excess'>
+  result(): Pick<BoundedRun, 'rows' | 'excess'>
 }
 
 /** Counts what the upstream says that it touched. From the first excess on, nothing more goes on to the client. */
 function createWatch({ plan, bounds, client }: Pick<Parts, 'plan' | 'bounds' | 'client'>): Watch {
   const running = runningOf(plan.doings)
+  const foreseen = bounds.reduce((sum, bound) => sum + (bound?.foreseen ?? 0), 0)
   let touched = 0
   let excess: BoundedRun['excess'] = null
   let isWithheld = false
@@ -175,7 +200,10 @@ function createWatch({ plan, bounds, client }: Pick<Parts, 'plan' | 'bounds' | '
         },
       }
     },
-    result: () => ({ touched, excess }),
+    result: () => ({
+      rows: { touched: excess?.rows ?? touched, foreseen: excess?.bound.foreseen ?? foreseen },
+      excess,
+    }),
   }
 }
 

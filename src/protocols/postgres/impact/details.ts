@@ -1,5 +1,5 @@
 import type { Named } from '../naming/statement.ts'
-import type { Answer, Question } from '../relay/relay.ts'
+import type { Answer, Question } from '../relay/question.ts'
 import { readPlan } from './plan-text.ts'
 import { about, CASCADES, CONTENTS, DEPENDANTS, SIZES, TRIGGERS } from './relations.ts'
 

@@ -1,4 +1,4 @@
-import type { Question } from '../relay/relay.ts'
+import type { Question } from '../relay/question.ts'
 
 /*
  * What the catalog says of relations. Every name and operator is qualified: the client's search_path is in force.

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { dependsOnSettings } from '../naming/namer.ts'
 import { isUnnamed, type Named, type Namer, type SessionView, type Unresolved } from '../naming/statement.ts'
-import { OWN_NAME } from '../relay/relay.ts'
+import { OWN_NAME } from '../relay/question.ts'
 import type { Slot } from '../relay/slots.ts'
 import type { Frontend } from '../wire/frontend.ts'
 import type { Fault } from '../wire/report.ts'

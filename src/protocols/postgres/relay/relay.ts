@@ -1,32 +1,17 @@
-import { createHash, type Hash } from 'node:crypto'
+import type { Hash } from 'node:crypto'
 import type { Watch } from '../../../domain/call.ts'
 import type { Frame } from '../../../transports/tcp/frames.ts'
 import type { Link } from '../../../transports/tcp/link.ts'
 import type { UpstreamSession } from '../upstream/open.ts'
-import {
-  type Backend,
-  backendType,
-  type Column,
-  decodeBackend,
-  type Report,
-  type TransactionStatus,
-} from '../wire/backend.ts'
+import { type Backend, backendType, type Column, decodeBackend, type TransactionStatus } from '../wire/backend.ts'
 import { Malformed } from '../wire/fields.ts'
 import { clientFraming, upstreamFraming } from '../wire/framing.ts'
-import { decodeFrontend, encodeFrontend, type Format } from '../wire/frontend.ts'
+import { encodeFrontend } from '../wire/frontend.ts'
 import { encodeFatal, type Fault } from '../wire/report.ts'
+import { copyIn } from './copy-in.ts'
+import { type Answer, encodeFailure, encodeQuestions, encodeSync, type Question } from './question.ts'
+import { SessionOver } from './session-over.ts'
 import { createSlots, type Settled, type Slot } from './slots.ts'
-
-/** The session is over: no answer comes any more. */
-export class SessionOver extends Error {
-  override readonly name = 'SessionOver'
-  readonly side: 'client' | 'upstream' | 'gateway'
-
-  constructor(side: SessionOver['side'], message: string) {
-    super(message)
-    this.side = side
-  }
-}
 
 /** What went by while something was forwarded. */
 export interface Traffic {
@@ -35,20 +20,6 @@ export interface Traffic {
   rows: number
   /** Over the data of copies that came from the client; null if there were none. */
   copied: Hash | null
-}
-
-/** Something of the gateway's own, to be asked in the session of a client. */
-export interface Question {
-  readonly sql: string
-  readonly values?: readonly (Buffer | null)[]
-  /** Type OIDs; 0, or none, where the upstream is to infer it. */
-  readonly parameterTypes?: readonly number[]
-  readonly formats?: readonly Format[]
-}
-
-export interface Answer {
-  readonly rows: readonly (readonly (string | null)[])[]
-  readonly error: Report | null
 }
 
 /** Takes what is masked out of rows, by what the upstream says of their columns. */
@@ -126,11 +97,6 @@ export interface Relay {
   /** Aborts when the session is over, with a `SessionOver`. */
   readonly over: AbortSignal
 }
-
-/** A name of the gateway's own; clients cannot have it. */
-export const OWN_NAME = '_countersign'
-/** No statement: whoever reads the server's log learns why it failed. */
-const FAILS = 'countersign_refused_a_statement_of_this_transaction'
 
 /** Who is answered: a connection, or whoever takes the messages here. */
 export type RelayClient = Pick<
@@ -268,7 +234,10 @@ export function createRelay({
 
   function startCopy(): NonNullable<typeof copying> {
     const stop = new AbortController()
-    const done = copyIn(stop.signal).catch((error: unknown) => {
+    const done = copyIn(
+      { client, upstream: link, traffic, isExtended: () => slots.current?.kind === 'execute' },
+      stop.signal,
+    ).catch((error: unknown) => {
       if (!(error instanceof Malformed)) return endBecause(error)
       end(new SessionOver('client', error.message), {
         code: '08P01',
@@ -276,40 +245,6 @@ export function createRelay({
       })
     })
     return { over: stop, done }
-  }
-
-  /**
-   * From the client to the upstream, until either says that it is over. A message that was forwarded in part goes on to
-   * its end even then: what came behind it would be read as a part of it.
-   */
-  async function copyIn(stop: AbortSignal): Promise<void> {
-    while (client.isInside || !stop.aborted) {
-      const frame = client.take() ?? (await client.next(client.isInside ? undefined : stop))
-      if (frame === null) {
-        if (stop.aborted && !client.isInside) return
-        throw new SessionOver('client', 'the client has left')
-      }
-      if (frame.kind === 'fault') throw new Malformed(frame.fault)
-      if (frame.kind === 'run') {
-        traffic.bytesIn += frame.bytes.length
-        traffic.copied ??= createHash('sha256')
-        traffic.copied.update(frame.bytes)
-        link.write(frame.bytes)
-        if (link.isFull) await link.room()
-        continue
-      }
-      const { type } = decodeFrontend(frame.bytes)
-      if (type === 'copy_done' || type === 'copy_fail') {
-        link.write(frame.bytes)
-        // Otherwise a server says nothing until the Sync, which the client sends later.
-        if (slots.current?.kind === 'execute') link.write(encodeFrontend({ type: 'flush' }))
-        return
-      }
-      // A server drops these as well while it waits for data.
-      if (type === 'sync' || type === 'flush') continue
-      if (type === 'terminate') throw new SessionOver('client', 'the client has left')
-      throw new Malformed('a copy is under way, and this is no part of it')
-    }
   }
 
   async function send(messages: readonly Buffer[], expected: readonly Slot[]): Promise<Settled> {
@@ -326,36 +261,8 @@ export function createRelay({
   }
 
   async function put(questions: readonly Question[]): Promise<Answer> {
-    const silent = { isSilent: true } as const
     // What was only parsed so far is not touched by a Sync; a Flush would make the question the first of a block.
-    const isOpen = slots.hasBegun
-    // One that failed while it ran has left its portal and its statement behind.
-    const closing = (['portal', 'statement'] as const).map((what) =>
-      encodeFrontend({ type: 'close', what, name: OWN_NAME }),
-    )
-    const closed: Slot[] = closing.map(() => ({ kind: 'close', ...silent }))
-    const messages: Buffer[] = []
-    const expected: Slot[] = []
-    let rows: (string | null)[][] = []
-    for (const { sql, values = [], parameterTypes = [], formats = [] } of questions) {
-      const found: (string | null)[][] = []
-      rows = found
-      const row = (cells: readonly (Buffer | null)[]) => found.push(cells.map((cell) => cell?.toString('utf8') ?? null))
-      messages.push(
-        ...closing,
-        encodeFrontend({ type: 'parse', statement: OWN_NAME, sql, parameterTypes }),
-        encodeFrontend({ type: 'bind', portal: OWN_NAME, statement: OWN_NAME, formats, values, resultFormats: [] }),
-        encodeFrontend({ type: 'execute', portal: OWN_NAME, maxRows: 0 }),
-      )
-      expected.push(
-        ...closed,
-        { kind: 'parse', ...silent },
-        { kind: 'bind', ...silent },
-        { kind: 'execute', ...silent, row },
-      )
-    }
-    messages.push(...closing, encodeFrontend({ type: isOpen ? 'flush' : 'sync' }))
-    expected.push(...closed, ...(isOpen ? [] : [{ kind: 'sync', ...silent } as const]))
+    const { messages, slots: expected, rows } = encodeQuestions(questions, slots.hasBegun ? 'flush' : 'sync')
     const { error } = await send(messages, expected)
     return { rows, error }
   }
@@ -404,21 +311,13 @@ export function createRelay({
     async endPart() {
       if (!slots.isOpen) return true
       if (slots.isSkipping || (isBound && status === 'I')) return false
-      await send([encodeFrontend({ type: 'sync' })], [{ kind: 'sync', isSilent: true }])
+      const { messages, slots: expected } = encodeSync()
+      await send(messages, expected)
       return true
     },
     async failTransaction() {
-      const parse = encodeFrontend({ type: 'parse', statement: OWN_NAME, sql: FAILS, parameterTypes: [] })
-      const sync = encodeFrontend({ type: 'sync' })
-      if (slots.isSkipping) await send([sync], [{ kind: 'sync', isSilent: true }])
-      else
-        await send(
-          [parse, sync],
-          [
-            { kind: 'parse', isSilent: true },
-            { kind: 'sync', isSilent: true },
-          ],
-        )
+      const { messages, slots: expected } = slots.isSkipping ? encodeSync() : encodeFailure()
+      await send(messages, expected)
     },
     run,
     end,

@@ -2,7 +2,8 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { createPreview, type PreviewParts } from '../../../../src/protocols/postgres/impact/preview.ts'
 import { createNamer } from '../../../../src/protocols/postgres/naming/namer.ts'
 import { isUnnamed } from '../../../../src/protocols/postgres/naming/statement.ts'
-import { type Answer, type Question, SessionOver } from '../../../../src/protocols/postgres/relay/relay.ts'
+import type { Answer, Question } from '../../../../src/protocols/postgres/relay/question.ts'
+import { SessionOver } from '../../../../src/protocols/postgres/relay/session-over.ts'
 import { sessionOf } from '../naming/session.ts'
 
 const namer = createNamer()
