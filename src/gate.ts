@@ -1,6 +1,6 @@
 import type { Approval, Spent } from './domain/approval.ts'
 import type { Arrival, Credential, Exchange, Intent, Outcome, Sealed, Stored, Watch } from './domain/call.ts'
-import type { Judged } from './domain/judged.ts'
+import type { Denied, Held, Judged } from './domain/judged.ts'
 import type { Principal } from './domain/principal.ts'
 import { isRefusal, type Refusal } from './domain/refusal.ts'
 import type { Verdict } from './domain/verdict.ts'
@@ -21,14 +21,14 @@ export interface Parts {
   }
   approvals: {
     /** Opens an approval, or attaches to the one that waits for the same call. */
-    hold(call: Exchange, judged: Judged, sealed: Sealed): Promise<Approval | Refusal>
+    hold(call: Exchange, held: Held, sealed: Sealed): Promise<Approval | Refusal>
     /** Waits until people decided, the client's patience ends, or it leaves. */
     settle(approval: Approval, call: Exchange): Promise<Approval | Refusal>
     /** The bytes that were approved. */
     recall(approval: Approval): Promise<Stored | Refusal>
     /** Uses the approval up, if it still meets the verdict of this moment and is bound to this digest. */
     spend(approval: Approval, call: Exchange, terms: { verdict: Verdict; digest: Buffer }): Promise<Spent | Refusal>
-    withdraw(approval: Approval, judged: Judged): Promise<Refusal>
+    withdraw(approval: Approval, denied: Denied): Promise<Refusal>
   }
   /** Begins the work if the principal may go on, before `startBy`, and aborts its signal when it may not any more. */
   underWatch(
@@ -73,10 +73,10 @@ export function createGate({ identify, admit, judge, count, recorder, approvals,
     }
   }
 
-  async function countersign(call: Exchange, judged: Judged & { verdict: Verdict }, intent: Intent): Promise<Carried> {
-    const sealed = await call.seal(judged.verdict)
+  async function countersign(call: Exchange, held: Held, intent: Intent): Promise<Carried> {
+    const sealed = await call.seal(held.verdict)
     if (isRefusal(sealed)) return done(await call.refuse(sealed))
-    const approval = await approvals.hold(call, judged, sealed)
+    const approval = await approvals.hold(call, held, sealed)
     if (isRefusal(approval)) return done(await call.refuse(approval))
 
     await call.held(approval)

@@ -5,7 +5,7 @@ import { lengthPrefixed } from '../domain/bytes.ts'
 import type { Exchange, Presentation, Sealed, Stored } from '../domain/call.ts'
 import { counted } from '../domain/counted.ts'
 import { GatewayError } from '../domain/error.ts'
-import type { Judged } from '../domain/judged.ts'
+import type { Held } from '../domain/judged.ts'
 import { formatParty, principalKey } from '../domain/principal.ts'
 import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts'
 import { formatSelector } from '../domain/selector.ts'
@@ -64,13 +64,12 @@ export function createHolding(
     clock,
     standing,
   }: { options: HoldOptions; channels: readonly string[]; clock: Clock; standing: Standing },
-): (call: Exchange, judged: Judged, sealed: Sealed) => Promise<Approval | Refusal> {
+): (call: Exchange, held: Held, sealed: Sealed) => Promise<Approval | Refusal> {
   const { database, keys } = ground
   let total = { readAt: Number.NEGATIVE_INFINITY, bytes: 0 }
 
-  return async function hold(call, judged, sealed) {
-    const { verdict, actions } = judged
-    if (judged.effect !== 'hold' || verdict === null || actions === null || verdict.requirements.length === 0) {
+  return async function hold(call, { verdict, actions }, sealed) {
+    if (verdict.requirements.length === 0) {
       throw new GatewayError('internal', 'a call was held that no rule holds')
     }
     const request = toRequest(call, sealed, options)

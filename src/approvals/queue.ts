@@ -2,7 +2,7 @@ import type { Approval, Ballot, BallotResult, Spent, WithdrawalReason } from '..
 import type { Exchange, Outcome, Sealed, Stored } from '../domain/call.ts'
 import type { Desk, Notice, RunningChannel } from '../domain/channel.ts'
 import type { DelegationDesk } from '../domain/delegation.ts'
-import type { Judged } from '../domain/judged.ts'
+import type { Held, Judged } from '../domain/judged.ts'
 import type { Precedents } from '../domain/precedent.ts'
 import type { Person, Principal } from '../domain/principal.ts'
 import { type Refusal, refuse } from '../domain/refusal.ts'
@@ -40,7 +40,7 @@ import { createWaiter, type Glimpse } from './waiter.ts'
 /** Everything about calls that wait for people: what the gate, the channels, the console and the agents ask for. */
 export interface Queue extends Desk {
   // What the gate asks for.
-  hold(call: Exchange, judged: Judged, sealed: Sealed): Promise<Approval | Refusal>
+  hold(call: Exchange, held: Held, sealed: Sealed): Promise<Approval | Refusal>
   settle(approval: Approval, call: Pick<Exchange, 'waitMs' | 'gone' | 'whenGone'>): Promise<Approval | Refusal>
   recall(approval: Approval): Promise<Stored | Refusal>
   spend(approval: Approval, call: Exchange, terms: { verdict: Verdict; digest: Buffer }): Promise<Spent | Refusal>

@@ -87,11 +87,11 @@ export function startBrakes(
       return hasTripped ? judge(call) : judged
     },
 
-    async hold(call, judged, sealed) {
-      const approval = await queue().hold(call, judged, sealed)
+    async hold(call, held, sealed) {
+      const approval = await queue().hold(call, held, sealed)
       // One that it attached to was counted before, and where a grant stood in nobody is asked.
       if (isRefusal(approval) || approval.callId !== call.id || approval.state !== 'pending') return approval
-      const hasTripped = await countDone({ ...aboutOf(approval), actions: judged.actions ?? [], counts: ['holds'] })
+      const hasTripped = await countDone({ ...aboutOf(approval), actions: held.actions, counts: ['holds'] })
       return hasTripped && suspensions.isSuspended(call.principal) ? refuseSuspended(approval.id) : approval
     },
 

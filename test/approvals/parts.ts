@@ -2,7 +2,7 @@ import { createHash, createSecretKey, randomBytes } from 'node:crypto'
 import type { Approval, Ballot } from '../../src/domain/approval.ts'
 import type { Exchange, Sealed, Stored } from '../../src/domain/call.ts'
 import type { JsonObject } from '../../src/domain/json.ts'
-import type { Judged } from '../../src/domain/judged.ts'
+import type { Held, Judged } from '../../src/domain/judged.ts'
 import type { Group, Party, Person, Principal, Role } from '../../src/domain/principal.ts'
 import { isRefusal, type Refusal } from '../../src/domain/refusal.ts'
 import { parseSelector, type Selector } from '../../src/domain/selector.ts'
@@ -75,7 +75,7 @@ export const ACTIONS: Judged['actions'] & object = [
   { upstream: 'billing', protocol: 'http', verb: 'POST', resource: '/refunds', facts: {} },
 ]
 
-export function judged(of: Verdict = verdict()): Judged {
+export function judged(of: Verdict = verdict()): Held {
   return { effect: 'hold', verdict: of, actions: ACTIONS, refusal: null }
 }
 
