@@ -8,6 +8,7 @@ import { createGate } from '../../src/gate.ts'
 import { systemClock } from '../../src/platform/clock.ts'
 import { newCallId } from '../../src/platform/id.ts'
 import { createLogger } from '../../src/platform/logger.ts'
+import { NOTHING } from '../../src/policy/decide.ts'
 import { postgres } from '../../src/protocols/postgres/index.ts'
 import { postgresOptions } from '../../src/protocols/postgres/options.ts'
 import { createGatewayServer } from '../../src/transports/http/server.ts'
@@ -23,18 +24,7 @@ const ANYBODY: Principal = {
   client: null,
   expiresAt: 2e9,
 }
-const ALLOWED = {
-  effect: 'allow',
-  basis: 'rule',
-  rules: [],
-  message: null,
-  requirements: [],
-  limits: [],
-  masks: [],
-  maxDurationMs: null,
-  policyVersion: 1,
-  decidingAction: 0,
-} as const
+const ALLOWED = { ...NOTHING, effect: 'allow', basis: 'rule', policyVersion: 1 } as const
 const never = () => Promise.reject(new Error('nothing is held here'))
 
 const gate = createGate({
