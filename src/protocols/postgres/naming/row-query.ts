@@ -50,63 +50,48 @@ interface Draft {
 }
 
 function draftOf(tag: string, node: Tree, text: Text): Draft | null {
-  if (tag === 'DeleteStmt') return draftDelete(node, text)
-  if (tag === 'UpdateStmt') return draftUpdate(node, text)
+  if (tag === 'DeleteStmt') return draftChange(node, text, DELETE)
+  if (tag === 'UpdateStmt') return draftChange(node, text, UPDATE)
   if (tag === 'InsertStmt') return draftInsert(node, text)
   return null
 }
 
-function draftDelete(node: Tree, text: Text): Draft | null {
-  const verb = text.find('DELETE')
-  const from = text.find('FROM', verb)
-  const returning = text.find('RETURNING', from)
-  const where = text.find('WHERE', from)
-  const using = text.find('USING', from, where ?? returning)
-  if (!verb || !from) return null
-  return draftChange(node, {
-    prefix: text.between(null, verb),
-    target: text.between(from, using ?? where ?? returning),
-    others: using && text.between(using, where ?? returning),
-    condition: where && text.between(where, returning),
-    joined: node['usingClause'],
-  })
+/** The words of a statement that changes rows, in their order. */
+interface Wording {
+  readonly verb: string
+  /** What parts the verb from the rest. */
+  readonly mark: string
+  /** Whether what is changed stands before the mark; else it stands behind it. */
+  readonly isTargetFirst: boolean
+  /** What brings in other relations, and where its tree has them. */
+  readonly beside: string
+  readonly joined: string
 }
 
-function draftUpdate(node: Tree, text: Text): Draft | null {
-  const verb = text.find('UPDATE')
-  const set = text.find('SET', verb)
-  const returning = text.find('RETURNING', set)
-  const where = text.find('WHERE', set)
-  const from = text.find('FROM', set, where ?? returning)
-  if (!verb || !set) return null
-  return draftChange(node, {
-    prefix: text.between(null, verb),
-    target: text.between(verb, set),
-    others: from && text.between(from, where ?? returning),
-    condition: where && text.between(where, returning),
-    joined: node['fromClause'],
-  })
-}
+const DELETE: Wording = { verb: 'DELETE', mark: 'FROM', isTargetFirst: false, beside: 'USING', joined: 'usingClause' }
+const UPDATE: Wording = { verb: 'UPDATE', mark: 'SET', isTargetFirst: true, beside: 'FROM', joined: 'fromClause' }
 
-interface Change {
-  /** What stands before the verb: a WITH, comments. */
-  readonly prefix: string
-  readonly target: string
-  readonly others: string | null
-  readonly condition: string | null
-  readonly joined: unknown
-}
+function draftChange(node: Tree, text: Text, words: Wording): Draft | null {
+  const verb = text.find(words.verb)
+  const mark = text.find(words.mark, verb)
+  if (!verb || !mark) return null
+  const returning = text.find('RETURNING', mark)
+  const where = text.find('WHERE', mark)
+  const beside = text.find(words.beside, mark, where ?? returning)
 
-function draftChange(node: Tree, { prefix, target, others, condition, joined }: Change): Draft {
-  const where = condition === null ? '' : `\nWHERE ${condition}`
-  const whole = others === null ? where : `\nWHERE EXISTS (SELECT FROM ${others}${where}\n)`
+  // A WITH, and comments.
+  const before = text.between(null, verb)
+  const target = words.isTargetFirst ? text.between(verb, mark) : text.between(mark, beside ?? where ?? returning)
+  const condition = where ? `\nWHERE ${text.between(where, returning)}` : ''
+  const others = beside && text.between(beside, where ?? returning)
+  const whole = others === null ? condition : `\nWHERE EXISTS (SELECT FROM ${others}${condition}\n)`
+
   const whereClause = withoutPlaces(node['whereClause'])
   const own = whereClause === undefined ? {} : { whereClause }
-  const exists = {
-    SubLink: { subLinkType: 'EXISTS_SUBLINK', subselect: { SelectStmt: selectOf({ fromClause: joined, ...own }) } },
-  }
+  const subselect = { SelectStmt: selectOf({ fromClause: node[words.joined], ...own }) }
+  const exists = { SubLink: { subLinkType: 'EXISTS_SUBLINK', subselect } }
   return {
-    text: `${prefix}SELECT * FROM ${target}${whole}`,
+    text: `${before}SELECT * FROM ${target}${whole}`,
     tree: selectOf({
       targetList: [{ ResTarget: { val: { ColumnRef: { fields: [{ A_Star: {} }] } } } }],
       fromClause: [{ RangeVar: node['relation'] }],
