@@ -1,18 +1,14 @@
 import type { Dispatcher } from 'undici'
 import type { AssertionSigner } from '../../credentials/assertion.ts'
 import type { Injector } from '../../credentials/inject.ts'
-import type { Approval } from '../../domain/approval.ts'
 import type { Exchange, Outcome, Release, Upstream } from '../../domain/call.ts'
-import type { Claimed } from '../../domain/card.ts'
 import type { Json } from '../../domain/json.ts'
-import type { Principal } from '../../domain/principal.ts'
-import type { Reply } from '../../domain/question.ts'
 import { isRefusal, type Refusal, refuse } from '../../domain/refusal.ts'
-import { describePending, describeRefusal, NO_ROOM, refuseUnread } from '../../transports/http/answer.ts'
+import { NO_ROOM, refuseUnread, tellPending, tellRefusal } from '../../transports/http/answer.ts'
+import type { HttpCall } from '../../transports/http/call.ts'
 import { forward, type Timeouts } from '../../transports/http/forward.ts'
-import type { Line } from '../../transports/http/line.ts'
 import type { Rewrite } from '../../transports/http/response-headers.ts'
-import { type KeptResponse, storeResponse } from '../../transports/http/sink.ts'
+import { storeResponse } from '../../transports/http/sink.ts'
 import { sha256Hex, type Upload } from '../../transports/http/upload.ts'
 import { kindOf, parseBody, parseMediaType, unreadableType } from './body.ts'
 import { describeRequest } from './describe.ts'
@@ -44,27 +40,15 @@ export interface Service {
   monotonic(): number
 }
 
-export interface ExchangeParts {
-  readonly id: string
-  readonly principal: Principal
+export interface ExchangeParts extends HttpCall {
   readonly service: Service
-  readonly line: Line
   readonly model: RequestModel
   /** Null if it has not been read. */
   readonly body: Buffer | null
-  readonly waitMs: number
-  readonly isDetached: boolean
-  readonly idempotencyKey: string | null
-  readonly claimed: Claimed
-  readonly reply: Reply | null
   /** Takes room in memory for so many bytes of the body, until the call is over; false if there is none. */
   takeRoom(bytes: number): boolean
   /** Asked before so many bytes of the client's are parsed: a refusal if that is too much for its principal. */
   charge(bytes: number): Refusal | null
-  /** Told of the approval that let the call through, before the response begins. */
-  approvedBy(approval: Approval): void
-  /** What a store kept of the response; null if a client got it. */
-  kept: (() => KeptResponse | null) | null
 }
 
 // A body no larger is collected and sent with its head in one write; larger ones stream.
@@ -73,7 +57,8 @@ const OVERRIDES = refuse('malformed', 'Not executed. The body overrides the meth
 
 /** Makes the exchange of one HTTP call. */
 export function createExchange(parts: ExchangeParts): Exchange {
-  const { id, principal, service, line } = parts
+  const { id, principal, service, line, asked } = parts
+  const about = { callId: id, service }
   let { model } = parts
   let body: Buffer | null = parts.body ?? (model.contentLength === 0 ? NO_BODY : null)
   let parsed: { readonly value?: Json } | null = null
@@ -156,7 +141,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
     const startedAt = service.monotonic()
     const read = body?.length === 0 ? null : body
     const outgoing = body === null ? await unlessStopped(outgoingBody(), signal) : read
-    if (isRefusal(outgoing)) return answerRefusal(outgoing)
+    if (isRefusal(outgoing)) return tellRefusal(line, outgoing, about)
     if (approval) parts.approvedBy(approval)
     // It was judged: the upstream may take its time, and a parsed body takes many times its bytes.
     parsed = null
@@ -186,7 +171,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
           : { protocol: model.upgrade, take: line.tunnel({ signal, maxMs: service.maxUpgradedMs, spendBytes }) },
     })
     const { hasStarted, ...outcome } = result
-    if (!hasStarted && outcome.refusal) writeRefusal(outcome.refusal)
+    if (!hasStarted && outcome.refusal) tellRefusal(line, outcome.refusal, about)
     const kept = parts.kept?.() ?? null
     return {
       ...outcome,
@@ -195,25 +180,11 @@ export function createExchange(parts: ExchangeParts): Exchange {
     }
   }
 
-  function writeRefusal(why: Refusal): void {
-    const { status, headers, text } = describeRefusal(why, { callId: id, service })
-    line.answer(status, headers, text)
-  }
-
-  function answerRefusal(why: Refusal): Outcome {
-    writeRefusal(why)
-    return { name: why.code === 'approval_pending' ? 'pending' : 'refused', refusal: why }
-  }
-
   return {
+    ...asked,
     id,
     upstream: service.upstream,
     principal,
-    waitMs: parts.waitMs,
-    isDetached: parts.isDetached,
-    idempotencyKey: parts.idempotencyKey,
-    claimed: parts.claimed,
-    reply: parts.reply,
     whenGone: () => 'leave',
     gone: gone.signal,
     async describe(needs) {
@@ -254,16 +225,11 @@ export function createExchange(parts: ExchangeParts): Exchange {
     held(approval) {
       // What is forwarded on approval is read anew.
       parsed = null
-      if (parts.isDetached) answerLater(approval)
+      if (asked.isDetached) tellPending(line, approval, about)
       return Promise.resolve()
     },
     forward: send,
-    refuse: (why) => Promise.resolve(answerRefusal(why)),
-  }
-
-  function answerLater(approval: Approval): void {
-    const { status, headers, text } = describePending(approval, { callId: id, publicUrl: service.publicUrl })
-    line.answer(status, headers, text)
+    refuse: (why) => Promise.resolve(tellRefusal(line, why, about)),
   }
 }
 

@@ -7,15 +7,14 @@ import type { Injector } from '../../credentials/inject.ts'
 import type { Arrival, Exchange, Upstream } from '../../domain/call.ts'
 import { formatParty } from '../../domain/principal.ts'
 import { isRefusal, type Refusal, refuse } from '../../domain/refusal.ts'
-import { describeRefusal } from '../../transports/http/answer.ts'
-import { readContext, readReply } from '../../transports/http/context.ts'
+import { tellRefusal } from '../../transports/http/answer.ts'
+import { detachedCall, readAsked } from '../../transports/http/call.ts'
 import { readCredential } from '../../transports/http/credential.ts'
-import { type Line, plainLine, storedLine, upgradeLine } from '../../transports/http/line.ts'
+import { type Line, plainLine, upgradeLine } from '../../transports/http/line.ts'
 import { readIdempotencyKey } from '../../transports/http/own-headers.ts'
 import { parsePrefer } from '../../transports/http/prefer.ts'
 import { routeOf } from '../../transports/http/routing.ts'
 import type { GatewayServer } from '../../transports/http/server.ts'
-import { storeSink } from '../../transports/http/sink.ts'
 import { responseOn, takeUpgrade } from '../../transports/http/upgrade.ts'
 import { connectUpstream } from '../../transports/http/upstream.ts'
 import type { Protocol, ProtocolParts } from '../../transports/protocol.ts'
@@ -62,23 +61,13 @@ export async function startHttp(parts: HttpParts) {
       const found = services.get(upstream)
       const model = restoreModel(stored)
       if (!found || !model) throw new TypeError('the stored call is not one of this gateway')
-      const sink = storeSink(parts.maxKeptBytes ?? 1024 * KIB)
       return createExchange({
-        id,
-        principal,
+        ...detachedCall({ id, principal }, parts.maxKeptBytes ?? 1024 * KIB),
         service: found.service,
-        line: storedLine(sink),
         model,
         body: Buffer.from(stored.body),
-        waitMs: 0,
-        isDetached: true,
-        idempotencyKey: null,
-        claimed: {},
-        reply: null,
         takeRoom: () => true,
         charge: () => null,
-        approvedBy() {},
-        kept: sink.kept,
       })
     },
     async stop() {
@@ -234,8 +223,7 @@ function createDoor({
     const added = ['countersign-call', id]
     const line = open(() => added)
     const answer = (why: Refusal) => {
-      const { status, headers, text } = describeRefusal(why, { callId: id, service })
-      line.answer(status, headers, text)
+      tellRefusal(line, why, { callId: id, service })
       return Promise.resolve()
     }
     const refuseHeaders = (why: Refusal) => {
@@ -262,19 +250,19 @@ function createDoor({
       credential: readCredential(fields.own, target.query),
       source: server.sourceOf(request),
       refuse: answer,
-      open: (principal) =>
-        createExchange({
+      open(principal) {
+        const { waitMs } = service.upstream
+        const isPromptKept = parts.isPromptKept ?? false
+        const asked = readAsked(fields.own, { prefer, idempotencyKey, waitMs, isPromptKept })
+        return createExchange({
           id,
           principal,
           service,
           line,
           model,
           body: null,
-          waitMs: Math.min(service.upstream.waitMs, (prefer.waitS ?? Number.POSITIVE_INFINITY) * 1000),
-          isDetached: prefer.isDetached && upgrade === null,
-          idempotencyKey,
-          claimed: readContext(fields.own, parts.isPromptKept ?? false),
-          reply: readReply(fields.own),
+          // An upgrade has no response that could be kept.
+          asked: upgrade === null ? asked : { ...asked, isDetached: false },
           takeRoom(bytes) {
             lease ??= room.lease(formatParty(principal))
             return lease.take(bytes)
@@ -282,7 +270,8 @@ function createDoor({
           charge: (bytes) => parts.charge(principal, bytes),
           approvedBy: (approval) => added.push('countersign-approval', approval.id),
           kept: null,
-        }),
+        })
+      },
     }
     return { arrival, end: () => lease?.end() }
   }

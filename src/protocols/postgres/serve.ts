@@ -5,9 +5,8 @@ import { GatewayError } from '../../domain/error.ts'
 import type { Principal } from '../../domain/principal.ts'
 import type { Refusal } from '../../domain/refusal.ts'
 import type { LoginChallenge } from '../../identity/minted.ts'
-import { storedLine } from '../../transports/http/line.ts'
+import { detachedCall } from '../../transports/http/call.ts'
 import type { GatewayServer } from '../../transports/http/server.ts'
-import { storeSink } from '../../transports/http/sink.ts'
 import type { Listener, ProtocolParts, Revival } from '../../transports/protocol.ts'
 import { createRoom, type Room } from '../../transports/room.ts'
 import { createTcpListener, LISTENER_LIMITS, type TcpListener } from '../../transports/tcp/listener.ts'
@@ -76,11 +75,7 @@ export async function startPostgres(parts: PostgresParts) {
       const queries = doors.find(({ queries: { service } }) => service.upstream.name === upstream)?.queries
       const query = restoreQuery(stored)
       if (!queries || !query) throw new TypeError('the stored call is not one of this gateway')
-      const sink = storeSink(2 * MAX_KEPT_BYTES)
-      return createQueryExchange({
-        ...{ id, principal, queries, query, line: storedLine(sink), waitMs: 0, isDetached: true },
-        ...{ idempotencyKey: null, claimed: {}, reply: null, approvedBy() {}, kept: sink.kept },
-      })
+      return createQueryExchange({ ...detachedCall({ id, principal }, 2 * MAX_KEPT_BYTES), queries, query })
     },
     async drain(withinMs: number) {
       for (const { tcp } of doors) tcp.close()

@@ -1,6 +1,8 @@
 import type { Approval } from '../../domain/approval.ts'
+import type { Outcome } from '../../domain/call.ts'
 import { callUrl, problemHeaders, problemOf } from '../../domain/problem.ts'
 import { type Refusal, refuse } from '../../domain/refusal.ts'
+import type { Line } from './line.ts'
 import type { BodyFault } from './upload.ts'
 
 /** What the gateway itself answers a call with. */
@@ -12,38 +14,39 @@ export interface Answer {
 
 const DETACHED_RETRY_S = 5
 
+/** Which call is answered, and where it was to go. */
+interface About {
+  readonly callId: string
+  readonly service: { readonly publicUrl: string; readonly upstream: { readonly name: string } }
+}
+
 /** A refusal as HTTP says it: problem details (RFC 9457) under the status of its code. */
-export function describeRefusal(
-  why: Refusal,
-  {
-    callId,
-    service,
-  }: { callId: string; service: { readonly publicUrl: string; readonly upstream: { readonly name: string } } },
-): Answer {
+export function describeRefusal(why: Refusal, { callId, service }: About): Answer {
   const problem = problemOf(why, { callId, publicUrl: service.publicUrl })
   const metadataUrl = `${service.publicUrl}/.well-known/oauth-protected-resource/${service.upstream.name}`
   return { status: problem.status, headers: problemHeaders(why, metadataUrl), text: `${JSON.stringify(problem)}\n` }
 }
 
-/** What a client is told that asked not to wait (RFC 7240, section 4.1), once its call is held. */
-export function describePending(
-  approval: Pick<Approval, 'id' | 'callId'>,
-  { callId, publicUrl }: { callId: string; publicUrl: string },
-): Answer {
+/** Tells the client that its call is refused, and says what became of the call. */
+export function tellRefusal(line: Line, why: Refusal, about: About): Outcome {
+  const { status, headers, text } = describeRefusal(why, about)
+  line.answer(status, headers, text)
+  return { name: why.code === 'approval_pending' ? 'pending' : 'refused', refusal: why }
+}
+
+/** Tells a client that asked not to wait (RFC 7240, section 4.1) that its call is held. */
+export function tellPending(line: Line, approval: Pick<Approval, 'id' | 'callId'>, { callId, service }: About): void {
   // By the call that opened the approval: this one may have attached to it.
-  const statusUrl = callUrl(publicUrl, approval.callId)
+  const statusUrl = callUrl(service.publicUrl, approval.callId)
   const told = { status: 'pending', call: callId, approval: approval.id, status_url: statusUrl }
-  return {
-    status: 202,
-    headers: {
-      'content-type': 'application/json',
-      'cache-control': 'no-store',
-      location: `/.countersign/calls/${approval.callId}`,
-      'preference-applied': 'respond-async',
-      'retry-after': String(DETACHED_RETRY_S),
-    },
-    text: `${JSON.stringify(told)}\n`,
+  const headers = {
+    'content-type': 'application/json',
+    'cache-control': 'no-store',
+    location: `/.countersign/calls/${approval.callId}`,
+    'preference-applied': 'respond-async',
+    'retry-after': String(DETACHED_RETRY_S),
   }
+  line.answer(202, headers, `${JSON.stringify(told)}\n`)
 }
 
 /** Why a call is refused whose body has to be read, and cannot be. */

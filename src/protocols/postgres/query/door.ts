@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Arrival } from '../../../domain/call.ts'
 import { isRefusal, type Refusal, refuse } from '../../../domain/refusal.ts'
-import { describeRefusal } from '../../../transports/http/answer.ts'
-import { readContext, readReply } from '../../../transports/http/context.ts'
+import { tellRefusal } from '../../../transports/http/answer.ts'
+import { readAsked } from '../../../transports/http/call.ts'
 import { readCredential } from '../../../transports/http/credential.ts'
 import { plainLine } from '../../../transports/http/line.ts'
 import { ownHeaders, readIdempotencyKey } from '../../../transports/http/own-headers.ts'
@@ -71,8 +71,7 @@ export async function openQueryDoor(
     const added = ['countersign-call', id]
     const line = plainLine(request, response, { idleMs: IDLE_MS, added: () => added })
     const answer = (why: Refusal) => {
-      const { status, headers, text } = describeRefusal(why, { callId: id, service })
-      line.answer(status, headers, text)
+      tellRefusal(line, why, { callId: id, service })
       return Promise.resolve()
     }
     const { target } = routeOf(request)
@@ -97,11 +96,7 @@ export async function openQueryDoor(
           queries,
           line,
           query: target.query !== '' ? TAKES_NO_QUERY : isPlain(own.get('content-encoding')) ? null : UNREADABLE,
-          waitMs: Math.min(upstream.waitMs, (prefer.waitS ?? Number.POSITIVE_INFINITY) * 1000),
-          isDetached: prefer.isDetached,
-          idempotencyKey,
-          claimed: readContext(own, isPromptKept),
-          reply: readReply(own),
+          asked: readAsked(own, { prefer, idempotencyKey, waitMs: upstream.waitMs, isPromptKept }),
           approvedBy: (approval) => added.push('countersign-approval', approval.id),
           kept: null,
         })

@@ -1,12 +1,15 @@
-import type { Approval } from '../../../domain/approval.ts'
 import type { Exchange, Outcome, Release } from '../../../domain/call.ts'
-import type { Claimed } from '../../../domain/card.ts'
-import { formatParty, type Principal } from '../../../domain/principal.ts'
-import type { Reply } from '../../../domain/question.ts'
+import { formatParty } from '../../../domain/principal.ts'
 import { isRefusal, type Refusal, refuse } from '../../../domain/refusal.ts'
-import { type Answer, describePending, describeRefusal, refuseUnread } from '../../../transports/http/answer.ts'
-import type { Line } from '../../../transports/http/line.ts'
-import { type KeptResponse, storeResponse } from '../../../transports/http/sink.ts'
+import {
+  type Answer,
+  describeRefusal,
+  refuseUnread,
+  tellPending,
+  tellRefusal,
+} from '../../../transports/http/answer.ts'
+import type { HttpCall } from '../../../transports/http/call.ts'
+import { storeResponse } from '../../../transports/http/sink.ts'
 import { sha256Hex } from '../../../transports/http/upload.ts'
 import type { Lease, Room } from '../../../transports/room.ts'
 import { SessionOver } from '../relay/session-over.ts'
@@ -27,22 +30,10 @@ export interface QueryService extends ConnectParts {
   readonly ending: AbortSignal
 }
 
-export interface QueryParts {
-  readonly id: string
-  readonly principal: Principal
+export interface QueryParts extends HttpCall {
   readonly queries: QueryService
-  readonly line: Line
   /** Why it is not to be read; null if it has not been. */
   readonly query: Query | Refusal | null
-  readonly waitMs: number
-  readonly isDetached: boolean
-  readonly idempotencyKey: string | null
-  readonly claimed: Claimed
-  readonly reply: Reply | null
-  /** Told of the approval that let the call through, before the answer begins. */
-  approvedBy(approval: Approval): void
-  /** What a store kept of the answer; null if a client got it. */
-  readonly kept: (() => KeptResponse | null) | null
 }
 
 /** As much as is kept of any other response. */
@@ -57,8 +48,9 @@ const SETTINGS: ReadonlyMap<string, string> = new Map([
  * first looked at.
  */
 export function createQueryExchange(parts: QueryParts): Exchange & { end(): void } {
-  const { id, principal, line, queries } = parts
+  const { id, principal, line, asked, queries } = parts
   const { service, ending } = queries
+  const about = { callId: id, service }
   const room = service.room.lease(formatParty(principal))
   const gone = new AbortController()
   let seat: Lease | null = null
@@ -104,12 +96,12 @@ export function createQueryExchange(parts: QueryParts): Exchange & { end(): void
 
   async function send(how: Release): Promise<Outcome> {
     const call = await begin()
-    if (isRefusal(call)) return tellRefusal(call)
+    if (isRefusal(call)) return tellRefusal(line, call, about)
     if (how.approval) parts.approvedBy(how.approval)
     const { outcome, response } = await call.run.forward(how)
     call.run.end()
     if (response) respond({ ...response, headers: JSON_HEADERS })
-    else if (outcome.refusal) respond(describe(outcome.refusal))
+    else if (outcome.refusal) respond(describeRefusal(outcome.refusal, about))
     const kept = parts.kept?.() ?? null
     return {
       ...outcome,
@@ -125,28 +117,11 @@ export function createQueryExchange(parts: QueryParts): Exchange & { end(): void
     line.sink.end(body)
   }
 
-  function tellRefusal(why: Refusal): Outcome {
-    answer(describe(why))
-    return { name: why.code === 'approval_pending' ? 'pending' : 'refused', refusal: why }
-  }
-
-  function describe(why: Refusal): Answer {
-    return describeRefusal(why, { callId: id, service })
-  }
-
-  function answer({ status, headers, text }: Answer): void {
-    line.answer(status, headers, text)
-  }
-
   return {
+    ...asked,
     id,
     upstream: service.upstream,
     principal,
-    waitMs: parts.waitMs,
-    isDetached: parts.isDetached,
-    idempotencyKey: parts.idempotencyKey,
-    claimed: parts.claimed,
-    reply: parts.reply,
     gone: gone.signal,
     whenGone: () => 'leave',
     async describe(needs) {
@@ -171,11 +146,11 @@ export function createQueryExchange(parts: QueryParts): Exchange & { end(): void
       return isRefusal(call) ? { payload: null, notes: [] } : call.run.exchange.present(verdict)
     },
     held(approval) {
-      if (parts.isDetached) answer(describePending(approval, { callId: id, publicUrl: service.publicUrl }))
+      if (asked.isDetached) tellPending(line, approval, about)
       return Promise.resolve()
     },
     forward: send,
-    refuse: (why) => Promise.resolve(tellRefusal(why)),
+    refuse: (why) => Promise.resolve(tellRefusal(line, why, about)),
     end() {
       ending.removeEventListener('abort', stop)
       // With it goes the session, if there is one.
