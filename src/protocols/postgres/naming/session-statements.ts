@@ -6,12 +6,11 @@ import {
   isTree,
   listOf,
   markWrite,
-  mention,
   mentionGlobal,
   mentionRelation,
   type NodeTag,
-  nameOf,
   ofKind,
+  optionOf,
   type Place,
   stringsOf,
   summaryOf,
@@ -260,15 +259,6 @@ function isAnalyzed(node: Tree): boolean {
   })
 }
 
-/** The value of an option by its name. */
-export function optionOf(options: unknown, name: string): unknown {
-  for (const item of listOf(options)) {
-    const option = ofKind('DefElem', item)
-    if (option?.['defname'] === name) return option['arg']
-  }
-  return undefined
-}
-
 export function required(node: Tree, field: string): string {
   const text = textOf(node[field])
   if (text === null) throw unknownNode(field)
@@ -295,9 +285,4 @@ const PARSE_SETTINGS: Readonly<Record<string, ReadonlySet<string>>> = {
   standard_conforming_strings: new Set(['on', 'true', 'yes', '1', 't', 'y', 'tr', 'tru', 'ye']),
   client_encoding: new Set(['utf8', 'utf-8', 'unicode', "'utf8'"]),
   names: new Set(['utf8', 'utf-8', 'unicode']),
-}
-
-export function mentionFunction(place: Place, names: unknown, verb = 'call'): void {
-  const parts = stringsOf(names)
-  if (parts.length > 0) mention(place, 'function', nameOf(parts), { verb })
 }

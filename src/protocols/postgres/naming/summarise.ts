@@ -1,6 +1,11 @@
 import { isBounded } from './bounds.ts'
-import { DEFINITION_PARTS } from './definition-parts.ts'
-import { DEFINITIONS } from './definitions.ts'
+import { CODE } from './definitions/code.ts'
+import { OBJECT_STATEMENTS } from './definitions/objects.ts'
+import { DEFINITION_PARTS } from './definitions/parts.ts'
+import { RELATIONS } from './definitions/relations.ts'
+import { RIGHTS } from './definitions/rights.ts'
+import { SERVER } from './definitions/server.ts'
+import { TYPES } from './definitions/types.ts'
 import { EXPRESSIONS } from './expressions.ts'
 import { QUERIES } from './queries.ts'
 import { returnedBy } from './returned.ts'
@@ -25,7 +30,12 @@ const ALL: Visits = {
   ...EXPRESSIONS,
   ...QUERIES,
   ...SESSION_STATEMENTS,
-  ...DEFINITIONS,
+  ...RELATIONS,
+  ...TYPES,
+  ...CODE,
+  ...RIGHTS,
+  ...SERVER,
+  ...OBJECT_STATEMENTS,
   ...DEFINITION_PARTS,
 }
 

@@ -178,6 +178,15 @@ export function stringsOf(value: unknown): readonly string[] {
   })
 }
 
+/** The value of an option by its name. */
+export function optionOf(options: unknown, name: string): unknown {
+  for (const item of listOf(options)) {
+    const option = ofKind('DefElem', item)
+    if (option?.['defname'] === name) return option['arg']
+  }
+  return undefined
+}
+
 /** The last two parts of a name. A third one before them is the database, which the server checks to be the current one. */
 export function nameOf(parts: readonly string[]): { readonly schema: string | null; readonly name: string } {
   const name = parts.at(-1)

@@ -1,4 +1,4 @@
-import { plain } from './expressions.ts'
+import { plain } from '../expressions.ts'
 import {
   listOf,
   mention,
@@ -10,7 +10,7 @@ import {
   textOf,
   type Visit,
   within,
-} from './walk.ts'
+} from '../walk.ts'
 
 /** Parts of definitions. */
 export const DEFINITION_PARTS = {

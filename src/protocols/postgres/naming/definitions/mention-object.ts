@@ -1,4 +1,4 @@
-import { OBJECTS } from './tags.ts'
+import { OBJECTS } from '../tags.ts'
 import {
   isTree,
   listOf,
@@ -10,7 +10,7 @@ import {
   type Place,
   stringsOf,
   unknownNode,
-} from './walk.ts'
+} from '../walk.ts'
 
 const RELATIONS = new Set([
   'OBJECT_TABLE',
@@ -61,11 +61,6 @@ export function mentionObject(place: Place, type: string, object: unknown): void
   else if (IN_SCHEMA.has(type)) mention(place, 'other', nameOf(names))
   else if (OF_METHOD.has(type)) mention(place, 'other', nameOf(names.slice(1)))
   else mentionByName(place, type, names)
-}
-
-/** Notes something new that has a name in a schema. */
-export function mentionNew(place: Place, kind: 'function' | 'operator' | 'type' | 'other', names: unknown): void {
-  mention(place, kind, nameOf(stringsOf(names)), { isMade: true })
 }
 
 function mentionPart(place: Place, type: string, names: readonly string[]): void {
