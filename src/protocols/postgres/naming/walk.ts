@@ -169,6 +169,13 @@ export function textOf(value: unknown): string | null {
   return typeof value === 'string' && value !== '' ? value : null
 }
 
+/** The text of a field that the grammar always fills. */
+export function required(node: Tree, field: string): string {
+  const text = textOf(node[field])
+  if (text === null) throw unknownNode(field)
+  return text
+}
+
 /** The texts of a list of `String` nodes, of a `List` of them, or of one; other nodes are left out. */
 export function stringsOf(value: unknown): readonly string[] {
   const list = ofKind('List', value)?.['items'] ?? value
