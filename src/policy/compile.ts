@@ -19,9 +19,9 @@ import {
 import type { Problem } from '../platform/yaml.ts'
 import { createLanguage, type Language, type Program } from './expression.ts'
 import { parseLimit } from './limit.ts'
-import { createLookup, type Lookup } from './lookup.ts'
+import { type Criteria, createLookup, type Lookup } from './lookup.ts'
 import type { ApprovalTerms, Breaker, Rule } from './schema.ts'
-import type { CompiledBreaker, CompiledRule, Criteria, PolicySet } from './set.ts'
+import type { CompiledBreaker, CompiledRule, PolicySet } from './set.ts'
 import type { PolicySource } from './source.ts'
 import { suggest } from './suggest.ts'
 

@@ -1,7 +1,14 @@
 import type { Principal } from '../domain/principal.ts'
 import type { Selector } from '../domain/selector.ts'
 import { createPatternTree } from './pattern.ts'
-import type { Criteria } from './set.ts'
+
+/** Which calls a rule or a breaker is about. Null where it leaves a criterion open. */
+export interface Criteria {
+  readonly upstreams: ReadonlySet<string> | null
+  readonly verbs: readonly string[] | null
+  readonly resources: readonly string[] | null
+  readonly principals: readonly Selector[] | null
+}
 
 /** Where a call points. A call that could not be named has neither verb nor resource, and matches what asks for none. */
 export interface Target {

@@ -1,17 +1,8 @@
 import type { BreakerTerms } from '../domain/breaker.ts'
 import type { ImpactTerms } from '../domain/impact.ts'
-import type { Selector } from '../domain/selector.ts'
 import type { Effect, Limit, Mask, Requirement, RuleRef } from '../domain/verdict.ts'
 import type { Program } from './expression.ts'
-import type { Lookup } from './lookup.ts'
-
-/** Which calls a rule or a breaker is about. Null where it leaves a criterion open. */
-export interface Criteria {
-  readonly upstreams: ReadonlySet<string> | null
-  readonly verbs: readonly string[] | null
-  readonly resources: readonly string[] | null
-  readonly principals: readonly Selector[] | null
-}
+import type { Criteria, Lookup } from './lookup.ts'
 
 /** A rule, ready to decide. */
 export interface CompiledRule extends Criteria {

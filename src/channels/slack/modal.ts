@@ -2,6 +2,12 @@ import type { types } from '@slack/bolt'
 import { label } from './parts.ts'
 import type { Asked } from './payload.ts'
 
+/** What Slack is told in the answer to a modal that was submitted; null closes it. */
+export type ModalAnswer =
+  | { readonly response_action: 'update'; readonly view: types.View }
+  | { readonly response_action: 'errors'; readonly errors: Record<string, string> }
+  | null
+
 const MAX_REASON = 1000
 
 /** Asks for the reason of a decision. `isRequired`: it cannot be left empty. */

@@ -10,18 +10,12 @@ import { createAsking } from './asking.ts'
 import { type Pressed, parseButton } from './button.ts'
 import { isForConsole, renderCard } from './card.ts'
 import { describeClaimFault } from './claim.ts'
-import { renderAnswer, renderQuestion } from './modal.ts'
+import { type ModalAnswer, renderAnswer, renderQuestion } from './modal.ts'
 import { type Asked, askedSchema, type Press, pressSchema, type ReasonSubmission, submissionSchema } from './payload.ts'
 import type { Recognise } from './recognise.ts'
 import type { Refresh } from './refresh.ts'
 import { createReplayCache } from './replays.ts'
 import { describeFault, type Fault } from './wording.ts'
-
-/** What Slack is told in the answer to a modal that was submitted; null closes it. */
-export type ModalAnswer =
-  | { readonly response_action: 'update'; readonly view: types.View }
-  | { readonly response_action: 'errors'; readonly errors: Record<string, string> }
-  | null
 
 export interface Presses {
   /** Somebody pressed Approve, Deny or Ask. */
