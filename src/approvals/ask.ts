@@ -2,7 +2,7 @@ import type { Approval } from '../domain/approval.ts'
 import type { Exchange } from '../domain/call.ts'
 import { isEntitled, mayOverride } from '../domain/entitlement.ts'
 import { GatewayError } from '../domain/error.ts'
-import type { Person } from '../domain/principal.ts'
+import { isInClosure, type Person } from '../domain/principal.ts'
 import {
   type AskFault,
   type AskRequest,
@@ -29,7 +29,6 @@ import {
 import { maySee } from './read.ts'
 import { type SealedField, sealAlso } from './seal.ts'
 import { announce, approvalOf, type Held, isOverdue, readHeld, readNow } from './store.ts'
-import { isRequesting } from './votes.ts'
 
 /**
  * Asks the agent whose call waits. Whoever may decide may ask, while the approval is pending: so many times, and one
@@ -74,7 +73,7 @@ export function createAsking(ground: Ground): (request: AskRequest) => Promise<A
   ): AskFault | null {
     if (!held?.isGenuine || !maySee(held, { person: by, standIns, now })) return 'not_found'
     const { row } = held
-    if (isRequesting(row, by)) return 'self_approval'
+    if (isInClosure(row.requester, by)) return 'self_approval'
     const moment = { openedAt: row.created_at.getTime(), at: now.getTime() }
     const mayDecide =
       row.requirements.some((requirement) => isEntitled(requirement, by, moment)) ||

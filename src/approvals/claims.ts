@@ -3,7 +3,7 @@ import { canonicalJson } from '../domain/canonical.ts'
 import { CLAIM_MS, type ClaimFault, type ClaimRequest, type ClaimResult } from '../domain/claim.ts'
 import { isEntitled } from '../domain/entitlement.ts'
 import { GatewayError } from '../domain/error.ts'
-import { isSameParty, type Person } from '../domain/principal.ts'
+import { isInClosure, isSameParty, type Person } from '../domain/principal.ts'
 import type { Tx } from '../platform/database.ts'
 import { computeMac, isValidMac, type KeyPair, type SecretKey } from '../platform/keys.ts'
 import { type DelegationRow, findStandIn, readStandIns } from './delegations.ts'
@@ -13,7 +13,6 @@ import { momentOf } from './quorum.ts'
 import { maySee } from './read.ts'
 import type { ApprovalRow } from './row.ts'
 import { announce, approvalOf, type Held, isOverdue, readHeld, readNow } from './store.ts'
-import { isRequesting } from './votes.ts'
 
 /** The first schema that knows of claims; with an older one nobody claims anything. */
 const SCHEMA = 12
@@ -83,7 +82,7 @@ export function createClaims(ground: Ground): Claims {
   ): ClaimFault | null {
     if (!held?.isGenuine || !maySee(held, { person: by, standIns, now })) return 'not_found'
     const { row, votes } = held
-    if (isRequesting(row, by)) return 'self_approval'
+    if (isInClosure(row.requester, by)) return 'self_approval'
     const moment = momentOf({ at: now }, row.created_at)
     const isNamed = row.requirements.some((requirement) => isEntitled(requirement, by, moment))
     if (!isNamed && !findStandIn(row, { person: by, standIns, votes, now })) return 'not_entitled'

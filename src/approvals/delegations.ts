@@ -3,8 +3,8 @@ import type { Absentee, Delegation } from '../domain/delegation.ts'
 import { isEntitled, type Voter } from '../domain/entitlement.ts'
 import {
   type Assurance,
-  closureOf,
   type Group,
+  isInClosure,
   isSameParty,
   type Party,
   type Person,
@@ -147,18 +147,16 @@ export function findStandIn(
     now,
   }: { person: Voter; standIns: readonly DelegationRow[]; votes: readonly Party[]; now: Date },
 ): DelegationRow | null {
-  if (isRequesting(row, person)) return null
+  if (isInClosure(row.requester, person)) return null
   const moment = momentOf({ at: now }, row.created_at)
   const isGained = (standsFor: Absentee) =>
     row.requirements.some(
       (one) => !isEntitled(one, person, moment) && isEntitled(one, { ...person, standsFor }, moment),
     )
   const hasSpoken = (one: Party) => votes.some((vote) => isSameParty(vote, one))
-  return standIns.find((one) => !isRequesting(row, one) && !hasSpoken(one) && isGained(absentPerson(one))) ?? null
-}
-
-function isRequesting({ requester }: Pick<ApprovalRow, 'requester'>, person: Party): boolean {
-  return closureOf(requester).some((party) => isSameParty(party, person))
+  return (
+    standIns.find((one) => !isInClosure(row.requester, one) && !hasSpoken(one) && isGained(absentPerson(one))) ?? null
+  )
 }
 
 /** Whether the delegation lets this vote be cast: made by whoever it names, while it lasted. */

@@ -1,7 +1,7 @@
 import { canonicalJson } from '../domain/canonical.ts'
 import type { Grant } from '../domain/grant.ts'
 import type { Covers } from '../domain/permit.ts'
-import { type Assurance, closureOf, type Group, isSameParty, type Principal, type Role } from '../domain/principal.ts'
+import { type Assurance, type Group, isInClosure, type Principal, type Role } from '../domain/principal.ts'
 import type { Requirement, RuleRef } from '../domain/verdict.ts'
 import type { Tx } from '../platform/database.ts'
 import { computeMac, isValidMac, type KeyPair, type SecretKey } from '../platform/keys.ts'
@@ -66,7 +66,7 @@ export function isGenuineGrant(keys: KeyPair<SecretKey>, row: GrantRow): boolean
 /** Whether it is about this call, and its reviewer not on the requesting side. Says nothing of its rules or its end. */
 export function isAbout(grant: GrantRow, call: Sought): boolean {
   if (!grant.principal_key.equals(call.principal_key) || grant.upstream !== call.upstream) return false
-  if (closureOf(call.requester).some((party) => isSameParty(party, grant))) return false
+  if (isInClosure(call.requester, grant)) return false
   if (grant.verb !== call.verb) return false
   switch (grant.covers) {
     case 'call':

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Card } from '../domain/card.ts'
 import { GatewayError } from '../domain/error.ts'
 import type { Approver, Precedent, Precedents } from '../domain/precedent.ts'
-import { formatParty, type Person } from '../domain/principal.ts'
+import { formatParty, isInClosure, type Person } from '../domain/principal.ts'
 import type { Tx } from '../platform/database.ts'
 import { type DelegationRow, readStandIns } from './delegations.ts'
 import { compareCards, hasSameActions } from './difference.ts'
@@ -13,7 +13,7 @@ import { isDenied, meetsAll } from './quorum.ts'
 import { maySee, openCard, readCard } from './read.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow } from './row.ts'
 import { type Held, readHeld, readNow, withVotes } from './store.ts'
-import { castsOf, isRequesting, opponents, supporters, type VoteRow } from './votes.ts'
+import { castsOf, opponents, supporters, type VoteRow } from './votes.ts'
 
 /** Decisions that are looked at, the newest of each kind: many of one never push out the others. */
 const MOST: Readonly<Record<string, number>> = { approved: 20, spent: 50, denied: 20 }
@@ -135,7 +135,7 @@ function verdictOf({ row, votes }: Held): Decided['verdict'] | null {
   const yes = supporters(row, casts)
   const asked = { requirements: row.requirements, openedAt: row.created_at }
   // It was denied, and somebody wrote something else.
-  if (isDenied(asked, against) || against.some((vote) => isRequesting(row, vote))) return null
+  if (isDenied(asked, against) || against.some((vote) => isInClosure(row.requester, vote))) return null
   if (isOverridden(row.requirements, yes) && against.length === 0) return 'overridden'
   const themselves = yes.filter((vote) => grantOf(vote) === null)
   if (meetsAll(asked, themselves)) return 'approved'

@@ -1,7 +1,7 @@
 import type { Approval, Spent } from '../domain/approval.ts'
 import type { Exchange } from '../domain/call.ts'
 import { GatewayError } from '../domain/error.ts'
-import { formatParty, isSameParty, type Person, principalKey, suspendable } from '../domain/principal.ts'
+import { formatParty, isInClosure, isSameParty, type Person, principalKey, suspendable } from '../domain/principal.ts'
 import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts'
 import type { Requirement, Verdict } from '../domain/verdict.ts'
 import type { Clock } from '../platform/clock.ts'
@@ -17,7 +17,7 @@ import { refuseFor } from './refusals.ts'
 import { APPROVAL_COLUMNS, type ApprovalRow } from './row.ts'
 import type { Standing } from './standing.ts'
 import { announce, approvalOf, type Held, isOverdue, readHeld, readNow } from './store.ts'
-import { castsOf, isRequesting, opponents, supporters, toVote, type VoteRow, withoutEnded } from './votes.ts'
+import { castsOf, opponents, supporters, toVote, type VoteRow, withoutEnded } from './votes.ts'
 
 interface Terms {
   /** What policy says at this moment. */
@@ -312,7 +312,7 @@ function findShortage(
   const against = opponents(castsOf(row, all))
   const suffice = (needed: readonly Requirement[], people: readonly (VoteRow & Cast)[]) =>
     meetsAll({ requirements: needed, openedAt }, people) || (against.length === 0 && isOverridden(needed, people))
-  const isStopped = isDenied(asked, against) || against.some((vote) => isRequesting(row, vote))
+  const isStopped = isDenied(asked, against) || against.some((vote) => isInClosure(row.requester, vote))
   if (!suffice(row.requirements, votes) || isStopped) return 'tampered'
   if (suffice(requirements, present)) return null
   return suffice(row.requirements, present) ? 'policy_changed' : 'reviewers_changed'

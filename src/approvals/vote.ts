@@ -8,7 +8,7 @@ import {
   mayOverride,
 } from '../domain/entitlement.ts'
 import { type GrantAsk, isWithinPermit } from '../domain/permit.ts'
-import { isSameParty } from '../domain/principal.ts'
+import { isInClosure, isSameParty } from '../domain/principal.ts'
 import type { Requirement } from '../domain/verdict.ts'
 import type { Tx } from '../platform/database.ts'
 import { newApprovalId } from '../platform/id.ts'
@@ -24,17 +24,7 @@ import { type Cast, isDenied, meetsAll, momentOf } from './quorum.ts'
 import { isOver } from './refusals.ts'
 import type { ApprovalRow } from './row.ts'
 import { announce, approvalOf, type Held, isOverdue, move, notify, readHeld, readNow } from './store.ts'
-import {
-  castOf,
-  castsOf,
-  isRequesting,
-  opponents,
-  signVote,
-  supporters,
-  type VoteRow,
-  withoutEnded,
-  writeVote,
-} from './votes.ts'
+import { castOf, castsOf, opponents, signVote, supporters, type VoteRow, withoutEnded, writeVote } from './votes.ts'
 
 /** Characters of a reason that are kept. */
 const MOST_REASON = 2000
@@ -228,7 +218,7 @@ function decide(
   const inFavour = supporters(row, casts)
   const isApproved = meetsAll(asked, inFavour) || (against.length === 0 && isOverridden(row.requirements, inFavour))
   if (vote.decision === 'approve') return isApproved ? 'approve' : null
-  if (isRequesting(row, vote) || isDenied(asked, against)) return 'deny'
+  if (isInClosure(row.requester, vote) || isDenied(asked, against)) return 'deny'
   // Who takes a yes back that was needed has ended it: nothing leads from approved to pending.
   return row.state === 'approved' && !isApproved ? 'deny' : null
 }
@@ -244,7 +234,7 @@ function findFault(held: Held, ballot: Ballot, facts: Facts): BallotFault | null
   const { now, replies, voter } = facts
   const { row, votes } = held
   const { reviewer, decision, grant: ask } = ballot
-  const isOwnCall = isRequesting(row, reviewer)
+  const isOwnCall = isInClosure(row.requester, reviewer)
   const moment = momentOf({ at: now }, row.created_at)
   const entitling = row.requirements.filter((requirement) => isEntitled(requirement, voter, moment))
   const hasSeen = ballot.cardHash === row.card_hash.toString('hex')
@@ -267,7 +257,7 @@ function findFault(held: Held, ballot: Ballot, facts: Facts): BallotFault | null
 function findOverrideFault({ row, votes }: Held, ballot: Ballot, { now, replies }: Facts): BallotFault | null {
   const { reviewer, decision } = ballot
   const hasSeen = ballot.cardHash === row.card_hash.toString('hex')
-  if (isRequesting(row, reviewer)) return 'self_approval'
+  if (isInClosure(row.requester, reviewer)) return 'self_approval'
   if (decision !== 'approve' || !mayOverride(row.requirements, reviewer)) {
     return hasSeen ? 'override_not_permitted' : 'not_found'
   }

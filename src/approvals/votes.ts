@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Decision, Vote } from '../domain/approval.ts'
 import { canonicalJson } from '../domain/canonical.ts'
-import { type Assurance, closureOf, type Group, isSameParty, type Party, type Role } from '../domain/principal.ts'
+import { type Assurance, type Group, isInClosure, isSameParty, type Party, type Role } from '../domain/principal.ts'
 import type { Tx } from '../platform/database.ts'
 import { computeMac, isValidMac, type KeyPair, type SecretKey } from '../platform/keys.ts'
 import {
@@ -74,7 +74,7 @@ export function supporters<Row extends VoteRow>(
   approval: Pick<ApprovalRow, 'requester'>,
   genuine: readonly Row[],
 ): readonly Row[] {
-  return genuine.filter((vote) => vote.decision === 'approve' && !isRequesting(approval, vote))
+  return genuine.filter((vote) => vote.decision === 'approve' && !isInClosure(approval.requester, vote))
 }
 
 /** A vote for oneself, as a quorum counts it. */
@@ -95,7 +95,7 @@ export function castsOf(
   const casts = new Map<VoteRow, VoteRow & Cast>()
   for (const vote of [...opponents(genuine), ...genuine.filter(({ decision }) => decision === 'approve')]) {
     const absent = vote.delegation ? absentPerson(vote.delegation) : null
-    const isFree = absent && !isRequesting(approval, absent) && !spoken.some((one) => isSameParty(one, absent))
+    const isFree = absent && !isInClosure(approval.requester, absent) && !spoken.some((one) => isSameParty(one, absent))
     if (isFree) spoken.push(absent)
     casts.set(vote, { ...castOf(vote), ...(isFree && { standsFor: absent }) })
   }
@@ -125,10 +125,6 @@ function isPermitted(keys: KeyPair<SecretKey>, vote: VoteRow): boolean {
 /** Those who said no. */
 export function opponents<Row extends VoteRow>(genuine: readonly Row[]): readonly Row[] {
   return genuine.filter((vote) => vote.decision === 'deny')
-}
-
-export function isRequesting(approval: Pick<ApprovalRow, 'requester'>, person: Party): boolean {
-  return closureOf(approval.requester).some((party) => isSameParty(party, person))
 }
 
 /** Names a vote in the audit log without naming its person: hex SHA-256 of its MAC. */

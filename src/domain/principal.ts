@@ -74,6 +74,11 @@ export function closureOf(principal: Principal): readonly Party[] {
   return parties
 }
 
+/** Whether somebody is on the requesting side. */
+export function isInClosure(principal: Principal, party: Party): boolean {
+  return closureOf(principal).some((one) => isSameParty(one, party))
+}
+
 /** Those whose suspension stops the call: everyone in the closure but the owner. */
 export function suspendable(principal: Principal): readonly Party[] {
   return closureOf({ ...principal, owner: null })

@@ -1,4 +1,4 @@
-import { closureOf, isSameParty, type Party, type Principal } from '../domain/principal.ts'
+import { isInClosure, type Party, type Principal } from '../domain/principal.ts'
 import type { Reviewer } from '../domain/selector.ts'
 import type { Requirement, Verdict } from '../domain/verdict.ts'
 import { NOTHING } from './decide.ts'
@@ -13,7 +13,7 @@ export type ManagerOf = (person: Party) => Party | null
 export function nameManager(verdict: Verdict, principal: Principal, managerOf: ManagerOf): Verdict {
   if (verdict.effect !== 'hold' || !verdict.requirements.some(asksManager)) return verdict
   const manager = principal.owner && managerOf(principal.owner)
-  if (!manager || closureOf(principal).some((party) => isSameParty(party, manager))) {
+  if (!manager || isInClosure(principal, manager)) {
     const { policyVersion, decidingAction } = verdict
     const rules = verdict.requirements.filter(asksManager).map(({ rule }) => rule)
     return { ...NOTHING, effect: 'deny', basis: 'no_manager', rules, policyVersion, decidingAction }

@@ -1,6 +1,6 @@
 import type { Approval } from '../../domain/approval.ts'
 import { isEntitled } from '../../domain/entitlement.ts'
-import { closureOf, formatParty, isSameParty, type Person } from '../../domain/principal.ts'
+import { formatParty, isInClosure, isSameParty, type Person } from '../../domain/principal.ts'
 import type { ApprovalDesk } from '../desk.ts'
 import { CLAIM_FAULTS } from '../problem.ts'
 import { idOf } from './forms.ts'
@@ -38,8 +38,7 @@ export function claimSection(
   if (state !== 'pending') return null
   const isOwn = claim !== undefined && isSameParty(claim.reviewer, person)
   const moment = { openedAt: createdAt, at: nowMs }
-  const isRequesting = closureOf(requester).some((party) => isSameParty(party, person))
-  const mayClaim = !isRequesting && requirements.some((one) => isEntitled(one, person, moment))
+  const mayClaim = !isInClosure(requester, person) && requirements.some((one) => isEntitled(one, person, moment))
   if (!claim && !mayClaim) return null
   const [way, label] = isOwn
     ? ['release', 'I am not looking at it any more']

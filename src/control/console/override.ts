@@ -1,7 +1,7 @@
 import { FRESH_MS, isFresh } from '../../approvals/override.ts'
 import type { Approval } from '../../domain/approval.ts'
 import { mayOverride } from '../../domain/entitlement.ts'
-import { closureOf, isSameParty, type Person } from '../../domain/principal.ts'
+import { isInClosure, type Person } from '../../domain/principal.ts'
 import { type Html, html } from './html.ts'
 
 /** The way to approve in place of the reviewers; null for whom it is not, or where it is too late. */
@@ -10,8 +10,8 @@ export function overrideSection(
   { person, csrf, nowMs }: { readonly person: Person; readonly csrf: string; readonly nowMs: number },
 ): Html | null {
   if (approval.state !== 'pending' || !mayOverride(approval.requirements, person)) return null
-  const isOwnCall = closureOf(approval.requester).some((party) => isSameParty(party, person))
-  if (isOwnCall || approval.votes.some(({ decision }) => decision === 'deny')) return null
+  if (isInClosure(approval.requester, person)) return null
+  if (approval.votes.some(({ decision }) => decision === 'deny')) return null
   const fresh = new URLSearchParams({ fresh: '1', return: `/approvals/${approval.id}` })
   return html`<details><summary>Override the reviewers</summary>
 <p>You approve in place of all reviewers. They are told at once, with your name and your reason, and it is recorded as an override.</p>

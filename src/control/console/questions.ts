@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { Approval } from '../../domain/approval.ts'
 import type { Absentee } from '../../domain/delegation.ts'
 import { isEntitled, mayOverride, type Voter } from '../../domain/entitlement.ts'
-import { closureOf, formatParty, isSameParty, type Person } from '../../domain/principal.ts'
+import { formatParty, isInClosure, type Person } from '../../domain/principal.ts'
 import { countReplies, MOST_QUESTION, MOST_QUESTIONS, type Question } from '../../domain/question.ts'
 import type { ApprovalDesk } from '../desk.ts'
 import { askingSchema } from '../question-wire.ts'
@@ -114,7 +114,7 @@ function form(
 }
 
 function mayAsk({ requirements, requester, createdAt }: Approval, person: Voter, nowMs: number): boolean {
-  if (closureOf(requester).some((party) => isSameParty(party, person))) return false
+  if (isInClosure(requester, person)) return false
   const at = { openedAt: createdAt, at: nowMs }
   return requirements.some((one) => isEntitled(one, person, at)) || mayOverride(requirements, person)
 }

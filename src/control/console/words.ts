@@ -1,6 +1,6 @@
 import type { Approval, State } from '../../domain/approval.ts'
 import type { Person, Principal } from '../../domain/principal.ts'
-import { closureOf, isSameParty } from '../../domain/principal.ts'
+import { isInClosure, isSameParty } from '../../domain/principal.ts'
 import { type Html, html, shown } from './html.ts'
 
 /** What people are told of a state, wherever it is shown or chosen. */
@@ -65,7 +65,7 @@ export function barOf(
   { isNamed, isOpen }: { readonly isNamed: boolean; readonly isOpen: boolean },
 ): string | null {
   if (approval.state !== 'pending') return null
-  if (closureOf(approval.requester).some((party) => isSameParty(party, person))) {
+  if (isInClosure(approval.requester, person)) {
     return 'You are on the requesting side of this call: somebody else has to approve it. You may deny it.'
   }
   if (!isNamed) return 'No rule of this call names you as a reviewer.'
