@@ -18,6 +18,7 @@ import {
 import type { Ground } from './ground.ts'
 import { type Cast, meetsAll } from './quorum.ts'
 import type { ApprovalRow } from './row.ts'
+import { toSignedPerson } from './signed-person.ts'
 import type { Standing } from './standing.ts'
 import { move, readNow } from './store.ts'
 import { signVote, type VoteRow, writeVote } from './votes.ts'
@@ -88,15 +89,9 @@ export async function standIn(
 
 function signFor({ grant, person }: Backing, { row, keys }: { row: ApprovalRow; keys: Keys['mac'] }): VoteRow {
   const facts = {
-    issuer: person.issuer,
-    subject: person.subject,
+    ...toSignedPerson(person),
     decision: 'approve' as const,
     reason: grant.reason,
-    name: person.name,
-    groups: person.groups,
-    roles: person.roles,
-    assurance: person.assurance,
-    authenticated_at: person.authenticatedAt,
     via: viaGrant(grant.id),
     card_hash: row.card_hash,
     at: row.created_at,

@@ -15,6 +15,7 @@ import {
 } from './delegations.ts'
 import { delegatedEntry, delegationEndedEntry } from './entries.ts'
 import type { Ground } from './ground.ts'
+import { toSignedPerson } from './signed-person.ts'
 import { readNow } from './store.ts'
 
 const MOST_KNOWN = 500
@@ -57,13 +58,7 @@ export function createDelegationDesk(ground: Ground): DelegationDesk {
           )
           const facts = {
             id: newApprovalId(),
-            issuer: by.issuer,
-            subject: by.subject,
-            name: by.name,
-            groups: by.groups,
-            roles: by.roles,
-            assurance: by.assurance,
-            authenticated_at: by.authenticatedAt,
+            ...toSignedPerson(by),
             delegate_issuer: delegate.issuer,
             delegate_subject: delegate.subject,
             delegate_name: known.name,

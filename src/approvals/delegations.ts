@@ -1,34 +1,20 @@
 import { canonicalJson } from '../domain/canonical.ts'
 import type { Absentee, Delegation } from '../domain/delegation.ts'
 import { isEntitled, type Voter } from '../domain/entitlement.ts'
-import {
-  type Assurance,
-  type Group,
-  isInClosure,
-  isSameParty,
-  type Party,
-  type Person,
-  type Role,
-} from '../domain/principal.ts'
+import { isInClosure, isSameParty, type Party, type Person } from '../domain/principal.ts'
 import type { Tx } from '../platform/database.ts'
 import { computeMac, isValidMac, type KeyPair, type SecretKey } from '../platform/keys.ts'
 import type { Ground } from './ground.ts'
 import { momentOf } from './quorum.ts'
 import type { ApprovalRow } from './row.ts'
+import { personMacParts, type SignedPerson, toPerson } from './signed-person.ts'
 
 /** The first schema that knows of delegations; the release before runs without. */
 export const DELEGATIONS_SCHEMA = 13
 
 /** What a delegation says: never changes after it was made. */
-interface DelegationFacts {
+interface DelegationFacts extends SignedPerson {
   readonly id: string
-  readonly issuer: string
-  readonly subject: string
-  readonly name: string | null
-  readonly groups: readonly Group[]
-  readonly roles: readonly Role[]
-  readonly assurance: Assurance
-  readonly authenticated_at: number | null
   readonly delegate_issuer: string
   readonly delegate_subject: string
   readonly delegate_name: string | null
@@ -74,8 +60,7 @@ export function delegateOf(row: DelegationRow): Party {
 
 /** Who is away, as they stood when they said so. */
 export function absentPerson(row: DelegationRow): Person {
-  const { issuer, subject, name, groups, roles, assurance } = row
-  return { issuer, subject, name, groups, roles, assurance, authenticatedAt: row.authenticated_at }
+  return toPerson(row)
 }
 
 const VIA = 'delegate:'
@@ -167,9 +152,7 @@ export function permits(row: DelegationRow, vote: Party & { readonly at: Date })
 function macParts(facts: DelegationFacts): (string | Uint8Array)[] {
   return [
     facts.id,
-    canonicalJson([facts.issuer, facts.subject, facts.name, facts.groups, facts.roles]),
-    facts.assurance,
-    String(facts.authenticated_at),
+    ...personMacParts(facts),
     canonicalJson([facts.delegate_issuer, facts.delegate_subject, facts.delegate_name]),
     String(facts.made_at.getTime()),
     String(facts.begins_at.getTime()),

@@ -1,10 +1,11 @@
 import { canonicalJson } from '../domain/canonical.ts'
 import type { Grant } from '../domain/grant.ts'
 import type { Covers } from '../domain/permit.ts'
-import { type Assurance, type Group, isInClosure, type Principal, type Role } from '../domain/principal.ts'
+import { isInClosure, type Principal } from '../domain/principal.ts'
 import type { Requirement, RuleRef } from '../domain/verdict.ts'
 import type { Tx } from '../platform/database.ts'
 import { computeMac, isValidMac, type KeyPair, type SecretKey } from '../platform/keys.ts'
+import { personMacParts, type SignedPerson, toPerson } from './signed-person.ts'
 
 /** What a call has to be for a grant to be about it. */
 export interface Sought {
@@ -17,16 +18,9 @@ export interface Sought {
 }
 
 /** What a grant says: never changes after it was given. */
-interface GrantFacts extends Sought {
+interface GrantFacts extends Sought, SignedPerson {
   readonly id: string
   readonly approval: string
-  readonly issuer: string
-  readonly subject: string
-  readonly name: string | null
-  readonly groups: readonly Group[]
-  readonly roles: readonly Role[]
-  readonly assurance: Assurance
-  readonly authenticated_at: number | null
   readonly reason: string | null
   readonly covers: Covers
   /** Each with the hash of its words at that moment. */
@@ -171,11 +165,10 @@ export async function insertGrant(tx: Tx, row: Omit<GrantRow, 'uses' | 'revoked_
 }
 
 export function toGrant(row: GrantRow): Grant {
-  const { issuer, subject, name, groups, roles, assurance } = row
   return {
     id: row.id,
     approval: row.approval,
-    by: { issuer, subject, name, groups, roles, assurance, authenticatedAt: row.authenticated_at },
+    by: toPerson(row),
     reason: row.reason,
     agent: row.requester,
     upstream: row.upstream,
@@ -195,9 +188,7 @@ function macParts(facts: GrantFacts): (string | Uint8Array)[] {
   return [
     facts.id,
     facts.approval,
-    canonicalJson([facts.issuer, facts.subject, facts.name, facts.groups, facts.roles]),
-    facts.assurance,
-    String(facts.authenticated_at),
+    ...personMacParts(facts),
     canonicalJson(facts.reason),
     facts.principal_key,
     canonicalJson(facts.requester),

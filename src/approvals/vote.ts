@@ -23,6 +23,7 @@ import { readReplyCount } from './questions.ts'
 import { type Cast, isDenied, meetsAll, momentOf } from './quorum.ts'
 import { isOver } from './refusals.ts'
 import type { ApprovalRow } from './row.ts'
+import { toPerson, toSignedPerson } from './signed-person.ts'
 import { announce, approvalOf, type Held, isOverdue, move, notify, readHeld, readNow } from './store.ts'
 import { castOf, castsOf, opponents, signVote, supporters, type VoteRow, withoutEnded, writeVote } from './votes.ts'
 
@@ -136,13 +137,7 @@ export function createVoting(
     const facts = {
       id: newApprovalId(),
       approval: row.id,
-      issuer: vote.issuer,
-      subject: vote.subject,
-      name: vote.name,
-      groups: vote.groups,
-      roles: vote.roles,
-      assurance: vote.assurance,
-      authenticated_at: vote.authenticated_at,
+      ...toSignedPerson(toPerson(vote)),
       reason: vote.reason,
       principal_key: row.principal_key,
       requester: row.requester,
@@ -165,18 +160,11 @@ export function createVoting(
     ballot: Ballot,
     { at, standIn }: { at: Date; standIn: DelegationRow | null },
   ): VoteRow {
-    const { reviewer } = ballot
     const via = standIn ? viaDelegation(standIn.id, ballot.via) : ballot.via
     const facts = {
-      issuer: reviewer.issuer,
-      subject: reviewer.subject,
+      ...toSignedPerson(ballot.reviewer),
       decision: ballot.decision,
       reason: ballot.reason,
-      name: reviewer.name,
-      groups: reviewer.groups,
-      roles: reviewer.roles,
-      assurance: reviewer.assurance,
-      authenticated_at: reviewer.authenticatedAt,
       via: ballot.isOverride ? viaOverride(via) : via,
       card_hash: row.card_hash,
       at,

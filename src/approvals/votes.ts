@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Decision, Vote } from '../domain/approval.ts'
 import { canonicalJson } from '../domain/canonical.ts'
-import { type Assurance, type Group, isInClosure, isSameParty, type Party, type Role } from '../domain/principal.ts'
+import { isInClosure, isSameParty, type Party } from '../domain/principal.ts'
 import type { Tx } from '../platform/database.ts'
 import { computeMac, isValidMac, type KeyPair, type SecretKey } from '../platform/keys.ts'
 import {
@@ -14,18 +14,12 @@ import {
 } from './delegations.ts'
 import type { Cast } from './quorum.ts'
 import type { ApprovalRow } from './row.ts'
+import { personMacParts, type SignedPerson, toPerson } from './signed-person.ts'
 
 /** What a vote says, and what its MAC covers besides the approval's id and digest. */
-export interface VoteFacts {
-  readonly issuer: string
-  readonly subject: string
+export interface VoteFacts extends SignedPerson {
   readonly decision: Decision
   readonly reason: string | null
-  readonly name: string | null
-  readonly groups: readonly Group[]
-  readonly roles: readonly Role[]
-  readonly assurance: Assurance
-  readonly authenticated_at: number | null
   readonly via: string
   readonly card_hash: Buffer
   readonly at: Date
@@ -180,10 +174,10 @@ export async function writeVote(tx: Tx, vote: VoteRow): Promise<void> {
 }
 
 export function toVote(row: VoteRow): Vote {
-  const { issuer, subject, name, groups, roles, assurance, delegation: by } = row
+  const by = row.delegation
   return {
     ...(by && { standsFor: { issuer: by.issuer, subject: by.subject, name: by.name } }),
-    reviewer: { issuer, subject, name, groups, roles, assurance, authenticatedAt: row.authenticated_at },
+    reviewer: toPerson(row),
     decision: row.decision,
     reason: row.reason,
     via: row.via,
@@ -196,9 +190,7 @@ function macParts(approval: Pick<ApprovalRow, 'id' | 'digest'>, vote: VoteFacts)
     approval.id,
     approval.digest,
     vote.card_hash,
-    canonicalJson([vote.issuer, vote.subject, vote.name, vote.groups, vote.roles]),
-    vote.assurance,
-    String(vote.authenticated_at),
+    ...personMacParts(vote),
     vote.decision,
     canonicalJson(vote.reason),
     vote.via,
