@@ -1,26 +1,17 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
 import httpProxy from '@fastify/http-proxy'
 import type { Pool } from 'undici'
 import type { AssertionSigner } from '../../credentials/assertion.ts'
 import type { Injector } from '../../credentials/inject.ts'
-import type { Arrival, Exchange, Upstream } from '../../domain/call.ts'
-import { formatParty } from '../../domain/principal.ts'
-import { isRefusal, type Refusal, refuse } from '../../domain/refusal.ts'
-import { tellRefusal } from '../../transports/http/answer.ts'
-import { detachedCall, readAsked } from '../../transports/http/call.ts'
-import { readCredential } from '../../transports/http/credential.ts'
-import { type Line, plainLine, upgradeLine } from '../../transports/http/line.ts'
-import { readIdempotencyKey } from '../../transports/http/own-headers.ts'
-import { parsePrefer } from '../../transports/http/prefer.ts'
-import { routeOf } from '../../transports/http/routing.ts'
+import type { Exchange, Stored, Upstream } from '../../domain/call.ts'
+import { isRefusal } from '../../domain/refusal.ts'
+import { detachedCall } from '../../transports/http/call.ts'
 import type { GatewayServer } from '../../transports/http/server.ts'
-import { responseOn, takeUpgrade } from '../../transports/http/upgrade.ts'
 import { connectUpstream } from '../../transports/http/upstream.ts'
-import type { Protocol, ProtocolParts } from '../../transports/protocol.ts'
-import { createRoom, type Lease, type Room } from '../../transports/room.ts'
+import type { ProtocolParts, Revival } from '../../transports/protocol.ts'
+import { createRoom } from '../../transports/room.ts'
+import { createDoor, type Door } from './door.ts'
 import { createExchange, type Service } from './exchange.ts'
-import { type Fields, type HeaderRules, headerRules, sortHeaders } from './headers.ts'
+import { type HeaderRules, headerRules, sortHeaders } from './headers.ts'
 import { type RequestModel, restoreModel } from './model.ts'
 import type { HttpOptions } from './options.ts'
 
@@ -40,30 +31,29 @@ export interface HttpParts extends ProtocolParts<HttpOptions> {
 const KIB = 1024
 // For one agent as much as the largest `max_body` there may be.
 const ROOM = { total: 256 * KIB * KIB, perHolder: 64 * KIB * KIB }
-// A handshake has a body for hardly anybody; it is read before it is known who sends it.
-const MAX_HANDSHAKE_BODY = 64 * KIB
 
 export async function startHttp(parts: HttpParts) {
   const pools: Pool[] = []
-  const services = new Map<string, { readonly service: Service; readonly rules: HeaderRules }>()
+  const services = new Map<string, Service>()
   const room = createRoom(parts.room ?? ROOM)
+  const { server, pass, charge, newCallId, log, isPromptKept = false } = parts
   for (const options of parts.upstreams) {
     const { service, own } = prepareService(options, parts)
     pools.push(...own)
     const rules = headerRules(options.headers.allow, () => parts.injector.headersFor(options.name)[0])
-    services.set(options.name, { service, rules })
-    const door = createDoor({ service, rules, parts, room })
-    await mount(parts.server, options, door)
+    services.set(options.name, service)
+    const door = createDoor({ service, rules, room, server, pass, charge, newCallId, log, isPromptKept })
+    await mount(server, options, door)
   }
 
   return {
-    revive(stored: Parameters<Revive>[0], { id, principal, upstream }: Parameters<Revive>[1]): Exchange {
-      const found = services.get(upstream)
+    revive(stored: Stored, { id, principal, upstream }: Revival): Exchange {
+      const service = services.get(upstream)
       const model = restoreModel(stored)
-      if (!found || !model) throw new TypeError('the stored call is not one of this gateway')
+      if (!service || !model) throw new TypeError('the stored call is not one of this gateway')
       return createExchange({
         ...detachedCall({ id, principal }, parts.maxKeptBytes ?? 1024 * KIB),
-        service: found.service,
+        service,
         model,
         body: Buffer.from(stored.body),
         takeRoom: () => true,
@@ -75,8 +65,6 @@ export async function startHttp(parts: HttpParts) {
     },
   }
 }
-
-type Revive = Awaited<ReturnType<Protocol<HttpOptions>['start']>>['revive']
 
 function prepareService(options: HttpOptions, parts: HttpParts): { service: Service; own: readonly Pool[] } {
   const { url, timeouts } = options
@@ -128,17 +116,6 @@ function headersWorthShowing(model: RequestModel, usual: HeaderRules): ReadonlyS
   return shown
 }
 
-/** A call that has arrived, and what is to be done when it is over. */
-interface Begun {
-  readonly arrival: Arrival
-  end(): void
-}
-
-interface Door {
-  enter(request: IncomingMessage, response: ServerResponse): void
-  enterUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void
-}
-
 async function mount(server: GatewayServer, options: HttpOptions, door: Door): Promise<void> {
   const prefix = `/${options.name}`
   await server.app.register(async (scope) => {
@@ -160,135 +137,4 @@ async function mount(server: GatewayServer, options: HttpOptions, door: Door): P
   })
   server.mount(prefix, door.enterUpgrade)
   if (options.host !== undefined) server.mountHost(options.host, prefix)
-}
-
-/** Where requests for one upstream come in. */
-function createDoor({
-  service,
-  rules,
-  parts,
-  room,
-}: {
-  service: Service
-  rules: HeaderRules
-  parts: HttpParts
-  room: Room
-}): Door {
-  const { server, log, pass, newCallId } = parts
-  const prefixLength = `/${service.upstream.name}`.length
-
-  function enter(request: IncomingMessage, response: ServerResponse): void {
-    const call = begin(request, (added) => plainLine(request, response, { idleMs: service.timeouts.idleMs, added }))
-    carry(call, response)
-  }
-
-  function enterUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
-    const limits = {
-      maxBodyBytes: Math.min(service.maxBodyBytes, MAX_HANDSHAKE_BODY),
-      maxEarlyBytes: 64 * KIB,
-      bodyMs: 30_000,
-    }
-    const connection = takeUpgrade(request, socket, { head, limits })
-    const response = responseOn(request, socket)
-    const call = begin(
-      request,
-      (added) => upgradeLine({ request, response, connection, rewrite: service.rewrite, added }),
-      request.headers.upgrade,
-    )
-    carry(call, response)
-  }
-
-  function carry(call: Begun | null, response: ServerResponse): void {
-    if (!call) return
-    const { arrival } = call
-    pass(arrival)
-      .catch(async (error: unknown) => {
-        log.error({ err: error, call: arrival.id }, 'a call failed')
-        if (response.headersSent) response.destroy()
-        else await arrival.refuse(refuse('unavailable', 'Perhaps executed. The gateway failed during this call.'))
-      })
-      .finally(call.end)
-  }
-
-  function begin(
-    request: IncomingMessage,
-    open: (added: () => readonly string[]) => Line,
-    upgrade: string | null = null,
-  ): Begun | null {
-    const id = newCallId()
-    // Most calls have no body that is kept.
-    let lease: Lease | null = null
-    const { target, isByHost } = routeOf(request)
-    const fields = sortHeaders(request.rawHeaders, rules, upgrade !== null)
-    const added = ['countersign-call', id]
-    const line = open(() => added)
-    const answer = (why: Refusal) => {
-      tellRefusal(line, why, { callId: id, service })
-      return Promise.resolve()
-    }
-    const refuseHeaders = (why: Refusal) => {
-      server.noteMalformed(request, 'header_value')
-      void answer(why)
-      return null
-    }
-    if (isRefusal(fields)) return refuseHeaders(fields)
-    const idempotencyKey = readIdempotencyKey(fields.own)
-    if (isRefusal(idempotencyKey)) return refuseHeaders(idempotencyKey)
-    if (fields.dropped.length > 0) added.push('countersign-dropped', fields.dropped.join(', '))
-    const skipped = isByHost ? 0 : prefixLength
-    const prefer = parsePrefer(fields.own.get('prefer'))
-    const model = modelOf(request, fields, {
-      path: target.path.slice(skipped) || '/',
-      decodedPath: target.decodedPath.slice(skipped) || '/',
-      query: target.query,
-      upgrade,
-      prefer: prefer.rest,
-    })
-    const arrival: Arrival = {
-      id,
-      upstream: service.upstream,
-      credential: readCredential(fields.own, target.query),
-      source: server.sourceOf(request),
-      refuse: answer,
-      open(principal) {
-        const { waitMs } = service.upstream
-        const isPromptKept = parts.isPromptKept ?? false
-        const asked = readAsked(fields.own, { prefer, idempotencyKey, waitMs, isPromptKept })
-        return createExchange({
-          id,
-          principal,
-          service,
-          line,
-          model,
-          body: null,
-          // An upgrade has no response that could be kept.
-          asked: upgrade === null ? asked : { ...asked, isDetached: false },
-          takeRoom(bytes) {
-            lease ??= room.lease(formatParty(principal))
-            return lease.take(bytes)
-          },
-          charge: (bytes) => parts.charge(principal, bytes),
-          approvedBy: (approval) => added.push('countersign-approval', approval.id),
-          kept: null,
-        })
-      },
-    }
-    return { arrival, end: () => lease?.end() }
-  }
-
-  return { enter, enterUpgrade }
-}
-
-type Place = Pick<RequestModel, 'path' | 'decodedPath' | 'query' | 'upgrade'> & { readonly prefer: string }
-
-function modelOf(request: IncomingMessage, { passed, own }: Fields, { prefer, ...place }: Place): RequestModel {
-  if (prefer !== '') passed.push('prefer', prefer)
-  return {
-    method: request.method ?? 'GET',
-    ...place,
-    headers: passed,
-    contentType: own.get('content-type') ?? null,
-    contentEncoding: own.get('content-encoding') ?? null,
-    contentLength: own.has('transfer-encoding') ? null : Number(own.get('content-length') ?? 0),
-  }
 }
