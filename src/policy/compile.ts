@@ -1,29 +1,16 @@
-import { createHash } from 'node:crypto'
 import type { FactSchema } from '../domain/action.ts'
 import { type BreakerTerms, describeTrip } from '../domain/breaker.ts'
-import { canonicalJson } from '../domain/canonical.ts'
-import { type Hours, parseDays, parseTimeOfDay } from '../domain/hours.ts'
-import { type ImpactTerms, parseTolerance } from '../domain/impact.ts'
-import type { GrantPermit } from '../domain/permit.ts'
-import { parseQualified } from '../domain/qualified.ts'
-import { parseReviewer, parseSelector, type Reviewer, type Selector } from '../domain/selector.ts'
 import { parseDuration } from '../domain/units.ts'
-import {
-  type AssuranceNeed,
-  formatRule,
-  type Limit,
-  type Mask,
-  type Requirement,
-  type RuleRef,
-} from '../domain/verdict.ts'
+import { formatRule } from '../domain/verdict.ts'
 import type { Problem } from '../platform/yaml.ts'
 import { createLanguage, type Language, type Program } from './expression.ts'
 import { parseLimit } from './limit.ts'
 import { type Criteria, createLookup, type Lookup } from './lookup.ts'
-import type { ApprovalTerms, Breaker, Rule } from './schema.ts'
+import type { Breaker, Rule } from './schema.ts'
 import type { CompiledBreaker, CompiledRule, PolicySet } from './set.ts'
 import type { PolicySource } from './source.ts'
 import { suggest } from './suggest.ts'
+import { toImpact, toLimit, toMask, toRequirement, toSelectors } from './terms.ts'
 
 /** What of a configuration the policies are checked against. */
 export interface CompileContext {
@@ -239,86 +226,4 @@ function compileCondition(
 /** Lines from the key's value to the place: a text of several lines begins on the line after its `|`. */
 function linesAbove(text: string, offset: number): number {
   return text.includes('\n') ? text.slice(0, offset).split('\n').length : 0
-}
-
-/** What a rule leaves out is left out: an approval's record is the same as that of a release that knew less. */
-function toRequirement(ref: RuleRef, rule: Pick<Rule, 'message'> | Rule, approval: ApprovalTerms): Requirement {
-  const { exclude, deny_quorum: denyQuorum, hours, remind, escalate, assurance, grant, override } = approval
-  return {
-    rule: ref,
-    reviewers: toReviewers(approval.reviewers),
-    quorum: approval.quorum ?? 1,
-    expiresMs: approval.expires === undefined ? null : parseDuration(approval.expires),
-    isReasonRequired: approval.reason_required ?? false,
-    ...(rule.message !== undefined && { message: rule.message }),
-    ...(exclude && { exclude: toSelectors(exclude) }),
-    ...(denyQuorum !== undefined && denyQuorum > 1 && { denyQuorum }),
-    ...(hours && { hours: toHours(hours) }),
-    ...(remind && { remindMs: toAscending(remind.flatMap((text) => parseDuration(text) ?? [])) }),
-    ...(escalate && {
-      escalate: { afterMs: parseDuration(escalate.after) ?? 0, to: toReviewers(escalate.to) },
-    }),
-    ...(assurance && { assurance: toAssurance(assurance, approval.max_age) }),
-    ...(grant && 'effect' in rule && { grant: toPermit(ref, rule, grant) }),
-    ...(override && { override: toSelectors(override) }),
-  }
-}
-
-function toImpact({ sample = 0, tolerance }: NonNullable<Rule['impact']>): ImpactTerms {
-  const parsed = tolerance === undefined ? null : parseTolerance(tolerance)
-  return { sample, tolerances: parsed ? [parsed] : [] }
-}
-
-const FRESH_MS = 5 * 60_000
-
-function toAssurance(kind: NonNullable<ApprovalTerms['assurance']>, maxAge: string | undefined): AssuranceNeed {
-  if (kind === 'passkey') return { kind }
-  return { kind, maxAgeMs: (maxAge === undefined ? null : parseDuration(maxAge)) ?? FRESH_MS }
-}
-
-/** The hash is of all that the rule says: whoever granted something granted it under these very words. */
-function toPermit(ref: RuleRef, rule: Rule, grant: NonNullable<ApprovalTerms['grant']>): GrantPermit {
-  return {
-    mostMs: parseDuration(grant.for) ?? 0,
-    mostUses: grant.uses,
-    covers: grant.covers ?? 'call',
-    ruleHash: createHash('sha256')
-      .update(canonicalJson({ policy: ref.policy, rule }))
-      .digest('hex'),
-    ...(rule.resources && { resources: rule.resources }),
-    ...(rule.when !== undefined && { when: rule.when }),
-  }
-}
-
-function toHours({ days, from, to, zone }: NonNullable<ApprovalTerms['hours']>): Hours {
-  return {
-    days: toAscending(days.flatMap((text) => parseDays(text) ?? [])),
-    from: parseTimeOfDay(from) ?? 0,
-    to: parseTimeOfDay(to) ?? 0,
-    zone,
-  }
-}
-
-function toAscending(numbers: readonly number[]): readonly number[] {
-  return [...new Set(numbers)].sort((a, b) => a - b)
-}
-
-function toLimit(rule: RuleRef, text: string, requirement: Requirement | null): readonly Limit[] {
-  const limit = parseLimit(text)
-  if (!limit) return []
-  const anyone = { rule, reviewers: [{ kind: 'any' as const }], quorum: 1, expiresMs: null, isReasonRequired: false }
-  return [{ rule, ...limit, requirement: requirement ?? anyone }]
-}
-
-function toMask(rule: RuleRef, text: string): Mask {
-  const [schema = '', relation = '', column = ''] = parseQualified(text) ?? []
-  return { rule, schema, relation, column }
-}
-
-function toSelectors(texts: readonly string[]): readonly Selector[] {
-  return texts.map(parseSelector).filter((selector) => selector !== null)
-}
-
-function toReviewers(texts: readonly string[]): readonly Reviewer[] {
-  return texts.map(parseReviewer).filter((reviewer) => reviewer !== null)
 }
