@@ -58,7 +58,7 @@ describe('the page about Postgres', () => {
 
   it('has every state that a refusal is told by', () => {
     const listed = tableUnder(page, 'What errors mean').flatMap(([cell = '']) => quoted(cell))
-    const source = readPage('src/protocols/postgres/report.ts')
+    const source = readPage('src/protocols/postgres/wire/report.ts')
     const [, table = ''] = /^const STATES[^{]*\{(.*?)^\}/ms.exec(source) ?? []
     const states = [...table.matchAll(/'([0-9A-Z]{5})'/g)].map(([, state = '']) => state)
     expect(states.length).toBeGreaterThan(15)
