@@ -67,8 +67,11 @@ export function providerSettings(parts: ProviderParts): Configuration {
       },
       resourceIndicators: {
         enabled: true,
-        // What a browser gets is for userinfo alone.
-        defaultResource: (_context, client) => (client?.clientId === AGENT.id ? gatewayUrl : []),
+        // What a command line gets is for the control listener, asked for or not; what a browser gets, for userinfo alone.
+        defaultResource(context, client) {
+          if (client?.clientId === AGENT.id) return gatewayUrl
+          return context.oidc.route === 'device_authorization' ? controlUrl : []
+        },
         useGrantedResource: () => true,
         getResourceServerInfo(_context, resource) {
           const info = resources.get(resource)

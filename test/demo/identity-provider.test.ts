@@ -54,8 +54,13 @@ it('asks in the same browser who one is each time, and believes the last answer'
   expect(await signInAt(browser, 'finn')).toMatchObject({ sub: 'finn', client_id: READER })
 })
 
-async function signInAt(browser: Browser, who: string) {
-  const form = new URLSearchParams({ client_id: READER, scope: 'openid', resource: CONTROL })
+it('gives a command line that names no resource a token for the control listener, too', async () => {
+  const browser = startBrowser(AbortSignal.timeout(10_000))
+  expect(await signInAt(browser, 'finn', {})).toMatchObject({ aud: CONSOLE, sub: 'finn', client_id: READER })
+})
+
+async function signInAt(browser: Browser, who: string, target: { resource?: string } = { resource: CONTROL }) {
+  const form = new URLSearchParams({ client_id: READER, scope: 'openid', ...target })
   const pending = await readJson(
     await fetch(`${provider.issuer}/device/auth`, { method: 'POST', body: form }),
     pendingSchema,
@@ -67,7 +72,7 @@ async function signInAt(browser: Browser, who: string) {
   while (page.text.includes('document.forms[0].submit()')) page = await browser.submit(page)
   expect(page.text).toContain('You are signed in.')
   const grant_type = 'urn:ietf:params:oauth:grant-type:device_code'
-  const response = await token({ grant_type, device_code: pending.device_code, client_id: READER, resource: CONTROL })
+  const response = await token({ grant_type, device_code: pending.device_code, client_id: READER, ...target })
   return decodeJwt((await readJson(response, tokenSchema)).access_token)
 }
 
