@@ -18,9 +18,12 @@ export interface ControlClient {
 /** Null where nobody is signed in. */
 export type Token = string | null
 
+/**
+ * @param options `isFresh`: the token is of a sign-in of this command, so that another sign-in would be refused as this one
+ */
 export function createControlClient(
   url: string,
-  { token, signal }: { token: Token; signal: AbortSignal },
+  { token, signal, isFresh = false }: { token: Token; signal: AbortSignal; isFresh?: boolean },
 ): ControlClient {
   async function ask<T>(path: string, init: RequestInit, schema: z.ZodType<T>): Promise<T> {
     const response = await send(`${url}${path}`, {
@@ -35,7 +38,7 @@ export function createControlClient(
       signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
     })
     const json = await readJson(response, url)
-    if (!response.ok) throw explain(json, response.status, url)
+    if (!response.ok) throw explain(json, response.status, { url, isFresh })
     const parsed = schema.safeParse(json)
     if (!parsed.success) throw new GatewayError('upstream', `${url} does not answer as a control listener does`)
     return parsed.data
@@ -88,10 +91,14 @@ async function readJson(response: Response, url: string): Promise<unknown> {
   }
 }
 
-function explain(json: unknown, status: number, url: string): GatewayError {
+/** Who signed in a moment ago gets the same token again. */
+const UNFIT =
+  ' This sign-in was given that token: people[].sign_in.parameters of the configuration says what to ask the provider for.'
+
+function explain(json: unknown, status: number, from: { url: string; isFresh: boolean }): GatewayError {
   const problem = problemSchema.safeParse(json)
-  if (!problem.success) return new GatewayError('upstream', `${url} answers ${status}`)
+  if (!problem.success) return new GatewayError('upstream', `${from.url} answers ${status}`)
   const { code, detail } = problem.data
-  const hint = code === 'unauthenticated' ? ' Run `countersign login`.' : ''
+  const hint = code !== 'unauthenticated' ? '' : from.isFresh ? UNFIT : ' Run `countersign login`.'
   return new GatewayError('upstream', `${makeVisible(detail)}${hint} (${makeVisible(code)})`)
 }

@@ -26,7 +26,7 @@ export const login = defineCommand({
       )
     }
     const { token, expiresAt } = await signIn(provider, provider.read_client_id, context)
-    const me = await createControlClient(url, { token, signal }).get('/v1/whoami', whoamiSchema)
+    const me = await createControlClient(url, { token, signal, isFresh: true }).get('/v1/whoami', whoamiSchema)
     // Whatever the listener says of its clients: a token that can vote is not put where an agent could read it.
     if (me.may_vote) throw new GatewayError('upstream', 'not kept: this sign-in could vote, and must not be able to')
     await openSessions(configDir, clock.now).save({ url, token, expiresAt })

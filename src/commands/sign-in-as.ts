@@ -21,7 +21,7 @@ export async function signInToVote(where: Where, context: PersonContext): Promis
   const url = await findUrl(where.url, context)
   const provider = await findProvider(url, where.issuer, context)
   const { token } = await signIn(provider, provider.client_id, context)
-  return createControlClient(url, { token, signal: context.signal })
+  return createControlClient(url, { token, signal: context.signal, isFresh: true })
 }
 
 /** A client for listing and showing: with what `login` keeps, or else signed in for this once. */
@@ -34,7 +34,7 @@ export async function signInToRead(where: Where, context: PersonContext): Promis
     throw new GatewayError('config', `nobody is signed in to ${url}: run countersign login --url ${url}`)
   }
   const { token } = await signIn(provider, provider.client_id, context)
-  return createControlClient(url, { token, signal: context.signal })
+  return createControlClient(url, { token, signal: context.signal, isFresh: true })
 }
 
 /** A client with what `login` keeps, to look before a sign-in; null if nothing is kept that could be used. */

@@ -52,6 +52,13 @@ describe('login', () => {
     expect((await world.run(['approvals', 'list'])).err).toContain('nobody is signed in')
   })
 
+  it('says where to look if the provider gave it a token for something else', async () => {
+    world.signIn.issuers = [{ ...world.provider.offer, parameters: {} }]
+    const { code, err } = await world.run(['login'])
+    expect([code, err]).toEqual([1, expect.stringContaining('people[].sign_in.parameters of the configuration says')])
+    expect(err).not.toContain('Run `countersign login`')
+  })
+
   it('fails in one line when it is denied in the browser', async () => {
     const { code, out, err } = await world.run(['login'], { as: null })
     expect([code, out]).toEqual([1, ''])
