@@ -91,6 +91,11 @@ describe('a policy file', () => {
       breaker(...COUNTS, 'then: suspend', 'upstreams: [billing]', 'verbs: [DELTE]'),
       /^0\.yaml:13: breaker "b": unknown verb "DELTE"; did you mean "DELETE"\?$/,
     ],
+    [
+      'a verb of another protocol, without all of the many that there are',
+      rule('effect: allow', 'verbs: [OPTIONS]').replace('billing', 'shop'),
+      /^0\.yaml:6: rule "r": unknown verb "OPTIONS"; none of the \d{3} that are known is like it$/,
+    ],
     ['a policy without rules', 'name: p\nrules: []', /^0\.yaml:2: .*at least one rule/],
     [
       'two rules of one name',
