@@ -100,7 +100,7 @@ function formatPath(path: Path, document: Document): string {
 
 type Node = { [key: string]: unknown }
 
-/** The keys that a schema knows at a path, over all branches of its unions. */
+/** The keys that a schema knows at a path, over all branches of its unions that may be meant. */
 function knownKeys(path: Path, read: Read): Set<string> {
   return new Set(nodesAt(path, read).flatMap((node) => Object.keys((node['properties'] as Node | undefined) ?? {})))
 }
@@ -111,24 +111,38 @@ function purposeOf(path: Path, read: Read): string | null {
   return found ? String(found['description']) : null
 }
 
-/** The texts that a key may be, over all branches. */
+/** The texts that a key may be, over all branches that may be meant. */
 function namesOf(path: Path, read: Read): readonly string[] {
   return nodesAt(path, read).flatMap((node) => (typeof node['const'] === 'string' ? [node['const']] : []))
 }
 
-function nodesAt(path: Path, { schema }: Read): readonly Node[] {
+function nodesAt(path: Path, { schema, input }: Read): readonly Node[] {
   const root = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as Node
-  const branches = (node: Node): Node[] => {
-    const alternatives = [node['anyOf'], node['oneOf'], node['allOf']].filter(Array.isArray).flat() as Node[]
-    return [node, ...alternatives.flatMap(branches)]
-  }
-  let nodes = branches(root)
-  for (const key of path) {
+  let nodes = branches(root, input)
+  for (const [depth, key] of path.entries()) {
+    const value = valueAt(input, path.slice(0, depth + 1))
     nodes = nodes.flatMap((node) => {
       const properties = node['properties'] as Node | undefined
       const next = properties?.[String(key)] ?? (typeof key === 'number' ? node['items'] : node['additionalProperties'])
-      return typeof next === 'object' && next !== null ? branches(next as Node) : []
+      return typeof next === 'object' && next !== null ? branches(next as Node, value) : []
     })
   }
   return nodes
+}
+
+/** A node with its alternatives: those of the kind that the value says it is, or all where it is of none. */
+function branches(node: Node, value: unknown): Node[] {
+  const alternatives = [node['anyOf'], node['oneOf'], node['allOf']].filter(Array.isArray).flat() as Node[]
+  const meant = alternatives.filter((alternative) => saysTheSame(alternative, value))
+  const taken = meant.length === 0 ? alternatives : meant
+  return [node, ...taken.flatMap((alternative) => branches(alternative, value))]
+}
+
+function saysTheSame(node: Node, value: unknown): boolean {
+  return Object.entries((node['properties'] as Record<string, Node> | undefined) ?? {}).every(
+    ([key, { const: only }]) => {
+      const said = valueAt(value, [key])
+      return only === undefined || said === undefined || said === only
+    },
+  )
 }

@@ -38,9 +38,11 @@ describe('parseYaml', () => {
     ])
   })
 
-  it('knows the keys of the branch of a union', () => {
-    const text = 'gateway: {listen: a}\nupstreams:\n  - protocol: http\n    url: u\n    prt: 1\n'
-    expect(problemsOf(text)).toEqual(['5: upstreams.0: unknown key prt; did you mean port?'])
+  it('knows the keys of the branch of a union, and offers none of another', () => {
+    const of = (protocol: string, key: string) =>
+      problemsOf(`gateway: {listen: a}\nupstreams:\n  - protocol: ${protocol}\n    ${key}\n    prt: 1\n`)
+    expect(of('postgres', 'port: 1')).toEqual(['5: upstreams.0: unknown key prt; did you mean port?'])
+    expect(of('http', 'url: u')).toEqual(['5: upstreams.0: unknown key prt; known are protocol, url'])
   })
 
   it('lists the known keys where none is near', () => {
