@@ -84,7 +84,7 @@ describe('an upstream with a listener of its own', () => {
     credential: { basic: { user: 'agents', password: 'a-password' } },
   }
   const withOrders = (changes: object, more: object = {}) => load({ upstreams: [{ ...orders, ...changes }], ...more })
-  const tls = { cert: 'a certificate', key: 'a key' }
+  const tls = { cert: '-----BEGIN CERTIFICATE-----\n', key: '-----BEGIN PRIVATE KEY-----\n' }
 
   it('has the usual port, and any database', () => {
     const [upstream] = withOrders({}).upstreams
@@ -114,6 +114,30 @@ describe('an upstream with a listener of its own', () => {
     expect(() => withOrders({ listen: '0.0.0.0:6432' })).toThrow('orders.listen is off loopback: it needs tls')
     withOrders({ listen: '0.0.0.0:6432', tls })
     withOrders({ listen: '0.0.0.0:6432' }, { gateway: { ...SOUND.gateway, tls } })
+  })
+
+  it.each([
+    ['ca', { ca: '/etc/ssl/ca.pem' }, 'ca: must be PEM certificates, mostly by ${file:…}'],
+    [
+      'tls.cert',
+      { tls: { ...tls, cert: '/etc/ssl/tls.crt' } },
+      'tls.cert: must be PEM certificates, mostly by ${file:…}',
+    ],
+    [
+      'tls.key',
+      { tls: { ...tls, key: '/etc/ssl/tls.key' } },
+      'tls.key: must be a PEM private key, mostly by ${file:…}',
+    ],
+  ])('takes no path for the text of a file in %s', (_key, changes, message) => {
+    expect(() => withOrders(changes)).toThrow(message)
+  })
+
+  it.each([
+    [{ wait: 600 }, 'wait: must be a duration like 50s, 15m or 8h'],
+    [{ max_batch: 4096 }, 'max_batch: must be a size like 512KiB or 10MiB'],
+    [{ listen: 6432 }, 'listen: must be host:port'],
+  ])('has units and a host, which quotes would not give it: %j', (changes, message) => {
+    expect(() => withOrders(changes)).toThrow(message)
   })
 
   it('needs a place that no other listener has', () => {

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { parseParty } from '../domain/principal.ts'
 import { parseSelector } from '../domain/selector.ts'
-import { duration } from '../platform/setting-kinds.ts'
+import { certificates, duration } from '../platform/setting-kinds.ts'
 import { isCleanText } from './clean-text.ts'
 
 /**
@@ -95,9 +95,7 @@ const common = {
   typ: text.optional().describe('The `typ` header that tokens must carry, for example at+jwt (RFC 9068)'),
   discovery: endpoint.optional().describe('URL of the discovery document, where it is not under the issuer'),
   jwks_uri: endpoint.optional().describe('URL of the key set; then nothing is discovered'),
-  ca: z
-    .string()
-    .includes('-----BEGIN CERTIFICATE-----', { message: 'must be PEM certificates' })
+  ca: certificates
     .optional()
     .describe('PEM certificates that the issuer’s TLS is checked against, in place of the system’s'),
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { duration } from '../platform/setting-kinds.ts'
+import { certificates, duration } from '../platform/setting-kinds.ts'
 
 /** The keys that upstreams of every protocol have. */
 export const upstreamOptions = {
@@ -11,5 +11,5 @@ export const upstreamOptions = {
     .describe('observe records what policy would say, and lets calls pass'),
   labels: z.record(z.string(), z.string()).default({}).describe('What policy may read of it as upstream.labels'),
   wait: duration.optional().describe('How long a held call waits on its connection; left out: hold.wait'),
-  ca: z.string().optional().describe('PEM certificates to trust for it instead of the system’s: ${file:/path}'),
+  ca: certificates.optional().describe('PEM certificates to trust for it instead of the system’s: ${file:/path}'),
 }

@@ -32,7 +32,8 @@ function load(yaml: string) {
   for (const [path = '', name = ''] of yaml.matchAll(/\/run\/secrets\/([\w.-]+)/g)) {
     const purpose = name.split('-')[0] as keyof KeysConfig // the names of the key files begin with it
     const ofKey = name.endsWith('-05.key') && purpose === 'payload' ? older : keys
-    writeFileSync(join(folder, name), ofKey[purpose]?.current ?? `-----BEGIN CERTIFICATE-----\n${path}\n`)
+    const kind = name.endsWith('.key') ? 'PRIVATE KEY' : 'CERTIFICATE'
+    writeFileSync(join(folder, name), ofKey[purpose]?.current ?? `-----BEGIN ${kind}-----\n${path}\n`)
   }
   vi.stubEnv('SLACK_BOT_TOKEN', 'xoxb-1-2-three')
   vi.stubEnv('SLACK_APP_TOKEN', 'xapp-1-A0-2-three')
