@@ -99,9 +99,22 @@ function formatDerived({ approval, card, call }: ShownWire): readonly string[] {
       ...(message === null ? [] : field('its message', message)),
     ]),
     ...(card?.derived.notes ?? []).flatMap((note) => field('note', note)),
+    ...formatContent(card, call),
     ...field('digest', approval.digest),
     ...(call ? formatCall(call) : field('call', 'no longer kept')),
   ]
+}
+
+/** What the card shows of the content. Where only its layout differs from what would be forwarded, that is enough. */
+function formatContent(card: ShownWire['card'], call: ShownWire['call']): readonly string[] {
+  const { text = null, mediaType = null } = card?.derived.payload ?? {}
+  if (text === null || text === '') return []
+  if (call?.body.encoding === 'utf8' && withoutLayout(call.body.content) === withoutLayout(text)) return []
+  return [...field('content', `${mediaType ?? 'of no media type'}, as the card shows it`), ...quote(text)]
+}
+
+function withoutLayout(text: string): string {
+  return text.replace(/\s+/g, '')
 }
 
 function formatCall({ head, body }: NonNullable<ShownWire['call']>): readonly string[] {

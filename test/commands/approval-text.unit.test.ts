@@ -130,6 +130,44 @@ describe('the rules that approvals show prints', () => {
   })
 })
 
+describe('the content that approvals show prints', () => {
+  /** Of a card with a payload, from above the digest. */
+  function content(text: string | null, body: string | null, mediaType: string | null = 'application/sql') {
+    const { approval, card } = refund('7Q3F000000')
+    if (!card) throw new Error('a refund has a card')
+    const payload = { mediaType, bytes: 9, text, isCut: false, redacted: [] }
+    const call = body === null ? null : { head: {}, body: { bytes: 9, encoding: 'utf8' as const, content: body } }
+    const shown = { approval: writeApproval(approval), outcome: null, call, notices: [] }
+    const lines = formatShown({ ...shown, card: { ...card, derived: { ...card.derived, payload } } }, 0)
+    const from = lines.findIndex((line) => line.startsWith('  content '))
+    return from === -1
+      ? []
+      : lines.slice(
+          from,
+          lines.findIndex((line) => line.startsWith('  digest ')),
+        )
+  }
+
+  it('is what the card shows, where the bytes are in a form of their own', () => {
+    expect(content('DELETE FROM orders\n-- $1 = "\u202e"', '\0\u0003run\0DELETE FROM orders')).toEqual([
+      '  content         application/sql, as the card shows it',
+      '  | DELETE FROM orders',
+      '  | -- $1 = "⟨U+202E⟩"',
+    ])
+    expect(content('x', '\0x', null)[0]).toBe('  content         of no media type, as the card shows it')
+  })
+
+  it('stays once the call is no longer kept', () => {
+    expect(content('SELECT 1', null)).toContain('  | SELECT 1')
+  })
+
+  it('is not printed twice, however it is laid out', () => {
+    expect(content('{\n  "amount": 1\n}', '{"amount":1}')).toEqual([])
+    expect(content('', '{}')).toEqual([])
+    expect(content(null, '{}')).toEqual([])
+  })
+})
+
 describe('the call that approvals show prints', () => {
   it('has its headers a line each', () => {
     const headers = ['content-type', 'application/json', 'x-note', 'refund "twice": yes', 'x-note', '', 'accept', '*/*']
