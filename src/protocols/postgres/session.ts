@@ -18,7 +18,7 @@ import { SessionOver } from './relay/session-over.ts'
 import { cancelUpstream, type Target, type UpstreamSession } from './upstream/open.ts'
 import { encodeBackend, type TransactionStatus } from './wire/backend.ts'
 import { Malformed } from './wire/fields.ts'
-import { encodeError, type Fault, faultOf } from './wire/report.ts'
+import { encodeError, FATE, type Fault, faultOf } from './wire/report.ts'
 
 /** What the sessions with one upstream share. */
 export interface Service {
@@ -62,6 +62,8 @@ interface Current {
   readonly gone: AbortController
   isCancelled: boolean
   isRunning: boolean
+  /** Whether anything of it may have been forwarded. */
+  wasSent: boolean
 }
 
 /** Runs a session from the answer to its startup until it is over, however that comes. Never rejects for what either side does. */
@@ -97,8 +99,8 @@ export async function runSession(
   })
 
   const cancels = service.cancels.mint({ secretBytes: minor >= 2 ? 32 : 4, cancel })
-  const unwatch = service.watch(principal, (why) => relay.end(new SessionOver('gateway', why.detail), faultOf(why)))
-  const timer = setTimeout(() => relay.end(new SessionOver('gateway', OVERDUE.message), OVERDUE), service.sessionMaxMs)
+  const unwatch = service.watch(principal, (why) => cutOff(faultOf(why)))
+  const timer = setTimeout(() => cutOff(OVERDUE), service.sessionMaxMs)
   client.gone.addEventListener('abort', leave, { once: true })
   // Whoever ends the session ends what runs in it: a server would go on until it has something to say.
   relay.over.addEventListener('abort', endCurrent, { once: true })
@@ -172,7 +174,7 @@ export async function runSession(
 
   async function judge(batch: Batch, plan: Plan | Fault): Promise<void> {
     const id = service.newCallId()
-    const call: Current = { gone: new AbortController(), isCancelled: false, isRunning: false }
+    const call: Current = { gone: new AbortController(), isCancelled: false, isRunning: false, wasSent: false }
     current = call
     if (client.gone.aborted) call.gone.abort(OVER)
     const answered = Promise.withResolvers<void>()
@@ -212,6 +214,7 @@ export async function runSession(
           isAsJudged,
           running() {
             call.isRunning = true
+            call.wasSent = true
             return () => {
               call.isRunning = false
               answered.resolve()
@@ -269,6 +272,12 @@ export async function runSession(
 
   function endIdle(): void {
     if (!current) relay.end(new SessionOver('gateway', DRAINING.message), DRAINING)
+  }
+
+  /** What still waits comes to nothing with its session, and is told so: of what runs nobody can say that. */
+  function cutOff(fault: Fault): void {
+    const message = current && !current.wasSent ? `Not executed. ${fault.message.replace(FATE, '')}` : fault.message
+    relay.end(new SessionOver('gateway', message), { ...fault, message })
   }
 
   function endCurrent(): void {

@@ -206,6 +206,17 @@ describe('a call that is held', () => {
     expect((await answer).rows).toEqual([{ a: 'held' }])
   })
 
+  test('is told that it was not executed when its session is cut off', async () => {
+    world.decide = () => 'hold'
+    const client = await connect()
+    const over = new Promise<Error>((resolve) => client.once('error', resolve))
+    const answer = expect(client.query('SELECT 1 AS a')).rejects.toThrow('Not executed. This agent was suspended.')
+    await world.held()
+    world.cut(refuse('suspended', 'Cut off. This agent was suspended.'))
+    await answer
+    await over
+  })
+
   test('is refused with what the reviewer said', async () => {
     world.decide = () => 'hold'
     const client = await connect()

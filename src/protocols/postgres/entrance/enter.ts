@@ -156,7 +156,9 @@ async function prove(
   if (principal === null) return drop(link)
   if (isRefusal(principal)) {
     const fault = faultOf(principal)
-    return refuse(link, { ...fault, hint: fault.hint ?? (isMinted ? OF_A_USER : OF_A_TOKEN) })
+    // Whoever is known and may not come in would not get in with another password either.
+    if (principal.code !== 'unauthenticated') return refuse(link, fault)
+    return refuse(link, { ...fault, hint: isMinted ? OF_A_USER : OF_A_TOKEN })
   }
   // A user that was minted is no role that anybody asked for. Sessions with one and with the next are alike, so that an agent
   // attaches with the next to what was held for it.

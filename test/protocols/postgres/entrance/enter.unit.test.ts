@@ -232,6 +232,18 @@ describe('a user that was minted', () => {
     expect([settled, malformed]).toEqual([[false], []])
   })
 
+  test('is not sent for another password where its agent is suspended', async () => {
+    const { far, entered } = await arrive({
+      unavailable: refuse('suspended', 'Not executed. This agent is suspended.'),
+    })
+    far.write(startup(0, { user: USER }))
+    expect(await fault(far)).toEqual({
+      ...{ S: 'FATAL', V: 'FATAL', C: '42501' },
+      M: 'Not executed. This agent is suspended.',
+    })
+    expect(await entered).toBeNull()
+  })
+
   test('is refused where its password cannot be looked up', async () => {
     const { far, entered } = await arrive({ unavailable: refuse('unavailable', 'Not executed. The store is away.') })
     far.write(startup(0, { user: USER }))
