@@ -112,7 +112,7 @@ describe('an agent with a Postgres client', () => {
     await expect(client.query('DROP TABLE orders')).rejects.toMatchObject({
       code: '42501',
       message: 'Not executed. Tables stay.',
-      detail: '(rule orders/never-drop)',
+      detail: 'Rule orders/never-drop.',
     })
     await expect(client.query('SELECT 1 AS one')).resolves.toMatchObject({ rows: [{ one: 1 }] })
   })

@@ -91,7 +91,9 @@ export function faultOf(why: Refusal): Fault {
   const end = detail.indexOf('. ', FATE.exec(detail)?.[0].length ?? 0)
   const message = end === -1 ? detail : detail.slice(0, end + 1)
   const rest = end === -1 ? '' : detail.slice(end + 2)
-  const named = [rest, approval === undefined ? '' : `Approval ${approval}.`].filter((each) => each !== '').join(' ')
+  const told = rest.replace(/^\(rule (\S+)\)$/, 'Rule $1.')
+  const unnamed = approval === undefined || detail.includes(approval) ? '' : `Approval ${approval}.`
+  const named = [told, unnamed].filter((each) => each !== '').join(' ')
   return {
     code: STATES[code],
     message,
