@@ -51,7 +51,10 @@ export const policyExplainCommand = defineCommand({
   details:
     'The description has the form of one case of a *.test.yaml, for example\n\n' +
     '  principal: { is: "https://idp.example.com|agent-1" }\n  upstream: billing\n  verb: POST\n  resource: /refunds\n' +
-    '  facts: { body: { amount: 100 } }',
+    '  facts: { body: { amount: 100 } }\n\n' +
+    'or, of SQL, with the facts that the rules read:\n\n' +
+    '  principal: { is: "https://idp.example.com|agent-1" }\n  upstream: orders\n  verb: update\n  resource: public.orders\n' +
+    '  facts: { schemas: [public], writes: true, is_ddl: false, has_where: true }',
   args: { file: { doc: 'The description; - for the standard input' } },
   options,
   async run({ options: given, args }, context: Context) {
