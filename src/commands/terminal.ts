@@ -15,12 +15,18 @@ export function openTerminal(
   { input, output, error }: Streams,
   signal: AbortSignal,
 ): Pick<PersonContext, 'out' | 'err' | 'ask' | 'columns'> {
+  for (const stream of [output, error]) stream.on('error', ignoreLeaving)
   return {
     out: (line) => void output.write(`${line}\n`),
     err: (line) => void error.write(`${line}\n`),
     columns: { out: columnsOf(output), err: columnsOf(error) },
     ask: input.isTTY && error.isTTY ? (question) => ask({ input, error }, question, signal) : null,
   }
+}
+
+/** Whoever reads may have had enough (`| head`): what was begun is done all the same, and its exit code says how. */
+function ignoreLeaving(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error
 }
 
 /** Infinity where there is no terminal: what is piped is read by programs, and a fold would hide words from them. */

@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -35,6 +36,15 @@ beforeAll(async () => {
 })
 
 afterAll(() => rm(directory, { recursive: true }))
+
+it('comes to its end where nobody reads it to the end', async () => {
+  const child = spawn(process.execPath, [MAIN, 'config', 'schema'], { stdio: ['ignore', 'pipe', 'pipe'] })
+  child.stdout.destroy()
+  const said: Buffer[] = []
+  child.stderr.on('data', (chunk: Buffer) => said.push(chunk))
+  const [code] = await once(child, 'close')
+  expect([code, Buffer.concat(said).toString()]).toEqual([0, ''])
+})
 
 describe('a first configuration', () => {
   it('is in order as init writes it, with policies that pass their cases', async () => {
