@@ -321,6 +321,16 @@ describe('a call that runs', () => {
     await world.recorded(1)
     expect(world.calls[0]?.outcome?.name).toBe('cut')
   })
+
+  test('is told how to go on when a limit runs out', async () => {
+    world.spendBytes = () => false
+    const client = await connect()
+    await expect(client.query('SELECT 1')).rejects.toMatchObject({
+      code: '53400',
+      message: 'Cut off. A limit of the rule that allowed this statement ran out.',
+      hint: 'Connect again, and ask for less at a time: fewer rows, or fewer columns.',
+    })
+  })
 })
 
 describe('rows are counted before they pass', () => {

@@ -229,7 +229,8 @@ export function createRelay({
 
   function cutOff(): void {
     const message = 'Cut off. A limit of the rule that allowed this statement ran out.'
-    end(new SessionOver('gateway', message), { code: '53400', message })
+    const hint = 'Connect again, and ask for less at a time: fewer rows, or fewer columns.'
+    end(new SessionOver('gateway', message), { code: '53400', message, hint })
   }
 
   function startCopy(): NonNullable<typeof copying> {
