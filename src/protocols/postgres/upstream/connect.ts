@@ -30,7 +30,7 @@ export async function connect(
   try {
     return await openUpstream(service.target, { ...login(), database, settings }, signal)
   } catch (error) {
-    if (!(error instanceof UpstreamRefused) && !(error instanceof GatewayError)) throw error
+    if (!(error instanceof GatewayError)) throw error
     service.log.warn({ err: error, upstream: service.upstream.name }, 'a session upstream could not be opened')
     return error instanceof UpstreamRefused ? refusalOf(error) : UNREACHABLE
   }

@@ -42,12 +42,14 @@ export interface UpstreamSession {
 }
 
 /** The upstream said no: what it said may be told to whom it concerns, but for who the gateway is to it. */
-export class UpstreamRefused extends Error {
-  override readonly name = 'UpstreamRefused'
+export class UpstreamRefused extends GatewayError {
   readonly report: Report
 
   constructor(report: Report) {
-    super(`the upstream refused the session: ${report['C'] ?? 'no code'}`)
+    super(
+      'upstream',
+      `the upstream refused the session: ${report['M'] ?? 'it does not say why'} (${report['C'] ?? 'no code'})`,
+    )
     this.report = report
   }
 }

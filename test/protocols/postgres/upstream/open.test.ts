@@ -72,6 +72,9 @@ test('ends what a session does by its key', async () => {
 
 test('tells what the server says no with', async () => {
   await expect(openUpstream(target, { ...login, password: 'wrong' }, never)).rejects.toMatchObject({
+    // A fault of others, which the log says in a line.
+    code: 'upstream',
+    message: expect.stringMatching(/^the upstream refused the session: password authentication failed .* \(28P01\)$/),
     report: { C: '28P01' },
   })
   await expect(openUpstream(target, { ...login, database: 'nowhere' }, never)).rejects.toMatchObject({
