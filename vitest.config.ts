@@ -1,9 +1,16 @@
+import { statfsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { defineConfig } from 'vitest/config'
 
 // Tests start many gateways and commands. Each reads the same files: what was compiled once is kept.
 process.env['NODE_COMPILE_CACHE'] ??= join(import.meta.dirname, 'node_modules', '.cache', 'compiled')
+
+// Most of what tests write is databases, hundreds of small files each, and none of it outlives them: where there is room,
+// it stays in memory.
+const MEMORY = '/dev/shm'
+const MEMORY_NEEDED_BYTES = 2 ** 31
+if (hasRoom(MEMORY)) process.env['TMPDIR'] ??= MEMORY
 
 const UNIT = 'test/**/*.unit.test.ts'
 /** Rooms whose tests leave nothing behind in their process: one process reads the modules once for all of them. */
@@ -33,3 +40,13 @@ export default defineConfig({
     ],
   },
 })
+
+function hasRoom(folder: string): boolean {
+  try {
+    const { bavail, bsize } = statfsSync(folder)
+    return bavail * bsize >= MEMORY_NEEDED_BYTES
+  } catch {
+    // Not every system has such a folder.
+    return false
+  }
+}
