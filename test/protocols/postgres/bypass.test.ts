@@ -1,7 +1,7 @@
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { encodeMessage } from '../../../src/protocols/postgres/wire/fields.ts'
-import { bind, connectSession, describeIt, execute, parse, query, type RawSession, sync } from './raw.ts'
+import { bind, close, connectSession, describeIt, execute, parse, query, type RawSession, sync } from './raw.ts'
 import { startWorld, type World } from './world.ts'
 
 /** What hides one thing behind another: each is judged as what it is, in both query protocols, on a real server. */
@@ -221,4 +221,39 @@ test('what is only described or made ready needs leave to be prepared', async ()
   session.send(parse('DELETE FROM users'), bind(), describeIt('portal'), sync)
   expect(await session.story()).toEqual(['error 42501', 'ready I'])
   expect(judged()).toEqual([['prepare public.users'], ['prepare public.users']])
+})
+
+describe('a name longer than a server looks at', () => {
+  const long = 'ä'.repeat(31).concat('ab')
+
+  test.each<[string, (name: string) => Parameters<RawSession['send']>]>([
+    ['Parse', (name) => [parse('SELECT 1', name)]],
+    ['Bind, of a statement', (name) => [bind([], { statement: name })]],
+    ['Bind, of a portal', (name) => [parse('SELECT 1'), bind([], { portal: name })]],
+    ['Execute', (name) => [execute(name)]],
+    ['Describe', (name) => [describeIt('portal', name)]],
+    ['Close', (name) => [close('statement', name)]],
+  ])('is refused in %s', async (_name, messages) => {
+    world.decide = () => 'allow'
+    const session = await begin()
+    session.send(...messages(long), sync)
+    expect(await session.story()).toEqual(['error 42622', 'ready I'])
+    session.send(...messages(long.slice(0, -1)), sync)
+    expect(await session.story()).not.toContain('error 42622')
+  })
+
+  test('does not stand for a statement that is denied', async () => {
+    world.decide = (actions) => (actions.some(({ verb }) => verb === 'delete') ? 'deny' : 'allow')
+    const name = 'n'.repeat(63)
+    const session = await begin()
+    for (const batch of [
+      [parse('SELECT 1', `${name}x`), sync],
+      [close('statement', name), parse('DELETE FROM users', name), sync],
+      [bind([], { statement: `${name}x` }), execute(), sync],
+    ]) {
+      session.send(...batch)
+      await session.until('ready')
+    }
+    expect(await asAdmin('SELECT id FROM users')).toEqual([{ id: 1 }])
+  })
 })

@@ -109,6 +109,8 @@ function mayHideCode({ isOpaque, facts }: Named): boolean {
 }
 
 function planMessage({ message }: Sent, on: Ahead): Promise<Fault | null> | Fault | null {
+  const misnamed = faultInNames(namesIn(message))
+  if (misnamed) return misnamed
   switch (message.type) {
     case 'query':
       return planQuery(message.sql, on)
@@ -137,6 +139,19 @@ function planMessage({ message }: Sent, on: Ahead): Promise<Fault | null> | Faul
     case 'copy_fail':
       throw new TypeError(`a batch does not hold a ${message.type}`)
   }
+}
+
+/** Of the statements and portals that a message speaks of. */
+function namesIn(message: Frontend): readonly string[] {
+  if (message.type === 'parse') return [message.statement]
+  if (message.type === 'bind') return [message.portal, message.statement]
+  if (message.type === 'execute') return [message.portal]
+  return message.type === 'describe' || message.type === 'close' ? [message.name] : []
+}
+
+function faultInNames(names: readonly string[]): Fault | null {
+  if (names.some((name) => name.startsWith(OWN_NAME))) return OWN
+  return names.some((name) => Buffer.byteLength(name) > MAX_NAME_BYTES) ? LONG : null
 }
 
 async function planQuery(sql: string, on: Ahead): Promise<Fault | null> {
@@ -180,7 +195,6 @@ async function nameIt(
 type Message<Type extends Frontend['type']> = Extract<Frontend, { readonly type: Type }>
 
 async function planParse({ statement, sql, parameterTypes }: Message<'parse'>, on: Ahead): Promise<Fault | null> {
-  if (statement.startsWith(OWN_NAME)) return OWN
   const named = await nameIt(sql, on)
   if (!('length' in named)) return named
   let unresolved: Unresolved | null = null
@@ -201,7 +215,6 @@ async function planParse({ statement, sql, parameterTypes }: Message<'parse'>, o
 
 async function planBind(message: Message<'bind'>, on: Ahead): Promise<Fault | null> {
   const { portal, statement, formats, values, resultFormats } = message
-  if (portal.startsWith(OWN_NAME) || statement.startsWith(OWN_NAME)) return OWN
   const prepared = on.ahead.statements.get(statement)
   // What SQL has prepared can be bound as well: it does what EXECUTE of it does.
   const sql = prepared?.sql ?? (on.ahead.view.prepared.has(statement) ? `EXECUTE ${quoteName(statement)}` : null)
@@ -243,7 +256,6 @@ async function planBind(message: Message<'bind'>, on: Ahead): Promise<Fault | nu
 }
 
 async function planExecute({ portal, maxRows }: Message<'execute'>, on: Ahead): Promise<Fault | null> {
-  if (portal.startsWith(OWN_NAME)) return OWN
   const bound = on.ahead.portals.get(portal) ?? null
   // A cursor that SQL has declared is a portal, too: more of it is what FETCH gets.
   const sql = bound?.sql ?? (on.ahead.view.cursors.has(portal) ? `FETCH ALL IN ${quoteName(portal)}` : null)
@@ -284,8 +296,7 @@ function isSame(bound: readonly Named[], now: readonly Named[]): boolean {
   )
 }
 
-function planClose({ what, name }: Message<'close'>, on: Ahead): Fault | null {
-  if (name.startsWith(OWN_NAME)) return OWN
+function planClose({ what, name }: Message<'close'>, on: Ahead): null {
   const note = (state: State) => (what === 'portal' ? forgetPortal(state, name) : forgetStatement(state, name))
   note(on.ahead)
   const { state } = on
@@ -294,6 +305,12 @@ function planClose({ what, name }: Message<'close'>, on: Ahead): Fault | null {
 }
 
 const OWN: Fault = { code: '42939', message: `Not executed. Names that begin with ${OWN_NAME} are the gateway's own.` }
+/** A server finds a statement or a portal by so many bytes of its name (NAMEDATALEN): of longer names two may be one. */
+const MAX_NAME_BYTES = 63
+const LONG: Fault = {
+  code: '42622',
+  message: `Not executed. The name of a prepared statement or of a portal has at most ${MAX_NAME_BYTES} bytes.`,
+}
 const FULL: Fault = {
   code: '53200',
   message: 'Not executed. The prepared statements and portals of this session are too large.',
