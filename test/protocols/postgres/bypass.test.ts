@@ -257,3 +257,66 @@ describe('a name longer than a server looks at', () => {
     expect(await asAdmin('SELECT id FROM users')).toEqual([{ id: 1 }])
   })
 })
+
+describe('rows are taken of what a portal runs by then', () => {
+  beforeEach(() => {
+    world.decide = (actions) => (actions.some(({ verb }) => verb === 'delete') ? 'deny' : 'allow')
+  })
+
+  test.each<[string, string, readonly string[]]>([
+    ['a prepared statement', 'EXECUTE s', ['DEALLOCATE s', 'PREPARE s AS DELETE FROM users RETURNING id']],
+    [
+      'the same, explained',
+      'EXPLAIN ANALYZE EXECUTE s',
+      ['DEALLOCATE s', 'PREPARE s AS DELETE FROM users RETURNING id'],
+    ],
+    ['a cursor', 'FETCH ALL IN c', ['CLOSE c', 'PREPARE t AS DELETE FROM users RETURNING id']],
+  ])('%s that became another', async (_name, sql, changes) => {
+    for (const last of ['FETCH ALL IN p', 'MOVE ALL IN p']) {
+      const session = await begin()
+      const batches = [
+        [query('BEGIN')],
+        [query('PREPARE s AS SELECT id FROM users')],
+        [query('DECLARE c CURSOR FOR SELECT id FROM users')],
+        [parse(sql), bind([], { portal: 'p' }), sync],
+        ...changes.map((change) => [query(change)]),
+        ...(sql.startsWith('FETCH') ? [[bind([], { portal: 'c', statement: 't' }), sync]] : []),
+      ]
+      for (const batch of batches) {
+        session.send(...batch)
+        expect((await session.story()).at(-1)).toBe('ready T')
+      }
+      session.send(query(last))
+      expect((await session.story()).at(0)).toBe('error 42501')
+      expect(judged().at(-1)).toContain('delete public.users')
+    }
+  })
+
+  test('an explained statement whose names are looked for elsewhere', async () => {
+    await asAdmin('CREATE TABLE evil.orders (id int); CREATE TABLE orders (id int)')
+    const session = await begin()
+    for (const batch of [
+      [query('BEGIN')],
+      [parse('EXPLAIN ANALYZE SELECT id FROM orders'), bind([], { portal: 'p' }), sync],
+      [query('SET search_path = evil')],
+      [query('FETCH ALL IN p')],
+    ]) {
+      session.send(...batch)
+      await session.until('ready')
+    }
+    expect(judged().at(-1)).toContain('select evil.orders')
+  })
+
+  test.each([
+    ['a cursor', [query("DECLARE c CURSOR FOR SELECT set_config('search_path', 'evil', false)")]],
+    ['a portal', [parse("SELECT set_config('search_path', 'evil', false)"), bind([], { portal: 'c' }), sync]],
+  ])('%s that sets the path: names behind it are not certain', async (_name, made) => {
+    const session = await begin()
+    for (const batch of [[query('BEGIN')], made]) {
+      session.send(...batch)
+      await session.until('ready')
+    }
+    session.send(query('FETCH c; SELECT id FROM users'))
+    expect(await session.story()).toEqual(['error 0A000', 'ready E'])
+  })
+})

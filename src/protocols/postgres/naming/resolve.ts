@@ -63,7 +63,11 @@ export function wantedOf(summary: Summary, view: SessionView, nesting = 0): read
     const prepared = view.prepared.get(name)
     return prepared ? wantedOf(asSummary(prepared.summary), view, nesting + 1) : []
   })
-  return [...own, ...fields, ...inner, ...executed]
+  const fetched = summary.fetches.flatMap((name) => {
+    const cursor = view.cursors.get(name)
+    return cursor && isPlannedLate(cursor) ? wantedOf(asSummary(cursor.unresolved.summary), view, nesting + 1) : []
+  })
+  return [...own, ...fields, ...inner, ...executed, ...fetched]
 }
 
 export function wantedKey({ kind, name }: Wanted): string {
@@ -135,6 +139,17 @@ export function resolve(summary: Summary, resolver: Resolver, nesting = 0): Reso
     for (const one of cursor.uses) uses.add(one)
     isOpaque ||= cursor.isOpaque
     writes ||= cursor.facts.writes
+    // It is computed as rows are taken: what it sets is set then.
+    effects.push(...cursor.effects.filter(({ does }) => does !== 'declare'))
+    if (!isPlannedLate(cursor)) continue
+    const now = resolve(asSummary(cursor.unresolved.summary), resolver, nesting + 1)
+    include(now.facts)
+    acts.push(...now.acts)
+    effects.push(...now.effects)
+    for (const one of now.uses) uses.add(one)
+    isOpaque ||= now.isOpaque
+    isDdl ||= now.facts.is_ddl
+    writes ||= now.facts.writes
   }
 
   return {
@@ -161,6 +176,14 @@ export function resolve(summary: Summary, resolver: Resolver, nesting = 0): Reso
       user: view.user,
     },
   }
+}
+
+/** What is planned when it is declared or bound, and is then that, whatever becomes of its names. */
+const PLANNED = /^(declare cursor|select|insert|update|delete|merge)\b/
+
+/** A portal of any other statement (EXECUTE, EXPLAIN, FETCH) does what its names mean when rows are taken from it. */
+function isPlannedLate({ tag }: Named): boolean {
+  return !PLANNED.test(tag)
 }
 
 /** The acts of what the statement's own words mention. */
