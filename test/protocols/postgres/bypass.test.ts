@@ -13,6 +13,10 @@ beforeAll(async () => {
   await asAdmin(`CREATE TABLE users (id int); INSERT INTO users VALUES (1); CREATE TABLE secrets (id int);
     CREATE FUNCTION refund(int) RETURNS int LANGUAGE sql AS 'SELECT $1';
     CREATE FUNCTION loud(users) RETURNS int LANGUAGE sql AS 'SELECT 1';
+    CREATE FUNCTION loud_by_default(users, int DEFAULT 0) RETURNS int LANGUAGE sql AS 'SELECT 1';
+    CREATE FUNCTION loud_for_many(VARIADIC users[]) RETURNS int LANGUAGE sql AS 'SELECT 1';
+    CREATE DOMAIN some_users AS users;
+    CREATE FUNCTION loud_by_domain(some_users) RETURNS int LANGUAGE sql AS 'SELECT 1';
     CREATE PROCEDURE sweep() LANGUAGE sql AS 'DELETE FROM users';
     CREATE TYPE status AS ENUM ('open');
     CREATE FUNCTION paid(int, int) RETURNS bool LANGUAGE sql AS 'SELECT true';
@@ -61,8 +65,10 @@ async function tryBoth(sql: string): Promise<{ stories: string[][]; acts: string
   return { stories, acts: judged().map((acts) => acts.map((act) => act.replace(world.database, database))) }
 }
 
+type Denied = [sql: string, acts: readonly string[], facts: Readonly<Record<string, unknown>>]
+
 describe('is denied as what it is', () => {
-  test.each<[string, readonly string[], Readonly<Record<string, unknown>>]>([
+  test.each<Denied>([
     ['SELECT 1; DROP TABLE users', [`select ${database}`, 'drop table public.users'], {}],
     ['COMMIT; DROP SCHEMA public CASCADE', [`commit ${database}`, 'drop schema public'], {}],
     [
@@ -116,6 +122,13 @@ describe('is denied as what it is', () => {
     ['SELECT 1 ===> 2', [`select ${database}`, 'call public."===>"'], {}],
     ["SELECT 'open'::status", [`select ${database}`, 'use type public.status'], {}],
     ['SELECT u.loud FROM users u', ['select public.users', 'call public.loud'], { writes: true }],
+    ...['loud_by_default', 'loud_for_many', 'loud_by_domain'].map(
+      (name): Denied => [
+        `SELECT (u).${name} FROM users u`,
+        ['select public.users', `call public.${name}`],
+        { writes: true },
+      ],
+    ),
     [
       'CREATE RULE r AS ON INSERT TO secrets DO ALSO DELETE FROM users',
       ['create rule public.secrets', 'delete public.users'],

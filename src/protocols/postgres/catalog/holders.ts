@@ -37,7 +37,9 @@ const MATCHES: Readonly<Record<NameKind, string>> = {
   type: 'SELECT typnamespace AS n, typname AS name FROM pg_catalog.pg_type',
   row_function: `SELECT p.pronamespace AS n, p.proname AS name FROM pg_catalog.pg_proc p
     JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.proargtypes[0]
-    WHERE p.pronargs OPERATOR(pg_catalog.=) 1 AND t.typtype OPERATOR(pg_catalog.=) ANY ('{c,p}'::pg_catalog."char"[])`,
+    WHERE (p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults) OPERATOR(pg_catalog.<=) 1
+      AND (p.provariadic OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+        OR t.typcategory OPERATOR(pg_catalog.=) ANY ('{C,P}'::pg_catalog."char"[]))`,
 }
 
 const EQUALS = 'OPERATOR(pg_catalog.=)'

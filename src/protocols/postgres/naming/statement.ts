@@ -46,8 +46,8 @@ export interface Catalog {
 }
 
 /**
- * `row_function` is a function of one argument of a row type (`pg_type.typtype` c, or pseudo): `t.name` calls it where
- * `t` has no column of the name.
+ * `row_function` is a function that may be called with one argument of a row type (a domain over one, a pseudo-type;
+ * others by default, or as many as one likes): `t.name` calls it where `t` has no column of the name.
  */
 export type NameKind = 'relation' | 'function' | 'operator' | 'type' | 'row_function'
 
