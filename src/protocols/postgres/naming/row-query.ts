@@ -20,7 +20,7 @@ export type RowQuery = {
 
 /**
  * A query for the rows that an UPDATE or DELETE would change, or that an INSERT would make; null for any other statement,
- * and for one whose parts cannot be told apart. It is put together from the statement's own text, piece by piece, and then
+ * for one with another change in it, and for one whose parts cannot be told apart. It is put together from the statement's own text, piece by piece, and then
  * read again: unless its tree holds the very condition, relations and queries of the statement's, there is none.
  *
  * A row that a join meets several times is changed once, so what stands in USING or FROM is looked for with EXISTS. What
@@ -30,6 +30,8 @@ export function rowQueryOf(sql: string): RowQuery | null {
   const statement = onlyStatement(sql)
   if (!statement) return null
   const { tag, node } = statement
+  // What the statement ends with says nothing of the rows that a WITH of it changes.
+  if (holdsChange(node)) return null
   const returns = node['returningClause'] !== undefined
   if (ofKind('CurrentOfExpr', node['whereClause'])) return { rows: 1, returns }
   const values = tag === 'InsertStmt' ? valuesOf(node) : null
@@ -41,6 +43,14 @@ export function rowQueryOf(sql: string): RowQuery | null {
   const sample = `SELECT pg_catalog.row_to_json("_countersign".*) FROM (${draft.text}\n) AS "_countersign"`
   if (![count, sample].every((query) => isDeepStrictEqual(innerQuery(query), draft.tree))) return null
   return { count, sample, returns, parameters: [...parametersIn(draft.tree)].sort((a, b) => a - b) }
+}
+
+const CHANGES = ['InsertStmt', 'UpdateStmt', 'DeleteStmt', 'MergeStmt'] as const
+
+function holdsChange(value: unknown): boolean {
+  if (Array.isArray(value)) return value.some(holdsChange)
+  if (!isTree(value)) return false
+  return CHANGES.some((tag) => ofKind(tag, value) !== null) || Object.values(value).some(holdsChange)
 }
 
 interface Draft {

@@ -194,7 +194,7 @@ describe('nothing is asked before anyone approved', () => {
     ['DELETE FROM open_orders', 'rules, views or row security'],
     ['DELETE FROM orders WHERE id IN (SELECT id FROM secured)', 'rules, views or row security'],
     ['DELETE FROM orders WHERE what IN (SELECT rolpassword FROM pg_authid)', 'a catalog that holds secrets'],
-    ['WITH d AS (DELETE FROM customers RETURNING id) DELETE FROM orders USING d', 'does more than read'],
+    ['WITH d AS (DELETE FROM customers RETURNING id) DELETE FROM orders USING d', 'no query for its rows can be made'],
     ['DELETE FROM orders; COMMIT', 'in one message with commit'],
     ['DELETE FROM orders; SAVEPOINT s', 'in one message with savepoint'],
     ["SELECT leak('x'); DELETE FROM public.orders", 'a statement before it in the same message'],
@@ -332,10 +332,14 @@ describe('a rule reads the number of rows', () => {
     expect(await left()).toBe(30)
   })
 
-  test('which is missing where it cannot be told', async () => {
+  test.each([
+    "DELETE FROM orders WHERE leak(what) = 'y'",
+    'WITH d AS (DELETE FROM orders WHERE id < 9) INSERT INTO states VALUES (1)',
+    'WITH d AS (DELETE FROM orders WHERE id < 9) INSERT INTO states DEFAULT VALUES',
+  ])('which is missing where it cannot be told: %s', async (sql) => {
     const client = await connect()
-    await client.query("DELETE FROM orders WHERE leak(what) = 'y'")
-    expect(world.calls[0]?.actions?.[0]).not.toHaveProperty('facts.rows')
+    await client.query(sql)
+    for (const action of world.calls[0]?.actions ?? [null]) expect(action).not.toHaveProperty('facts.rows')
   })
 
   test('and the statement is held to what it read', async () => {
