@@ -64,6 +64,7 @@ export const QUERIES = {
     const conflict = node['onConflictClause']
     if (isTree(conflict) && conflict['action'] === 'ONCONFLICT_UPDATE') {
       writeTo(node['relation'], place, 'update')
+      place.found.isBounded = false
       assign(conflict['targetList'], place)
     }
     assign(node['cols'], place)
@@ -89,6 +90,8 @@ export const QUERIES = {
       const when = ofKind('MergeWhenClause', clause)
       const verb = MERGE_VERBS[String(when?.['commandType'])]
       if (verb) writeTo(node['relation'], place, verb)
+      // It goes by a join: whether that limits anything is not told.
+      if (verb === 'update' || verb === 'delete') place.found.isBounded = false
       assign(when?.['targetList'], place)
     }
     merge(node, place)

@@ -173,6 +173,16 @@ describe('the facts of a statement', () => {
     ['DELETE FROM users WHERE id = 1 AND true', true],
     ['DELETE FROM users WHERE id = $1', true],
     ['DELETE FROM users WHERE CURRENT OF c', true],
+    ['MERGE INTO users USING orders o ON true WHEN MATCHED THEN DELETE', false],
+    [
+      'WITH d AS (DELETE FROM orders WHERE id = 1) MERGE INTO users USING orders o ON true WHEN MATCHED THEN DELETE',
+      false,
+    ],
+    [
+      'WITH d AS (DELETE FROM orders WHERE id = 1) INSERT INTO users SELECT 1 ON CONFLICT (id) DO UPDATE SET id = 2',
+      false,
+    ],
+    ['WITH d AS (DELETE FROM orders WHERE id = 1) INSERT INTO users SELECT 1', true],
     ['WITH d AS (DELETE FROM users) DELETE FROM orders WHERE id = 1', false],
     ['SELECT * FROM users WHERE id = 1', true],
     ['SELECT * FROM users', false],
