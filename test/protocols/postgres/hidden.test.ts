@@ -262,6 +262,47 @@ describe('the schemas that names are looked for in, changed by code', () => {
     }
   })
 
+  test.each<[string, string, string, string, string]>([
+    ['relation', 'CREATE TABLE $.late (id int)', 'DROP TABLE $.late', 'SELECT id FROM late', 'select evil.late'],
+    [
+      'function',
+      `CREATE FUNCTION $.late() RETURNS int LANGUAGE sql AS 'SELECT 1'`,
+      'DROP FUNCTION $.late',
+      'SELECT late()',
+      'call evil.late',
+    ],
+    [
+      'operator',
+      'CREATE OPERATOR $.<~~ (FUNCTION = int4pl, LEFTARG = int, RIGHTARG = int)',
+      'DROP OPERATOR $.<~~ (int, int)',
+      'SELECT 1 <~~ 2',
+      'call evil."<~~"',
+    ],
+    ['type', `CREATE TYPE $.late AS ENUM ('a')`, 'DROP TYPE $.late', `SELECT 'a'::late`, 'use type evil.late'],
+  ])('by a %s that is newer than what the transaction sees', async (_kind, make, drop, sql, expected) => {
+    await asAdmin(make.replace('$', 'public'))
+    const session = await begin()
+    await play(
+      session,
+      [query('SET search_path = evil, public')],
+      [query('BEGIN ISOLATION LEVEL REPEATABLE READ')],
+      [query('SELECT count(*) FROM public.orders')],
+    )
+    await asAdmin(make.replace('$', 'evil'))
+    try {
+      await play(session, [query(sql)])
+      expect(judged()).toContain(expected)
+      // Nor are others told what it was told.
+      world.calls.length = 0
+      const other = await begin()
+      await play(other, [query('SET search_path = evil, public')], [query(sql)])
+      expect(judged()).toContain(expected)
+    } finally {
+      session.close()
+      for (const schema of ['public', 'evil']) await asAdmin(drop.replace('$', schema))
+    }
+  })
+
   test('by a portal that is not at its end, behind a Flush', async () => {
     const session = await begin()
     await play(session, [query('BEGIN')], [query('SELECT count(*) FROM orders')])

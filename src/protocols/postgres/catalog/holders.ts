@@ -44,8 +44,29 @@ const MATCHES: Readonly<Record<NameKind, string>> = {
 
 const EQUALS = 'OPERATOR(pg_catalog.=)'
 
-/** One SELECT a kind, so that each can use the index on its catalog; those alone that are wanted, for it is planned anew each time. */
-function queryFor(kinds: readonly NameKind[]): string {
+/**
+ * Finds a name as the server itself does, in the catalog of this moment: a transaction that keeps its snapshot may read an
+ * older one. Null is also told of a function or an operator that there are several of.
+ */
+const FINDS: Readonly<Partial<Record<NameKind, string>>> = {
+  relation: `pg_catalog.to_regclass(pg_catalog.format('%I.%I', s.nspname, m.name))`,
+  function: `pg_catalog.to_regproc(pg_catalog.format('%I.%I', s.nspname, m.name))`,
+  operator: `pg_catalog.to_regoper(pg_catalog.format('%I.%s', s.nspname, m.name))`,
+  type: `pg_catalog.to_regtype(pg_catalog.format('%I.%I', s.nspname, m.name))`,
+}
+
+/**
+ * One SELECT a kind, so that each can use the index on its catalog; those alone that are wanted, for it is planned anew
+ * each time.
+ */
+function queryFor(kinds: readonly NameKind[], isInTransaction: boolean): string {
+  const found = kinds.flatMap((kind, index) => {
+    const find = FINDS[kind]
+    if (!isInTransaction || find === undefined) return []
+    return `SELECT '${kind}', m.name::pg_catalog.text, s.nspname::pg_catalog.text
+  FROM pg_catalog.unnest($${index + 2}::pg_catalog.name[]) AS m (name)
+    CROSS JOIN pg_catalog.unnest($1::pg_catalog.name[]) AS s (nspname) WHERE ${find} IS NOT NULL`
+  })
   return kinds
     .map(
       (kind, index) => `SELECT '${kind}'::pg_catalog.text, m.name::pg_catalog.text, s.nspname::pg_catalog.text
@@ -53,7 +74,7 @@ function queryFor(kinds: readonly NameKind[]): string {
   WHERE m.name ${EQUALS} ANY ($${index + 2}::pg_catalog.name[])
     AND s.nspname ${EQUALS} ANY ($1::pg_catalog.name[])`,
     )
-    .concat(`SELECT 'path', ${SCHEMAS}::pg_catalog.text, current_user::pg_catalog.text`)
+    .concat(found, `SELECT 'path', ${SCHEMAS}::pg_catalog.text, current_user::pg_catalog.text`)
     .join('\nUNION\n')
 }
 
@@ -63,14 +84,15 @@ function queryFor(kinds: readonly NameKind[]): string {
  * @param isStill told with each answer what the path and the role are: code that nobody saw may have changed them
  */
 export function askCatalog(
-  relay: Pick<Relay, 'ask'>,
+  relay: Pick<Relay, 'ask' | 'status' | 'isOpen'>,
   isStill: (situation: Pick<Situation, 'schemas' | 'role'>) => boolean,
 ): Catalog {
   return {
     async holders(wanted, schemas) {
       const byKind = Map.groupBy(wanted, ({ kind }) => kind)
       const names = [...byKind.values()].map((some) => arrayOf(some.map(({ name }) => name)))
-      const rows = await relay.ask(queryFor([...byKind.keys()]), [arrayOf(schemas), ...names])
+      const query = queryFor([...byKind.keys()], relay.status !== 'I' || relay.isOpen)
+      const rows = await relay.ask(query, [arrayOf(schemas), ...names])
       if (rows === null) throw new Error('the catalog of the upstream cannot be asked')
       const found = new Map<string, string[]>()
       for (const [kind, name, schema] of rows) {
