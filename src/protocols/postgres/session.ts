@@ -198,6 +198,7 @@ export async function runSession(
             target: boundTo(service.target, upstream.user),
             database: startup.database,
             role: state.role,
+            times: state.times,
             view: state.view,
           },
           relay,

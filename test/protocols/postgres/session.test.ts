@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { refuse } from '../../../src/domain/refusal.ts'
-import { bind, connectSession, execute, parse, query, sync } from './raw.ts'
+import { bind, connectSession, execute, flush, parse, query, sync } from './raw.ts'
 import { startWorld, type World } from './world.ts'
 
 let world: World
@@ -264,6 +264,44 @@ describe('a call that is held', () => {
       await answer
     }
     expect(digests[0]?.equals(digests[1] ?? Buffer.alloc(0))).toBe(true)
+  })
+
+  test.each([
+    ['DateStyle', ['ISO, MDY', 'ISO, DMY']],
+    ['TimeZone', ['UTC', 'Asia/Tokyo']],
+    ['IntervalStyle', ['postgres', 'sql_standard']],
+  ])('is another where times are read otherwise, by %s', async (setting, values) => {
+    const found: Buffer[] = []
+    for (const value of values) {
+      world.decide = () => 'allow'
+      const client = await connect()
+      await client.query(`SET ${setting} = '${value}'`)
+      world.decide = () => 'hold'
+      const answer = client.query("SELECT '01/02/2026 12:00'::timestamptz + '-1 1:00'::interval AS at")
+      const held = await world.held()
+      found.push(held.sealed.matchKey, held.sealed.digest)
+      held.approve()
+      await answer
+    }
+    expect(new Set(found.map((each) => each.toString('hex'))).size).toBe(4)
+  })
+
+  test('is another where that was set in the same part of a conversation', async () => {
+    const found: Buffer[] = []
+    for (const style of ['ISO, MDY', 'ISO, DMY']) {
+      world.decide = () => 'allow'
+      const session = await connectSession(world.port, { database: world.database })
+      session.send(parse(`SET DateStyle = '${style}'`), bind(), execute(), flush)
+      await session.until('command_complete')
+      world.decide = () => 'hold'
+      session.send(parse("SELECT '01/02/2026'::date"), bind(), execute(), sync)
+      const held = await world.held()
+      found.push(held.sealed.matchKey)
+      held.approve()
+      await session.until('ready')
+      session.close()
+    }
+    expect(found[0]?.equals(found[1] ?? Buffer.alloc(0))).toBe(false)
   })
 
   test('is withdrawn by a cancel, and left by a client that leaves', async () => {

@@ -3,6 +3,7 @@ import type { Action, Actions } from '../../../domain/action.ts'
 import { lengthPrefixed } from '../../../domain/bytes.ts'
 import { canonicalJson } from '../../../domain/canonical.ts'
 import { type Principal, principalKey } from '../../../domain/principal.ts'
+import { TIME_SETTINGS } from '../catalog/holders.ts'
 import type { SessionView, Unresolved } from '../naming/statement.ts'
 import type { Doing } from '../planning/plan.ts'
 
@@ -17,6 +18,8 @@ export interface Binding {
   readonly database: string
   /** Whose rights are in force: what SET ROLE said last. */
   readonly role: string
+  /** How times are read: see `TIME_SETTINGS`. */
+  readonly times: ReadonlyMap<string, string>
   readonly view: Pick<SessionView, 'searchPath' | 'inTransaction' | 'prepared' | 'cursors'>
 }
 
@@ -73,10 +76,12 @@ export function matchKeyOf(canonical: Uint8Array, binding: Binding): Buffer {
   return sha256('countersign postgres match v1', [...bound(binding), canonical])
 }
 
-function bound({ principal, door, upstream, target, database, role, view }: Binding): (string | Uint8Array)[] {
+function bound(binding: Binding): (string | Uint8Array)[] {
+  const { principal, door, upstream, target, database, role, view } = binding
   // The schema of temporary relations has another number on every connection.
   const path = view.searchPath?.map((schema) => schema.replace(/^pg_temp_[0-9]+$/, 'pg_temp')) ?? null
-  const state = JSON.stringify([database, role, path, view.inTransaction])
+  const times = TIME_SETTINGS.map((name) => binding.times.get(name) ?? null)
+  const state = JSON.stringify([database, role, path, view.inTransaction, times])
   return [principalKey(principal), door, upstream, target, state]
 }
 

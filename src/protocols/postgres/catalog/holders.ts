@@ -3,8 +3,10 @@ import type { Relay } from '../relay/relay.ts'
 
 /** Everything by its full name: the client's search_path is in force. */
 const SCHEMAS = 'pg_catalog.array_to_json(pg_catalog.current_schemas(true))'
-const SITUATION = `SELECT ${SCHEMAS}, current_user, pg_catalog.current_setting('client_encoding'),
-  pg_catalog.current_setting('standard_conforming_strings')`
+/** The same text is another day, or another hour, under other ones; clients begin with any they like. */
+export const TIME_SETTINGS = ['DateStyle', 'IntervalStyle', 'TimeZone'] as const
+const SETTINGS = ['client_encoding', 'standard_conforming_strings', ...TIME_SETTINGS]
+const SITUATION = `SELECT ${SCHEMAS}, current_user, ${SETTINGS.map((name) => `pg_catalog.current_setting('${name}')`)}`
 
 /** How a session reads the next statement. */
 export interface Situation {
@@ -14,12 +16,14 @@ export interface Situation {
   readonly role: string
   readonly clientEncoding: string
   readonly standardConformingStrings: boolean
+  /** `TIME_SETTINGS`, by their names. */
+  readonly times: ReadonlyMap<string, string>
 }
 
 /** Null if the upstream cannot be asked. */
 export async function askSituation(relay: Pick<Relay, 'ask'>): Promise<Situation | null> {
   const rows = await relay.ask(SITUATION, [])
-  const [schemas, role, encoding, strings] = rows?.[0] ?? []
+  const [schemas, role, encoding, strings, ...times] = rows?.[0] ?? []
   if (typeof schemas !== 'string') return null
   return {
     // What array_to_json makes of names.
@@ -27,6 +31,7 @@ export async function askSituation(relay: Pick<Relay, 'ask'>): Promise<Situation
     role: role ?? '',
     clientEncoding: encoding ?? '',
     standardConformingStrings: strings === 'on',
+    times: new Map(TIME_SETTINGS.map((name, index) => [name, times[index] ?? ''])),
   }
 }
 

@@ -72,6 +72,7 @@ export function follow({
     isPathReported: upstream.parameters.has('search_path'),
     hasOwnCatalog: false,
     role: '',
+    times: upstream.parameters,
     births: new Map(),
     active: null,
     view: {
@@ -104,6 +105,7 @@ export function follow({
       state.role = asked.role
       lookedAt = clock.monotonic()
     }
+    state.times = asked?.times ?? parameters
     state.view = {
       ...state.view,
       applicationName: parameters.get('application_name') ?? '',

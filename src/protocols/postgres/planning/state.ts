@@ -35,6 +35,8 @@ export interface State {
   hasOwnCatalog: boolean
   /** Whose rights are in force, as the upstream said it last. */
   role: string
+  /** How times are read, as the upstream said it last. */
+  times: ReadonlyMap<string, string>
   /** Since when there is what SQL has prepared and declared, as far as it was asked for: see names.ts. */
   readonly births: Map<string, string>
   /** The portal or cursor that was made or ran last; null for none with a name. */

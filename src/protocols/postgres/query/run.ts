@@ -104,6 +104,7 @@ export async function prepareRun(parts: RunParts, upstream: UpstreamSession): Pr
       target: boundTo(service.target, upstream.user),
       database: query.database,
       role: state.role,
+      times: state.times,
       view: state.view,
     },
     askHidden,

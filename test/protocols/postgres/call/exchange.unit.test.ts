@@ -23,6 +23,7 @@ function holdOne({ inTransaction = false } = {}) {
       target: 'db:5432 agents',
       database: 'shop',
       role: 'agents',
+      times: new Map(),
       view: { searchPath: ['public'], inTransaction, prepared: new Map(), cursors: new Map() },
     },
     // Nothing is forwarded here.
