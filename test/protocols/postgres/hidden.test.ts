@@ -93,6 +93,7 @@ const judged = () =>
 
 describe('a prepared statement that code replaces', () => {
   const RUN_IT = [bind([], { statement: 's' }), execute(), sync]
+  const HELD = 'DECLARE c CURSOR WITH HOLD FOR SELECT public.swap()'
 
   test.each<[string, Parameters<RawSession['send']>]>([
     ['a function', [query('SELECT public.swap()')]],
@@ -112,6 +113,29 @@ describe('a prepared statement that code replaces', () => {
       expect(stories.at(-1)?.at(0)).toMatch(/^error /)
       expect(await orders()).toEqual([{ id: 1 }])
     }
+  })
+
+  test.each<[string, Parameters<RawSession['send']>[]]>([
+    ['COMMIT, in the same message', [[query(`BEGIN; ${HELD}`)], [query('COMMIT; EXECUTE s')]]],
+    ['COMMIT, in a message of its own', [[query(`BEGIN; ${HELD}`)], [query('COMMIT')], [query('EXECUTE s')]]],
+    ['a Sync', [[parse(HELD), bind(), execute(), flush], [parse('SELECT 1'), sync], [query('EXECUTE s')]]],
+  ])('a cursor that outlives its transaction, computed by %s', async (_name, batches) => {
+    const session = await begin()
+    const stories = await play(session, [query('PREPARE s AS SELECT id FROM public.orders')], ...batches)
+    expect(stories.at(-1)?.at(0)).toMatch(/^error /)
+    expect(await orders()).toEqual([{ id: 1 }])
+  })
+
+  test('rows of a cursor that was computed are had without a doubt about names', async () => {
+    const session = await begin()
+    const stories = await play(
+      session,
+      [query('BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT public.nothing()')],
+      [query('COMMIT')],
+      [query('PREPARE s AS SELECT 7')],
+      [query('FETCH c; EXECUTE s')],
+    )
+    expect(stories.at(-1)).toEqual(expect.arrayContaining(['row 1', 'row 7', 'ready I']))
   })
 
   test('in the batch that runs it', async () => {

@@ -151,6 +151,7 @@ export function resolve(summary: Summary, resolver: Resolver, nesting = 0): Reso
     isDdl ||= now.facts.is_ddl
     writes ||= now.facts.writes
   }
+  isOpaque ||= effects.some(({ does }) => does === 'commit') && [...view.cursors.values()].some(runsAtCommit)
 
   return {
     acts: mainFirst(summary, view, acts, gathered.main),
@@ -184,6 +185,11 @@ const PLANNED = /^(declare cursor|select|insert|update|delete|merge)\b/
 /** A portal of any other statement (EXECUTE, EXPLAIN, FETCH) does what its names mean when rows are taken from it. */
 function isPlannedLate({ tag }: Named): boolean {
   return !PLANNED.test(tag)
+}
+
+/** A cursor that outlives its transaction is computed by its end, whoever asks for that. */
+export function runsAtCommit({ isOpaque, effects }: Named): boolean {
+  return isOpaque && effects.some((effect) => effect.does === 'declare' && effect.isHeld)
 }
 
 /** The acts of what the statement's own words mention. */

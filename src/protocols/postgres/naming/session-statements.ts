@@ -78,7 +78,8 @@ export const SESSION_STATEMENTS = {
   },
   DeclareCursorStmt(node, place) {
     mentionGlobal(place, node['portalname'])
-    place.found.effects.push({ does: 'declare', name: required(node, 'portalname') })
+    const isHeld = (Number(node['options'] ?? 0) & HOLD) !== 0
+    place.found.effects.push({ does: 'declare', name: required(node, 'portalname'), isHeld })
     declare(node, place)
   },
   ClosePortalStmt(node, place) {
@@ -171,6 +172,9 @@ export const SESSION_STATEMENTS = {
   },
   ConstraintsSetStmt: within('ConstraintsSetStmt'),
 } satisfies Partial<Record<NodeTag, Visit>>
+
+/** parsenodes.h, CURSOR_OPT_HOLD. */
+const HOLD = 0x20
 
 const DISCARDED: Readonly<Record<string, 'all' | 'plans' | 'sequences' | 'temp'>> = {
   DISCARD_ALL: 'all',

@@ -128,7 +128,8 @@ export type Effect =
   | { readonly does: 'execute'; readonly name: string }
   /** A null name: all of them. */
   | { readonly does: 'deallocate' | 'close' | 'unlisten'; readonly name: string | null }
-  | { readonly does: 'declare'; readonly name: string }
+  /** One that is held is computed to its end by the COMMIT of its transaction, and stays. */
+  | { readonly does: 'declare'; readonly name: string; readonly isHeld: boolean }
   | { readonly does: 'fetch' | 'listen'; readonly name: string }
   | { readonly does: 'copy_in' | 'copy_out' }
   | { readonly does: 'create_temporary'; readonly name: string }

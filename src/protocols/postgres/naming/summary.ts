@@ -40,7 +40,8 @@ export type SummaryEffect =
   | { readonly does: 'set'; readonly name: string; readonly value: readonly string[] | null; readonly isLocal: boolean }
   | { readonly does: 'discard'; readonly what: 'all' | 'plans' | 'sequences' | 'temp' }
   | { readonly does: 'prepare'; readonly name: string; readonly summary: Summary }
-  | { readonly does: 'execute' | 'declare' | 'fetch' | 'listen' | 'create_temporary'; readonly name: string }
+  | { readonly does: 'declare'; readonly name: string; readonly isHeld: boolean }
+  | { readonly does: 'execute' | 'fetch' | 'listen' | 'create_temporary'; readonly name: string }
   | { readonly does: 'deallocate' | 'close' | 'unlisten'; readonly name: string | null }
 
 /** One statement of a message. Offsets are bytes of UTF-8. */

@@ -1,4 +1,5 @@
 import { advance } from '../naming/advance.ts'
+import { runsAtCommit } from '../naming/resolve.ts'
 import type { Effect, Named, SessionView, Unresolved } from '../naming/statement.ts'
 import type { Format } from '../wire/frontend.ts'
 
@@ -165,10 +166,18 @@ export function forgetPortal(state: State, name: string): void {
   state.view = { ...state.view, cursors: all }
 }
 
-/** No portal outlives its transaction. A cursor may; one that did not is missed by the upstream. */
+/**
+ * No portal outlives its transaction. A cursor may: it is computed by then, and runs nothing any more. One that did not is
+ * missed by the upstream.
+ */
 export function endTransaction(state: State): void {
-  state.hasOwnCatalog = false
   for (const name of [...state.portals.keys()]) forgetPortal(state, name)
+  for (const [name, cursor] of state.view.cursors) {
+    if (!runsAtCommit(cursor)) continue
+    applyRun(state, cursor)
+    state.view = { ...state.view, cursors: new Map(state.view.cursors).set(name, { ...cursor, isOpaque: false }) }
+  }
+  state.hasOwnCatalog = false
   if (state.view.hasLocalPath) state.view = { ...state.view, searchPath: null, hasLocalPath: false }
 }
 
