@@ -371,6 +371,19 @@ describe('a call that runs', () => {
   })
 })
 
+test('what code says in notices counts as bytes', async () => {
+  let left = 50_000
+  world.spendBytes = (count) => {
+    left -= count
+    return left >= 0
+  }
+  const session = await connectSession(world.port, { database: world.database })
+  session.send(query(`DO $$ BEGIN FOR n IN 1..1000 LOOP RAISE NOTICE '%', repeat('x', 1000); END LOOP; END $$`))
+  const story = await session.story()
+  expect(story.filter((each) => each === 'notice').length).toBeLessThan(60)
+  expect(story.at(-1)).toBe('error 53400')
+})
+
 describe('rows are counted before they pass', () => {
   /** Lets so many pass. */
   function upTo(most: number): void {

@@ -201,7 +201,8 @@ export function createRelay({
     const isAside = message.type === 'parameter_status' || message.type === 'notice' || message.type === 'notification'
     // What the gateway's own questions are commented with is not for the client.
     if (message.type === 'notice' && slots.current?.isSilent) return
-    if (isAside) client.write(frame.bytes)
+    // Code may say in notices whatever it has read.
+    if (isAside) pass(frame.bytes)
     else takeAnswer(message, frame.bytes)
   }
 
