@@ -14,7 +14,7 @@ export const statementFacts = {
   files: { type: 'list<string>', doc: "Files of the server's machine it names." },
   secrets: {
     type: 'list<string>',
-    doc: 'Those of its relations in pg_catalog or information_schema that hold secrets.',
+    doc: 'Those of its relations that hold secrets: some of pg_catalog and information_schema, and pg_stat_statements.',
   },
   copy_program: {
     type: 'string',

@@ -21,11 +21,13 @@ export const SECRET: ReadonlySet<string> = new Set([
   'pg_file_settings',
   'pg_db_role_setting',
   'pg_stat_activity',
-  'pg_stat_statements',
   'pg_stat_replication',
   'pg_stat_wal_receiver',
   'pg_prepared_xacts',
 ])
+
+/** Of an extension, in whatever schema it was made: other sessions' statements, with passwords that they set. */
+const SECRET_ANYWHERE: ReadonlySet<string> = new Set(['pg_stat_statements'])
 
 /** Of information_schema: options may hold passwords. */
 const SECRET_INFORMATION: ReadonlySet<string> = new Set([
@@ -37,6 +39,7 @@ const SECRET_INFORMATION: ReadonlySet<string> = new Set([
 
 /** What reading a relation means, by its name alone. */
 export function natureOf(schema: string, name: string): 'user' | 'catalog' | 'secret' {
+  if (SECRET_ANYWHERE.has(name)) return 'secret'
   if (schema === 'pg_catalog') return SECRET.has(name) ? 'secret' : 'catalog'
   if (schema === 'information_schema') return SECRET_INFORMATION.has(name) ? 'secret' : 'catalog'
   // The out-of-line values of other relations, the catalog's among them.
