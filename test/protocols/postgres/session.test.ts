@@ -286,6 +286,26 @@ describe('a call that is held', () => {
     expect(new Set(found.map((each) => each.toString('hex'))).size).toBe(4)
   })
 
+  test.each<[string, (id: number) => string, string]>([
+    ['a prepared statement', (id) => `PREPARE s AS DELETE FROM orders WHERE id = ${id}`, 'EXECUTE s'],
+    ['one that is explained', (id) => `PREPARE s AS SELECT ${id} AS a`, 'EXPLAIN ANALYZE EXECUTE s'],
+  ])('is another where its name stands for another text: %s', async (_name, made, sql) => {
+    const found: Buffer[] = []
+    for (const id of [1_000_001, 1_000_002, 1_000_001]) {
+      world.decide = () => 'allow'
+      const client = await connect()
+      await client.query(made(id))
+      world.decide = () => 'hold'
+      const answer = client.query(sql)
+      const held = await world.held()
+      found.push(held.sealed.matchKey)
+      held.approve()
+      await answer
+    }
+    const [first, second, third] = found.map((each) => each.toString('hex'))
+    expect([first === second, first === third]).toEqual([false, true])
+  })
+
   test('is another where that was set in the same part of a conversation', async () => {
     const found: Buffer[] = []
     for (const style of ['ISO, MDY', 'ISO, DMY']) {

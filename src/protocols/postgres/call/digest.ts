@@ -50,7 +50,7 @@ type Effect = Doing['named'][number]['effects'][number]
 
 /** What a name that SQL executes or fetches by stands for in this session. */
 function meaningOf(effect: Effect, { prepared, cursors }: Binding['view']): string[] {
-  const text = (of: Unresolved | undefined) => (of === undefined ? 'nothing' : JSON.stringify(of.summary))
+  const text = (of: Unresolved | undefined) => (of === undefined ? 'nothing' : JSON.stringify(of.text))
   if (effect.does === 'execute') return [text(prepared.get(effect.name))]
   if (effect.does === 'fetch') return [cursors.get(effect.name)?.text ?? 'nothing']
   return []

@@ -48,7 +48,7 @@ export function createNamer(parser: Parser = createParser()): Namer {
       if (more.length > 0) {
         return { refused: true, code: '42601', message: 'cannot insert multiple commands into a prepared statement' }
       }
-      return statement ? { summary: statement.summary } : null
+      return statement ? { summary: statement.summary, text: statement.text } : null
     },
     rowQuery: (statement, signal) =>
       faultOf(statement) || statement.trim() === '' ? Promise.resolve(null) : parser.rowQuery(statement, signal),
@@ -114,7 +114,7 @@ function nameAll(
 ): readonly Named[] {
   let view = session
   return statements.map((statement) => {
-    const one = named(statement, resolve(statement.summary, { view, holders }))
+    const one = named(statement, resolve(statement.summary, { view, holders, text: statement.text }))
     if (view.searchPath === null && statement.isUncertain) throw uncertainText()
     view = advance(view, one)
     return one

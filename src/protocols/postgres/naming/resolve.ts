@@ -27,6 +27,8 @@ import { Unnameable } from './walk.ts'
  */
 export interface Resolver {
   readonly view: SessionView
+  /** Of the statement. */
+  readonly text: string
   /** Where each wanted name is. */
   readonly holders: ReadonlyMap<string, readonly string[] | 'any'>
 }
@@ -113,14 +115,14 @@ export function resolve(summary: Summary, resolver: Resolver, nesting = 0): Reso
     if (effect.does !== 'prepare') effects.push(effect)
     else {
       include(resolve(effect.summary, resolver, nesting + 1).facts)
-      effects.push({ does: 'prepare', name: effect.name, statement: { summary: effect.summary } })
+      effects.push({ does: 'prepare', name: effect.name, statement: { summary: effect.summary, text: resolver.text } })
     }
   }
   for (const { name, as } of summary.executes) {
     const prepared = view.prepared.get(name)
     if (!prepared) throw unknownName('26000', 'prepared statement', name)
     if (!view.hasCertainNames) throw uncertainName(name)
-    const inner = resolve(asSummary(prepared.summary), resolver, nesting + 1)
+    const inner = resolve(asSummary(prepared.summary), { ...resolver, text: prepared.text }, nesting + 1)
     include(inner.facts)
     for (const act of inner.acts) acts.push(as === null || act.verb === 'call' ? act : { ...act, verb: as })
     if (as === null) effects.push(...inner.effects)
@@ -142,7 +144,7 @@ export function resolve(summary: Summary, resolver: Resolver, nesting = 0): Reso
     // It is computed as rows are taken: what it sets is set then.
     effects.push(...cursor.effects.filter(({ does }) => does !== 'declare'))
     if (!isPlannedLate(cursor)) continue
-    const now = resolve(asSummary(cursor.unresolved.summary), resolver, nesting + 1)
+    const now = resolve(asSummary(cursor.unresolved.summary), { ...resolver, text: cursor.text }, nesting + 1)
     include(now.facts)
     acts.push(...now.acts)
     effects.push(...now.effects)
@@ -356,7 +358,7 @@ export function named(
     isOpaque: resolved.isOpaque,
     uses: resolved.uses,
     text,
-    unresolved: { summary },
+    unresolved: { summary, text },
     location,
     claimed,
   }

@@ -20,8 +20,9 @@ export type RowQuery = {
 
 /**
  * A query for the rows that an UPDATE or DELETE would change, or that an INSERT would make; null for any other statement,
- * for one with another change in it, and for one whose parts cannot be told apart. It is put together from the statement's own text, piece by piece, and then
- * read again: unless its tree holds the very condition, relations and queries of the statement's, there is none.
+ * for one with another change in it, and for one whose parts cannot be told apart. It is put together from the statement's
+ * own text, piece by piece, and then read again: unless its tree holds the very condition, relations and queries of the
+ * statement's, there is none.
  *
  * A row that a join meets several times is changed once, so what stands in USING or FROM is looked for with EXISTS. What
  * triggers and foreign keys do besides is not counted.

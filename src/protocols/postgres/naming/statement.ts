@@ -137,6 +137,8 @@ export type Effect =
 /** A statement as the worker reduced it: plain data, names as they were written. Only `naming/` looks inside. */
 export interface Unresolved {
   readonly summary: object
+  /** As it was written: the summary of `id = 1` and of `id = 2` is the same. */
+  readonly text: string
 }
 
 /** Why a message gets no names. `code` is the SQLSTATE (PostgreSQL, appendix A) to answer with. */
