@@ -306,6 +306,31 @@ describe('a call that is held', () => {
     expect([first === second, first === third]).toEqual([false, true])
   })
 
+  test.each<[string, string]>([
+    ['a portal', 'DELETE FROM orders WHERE id = $1 RETURNING id'],
+    ['a cursor', 'DECLARE p CURSOR FOR SELECT id FROM orders WHERE id = $1'],
+  ])('is another where rows are taken of what has other parameters: %s', async (_name, sql) => {
+    const found: Buffer[] = []
+    for (const id of ['1000001', '1000002', '1000001']) {
+      world.decide = () => 'allow'
+      const session = await connectSession(world.port, { database: world.database })
+      const made = sql.startsWith('DECLARE') ? [bind([id]), execute()] : [bind([id], { portal: 'p' })]
+      for (const batch of [[query('BEGIN')], [parse(sql), ...made, sync]]) {
+        session.send(...batch)
+        expect((await session.story()).at(-1)).toBe('ready T')
+      }
+      world.decide = () => 'hold'
+      session.send(query('FETCH ALL FROM p'))
+      const held = await world.held()
+      found.push(held.sealed.matchKey)
+      held.approve()
+      await session.until('ready')
+      session.close()
+    }
+    const [first, second, third] = found.map((each) => each.toString('hex'))
+    expect([first === second, first === third]).toEqual([false, true])
+  })
+
   test('is another where that was set in the same part of a conversation', async () => {
     const found: Buffer[] = []
     for (const style of ['ISO, MDY', 'ISO, DMY']) {

@@ -20,6 +20,7 @@ import {
   type Prepared,
   quoteName,
   type State,
+  withValues,
 } from './state.ts'
 
 /** One thing that a batch would do, or get ready to be done. */
@@ -266,8 +267,9 @@ async function planExecute({ portal, maxRows }: Message<'execute'>, on: Ahead): 
   // A query is what its names meant when it was bound, anything else what they mean now.
   const either = bound && !isSame(bound.named, named) ? [...bound.named, ...named] : named
   const { state } = on
+  const done = bound ? named.map((each) => (declares(each) ? withValues(each, bound) : each)) : named
   const note = (noted: State) => {
-    for (const each of named) applyDone(noted, each)
+    for (const each of done) applyDone(noted, each)
     // The cursor that SQL names in an unnamed portal is noted already.
     if (portal !== '') noted.active = portal
   }
@@ -286,6 +288,10 @@ async function planExecute({ portal, maxRows }: Message<'execute'>, on: Ahead): 
   if (either.length > 0) on.doings.push({ how: 'run', sql, named: either, bound, maxRows, slot })
   on.slots.push(slot)
   return null
+}
+
+function declares({ effects }: Named): boolean {
+  return effects.some(({ does }) => does === 'declare')
 }
 
 function isSame(bound: readonly Named[], now: readonly Named[]): boolean {

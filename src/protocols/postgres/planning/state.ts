@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto'
+import { lengthPrefixed } from '../../../domain/bytes.ts'
 import { advance } from '../naming/advance.ts'
 import { runsAtCommit } from '../naming/resolve.ts'
 import type { Effect, Named, SessionView, Unresolved } from '../naming/statement.ts'
@@ -155,7 +157,16 @@ export function notePortal(state: State, name: string, portal: Portal): void {
   state.births.delete(`cursor ${name}`)
   const [named] = portal.named
   // SQL can fetch from one that has a name.
-  if (name !== '' && named) state.view = { ...state.view, cursors: new Map(state.view.cursors).set(name, named) }
+  if (name === '' || !named) return
+  state.view = { ...state.view, cursors: new Map(state.view.cursors).set(name, withValues(named, portal)) }
+}
+
+/** What SQL fetches rows of is told by its text and by the parameters that were bound to it. */
+export function withValues(named: Named, { parameterTypes, formats, values }: Portal): Named {
+  if (values.length === 0) return named
+  const types = JSON.stringify([parameterTypes, formats, values.map((value) => value === null)])
+  const parts = lengthPrefixed('countersign postgres parameters v1', [types, ...values.map((value) => value ?? '')])
+  return { ...named, text: `${named.text}\n-- parameters ${createHash('sha256').update(parts).digest('hex')}` }
 }
 
 export function forgetPortal(state: State, name: string): void {
