@@ -306,6 +306,27 @@ describe('a call that is held', () => {
     expect([first === second, first === third]).toEqual([false, true])
   })
 
+  test('is shown with what its names stand for', async () => {
+    world.decide = () => 'allow'
+    const client = await connect()
+    await client.query('PREPARE s AS SELECT id FROM orders WHERE id = 1000001')
+    await client.query('BEGIN; DECLARE c CURSOR FOR SELECT id FROM orders WHERE id = 1000002')
+    world.decide = () => 'hold'
+    const answer = client.query('EXECUTE s; FETCH c')
+    const held = await world.held()
+    expect((await held.call.present({})).payload?.text).toBe(
+      [
+        'EXECUTE s; FETCH c',
+        '-- "s" stands for:',
+        'PREPARE s AS SELECT id FROM orders WHERE id = 1000001',
+        '-- "c" stands for:',
+        'DECLARE c CURSOR FOR SELECT id FROM orders WHERE id = 1000002',
+      ].join('\n'),
+    )
+    held.approve()
+    await answer
+  })
+
   test.each<[string, string]>([
     ['a portal', 'DELETE FROM orders WHERE id = $1 RETURNING id'],
     ['a cursor', 'DECLARE p CURSOR FOR SELECT id FROM orders WHERE id = $1'],

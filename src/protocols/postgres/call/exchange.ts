@@ -236,7 +236,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
       const impacts = await preview.describe(impact)
       const rows = await preview.rows()
       return {
-        payload: presentDoings(plan.doings),
+        payload: presentDoings(plan.doings, binding.view),
         notes: [...impacts, ...notes()],
         foreseen: encodeForeseen({ rows, tolerances: impact?.tolerances ?? [] }),
       }

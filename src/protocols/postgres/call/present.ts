@@ -1,12 +1,19 @@
 import type { Payload } from '../../../domain/card.ts'
 import { fitInto } from '../../../domain/visible.ts'
+import type { SessionView } from '../naming/statement.ts'
 import type { Doing } from '../planning/plan.ts'
 
 const MAX_CHARACTERS = 20_000
 const MAX_VALUE_CHARACTERS = 4_000
 
-/** What reviewers are shown of a batch: its statements as they were written, each with its parameters. */
-export function presentDoings(doings: readonly Doing[]): Payload {
+/**
+ * What reviewers are shown of a batch: its statements as they were written, each with its parameters, and with what the
+ * names stand for by which it executes and fetches.
+ */
+export function presentDoings(
+  doings: readonly Doing[],
+  { prepared, cursors }: Pick<SessionView, 'prepared' | 'cursors'>,
+): Payload {
   let isCut = false
   const lines: string[] = []
   for (const doing of doings) {
@@ -16,6 +23,11 @@ export function presentDoings(doings: readonly Doing[]): Payload {
       const { text, isWhole } = showValue(value, formatOf(doing, index))
       if (!isWhole) isCut = true
       lines.push(`-- $${index + 1} = ${text}`)
+    }
+    for (const effect of doing.named.flatMap(({ effects }) => effects)) {
+      if (effect.does !== 'execute' && effect.does !== 'fetch') continue
+      const { text } = (effect.does === 'execute' ? prepared : cursors).get(effect.name) ?? {}
+      if (text !== undefined) lines.push(`-- ${JSON.stringify(effect.name)} stands for:`, text)
     }
     if (doing.maxRows > 0) lines.push(`-- at most ${doing.maxRows} rows at a time`)
   }
