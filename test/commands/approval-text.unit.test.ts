@@ -149,10 +149,10 @@ describe('the content that approvals show prints', () => {
   }
 
   it('is what the card shows, where the bytes are in a form of their own', () => {
-    expect(content('DELETE FROM orders\n-- $1 = "\u202e"', '\0\u0003run\0DELETE FROM orders')).toEqual([
+    expect(content('  DELETE FROM orders\n$1 = "\u202e"', '\0\u0003run\0DELETE FROM orders')).toEqual([
       '  content         application/sql, as the card shows it',
-      '  | DELETE FROM orders',
-      '  | -- $1 = "⟨U+202E⟩"',
+      '  |   DELETE FROM orders',
+      '  | $1 = "⟨U+202E⟩"',
     ])
     expect(content('x', '\0x', null)[0]).toBe('  content         of no media type, as the card shows it')
   })

@@ -437,7 +437,7 @@ describe('what policy says', () => {
     const shown = await fetch(`${replica.control}/v1/approvals/${id}`, { headers: { authorization } })
     const card = JSON.stringify(await shown.json())
     expect(card).toContain('order 1 was paid')
-    expect(card).toContain('-- $1 = \\"1\\"')
+    expect(card).toContain('\\n$1 = \\"1\\"')
     expect(await stateOf(1)).toBe('new')
     await world.approve(replica, id)
     const response = await updating

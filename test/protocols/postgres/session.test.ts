@@ -226,7 +226,7 @@ describe('a call that is held', () => {
     })
     const held = await world.held()
     const { payload } = await held.call.present({})
-    expect(payload?.text).toBe('SELECT $1::int\n-- $1 = "5"')
+    expect(payload?.text).toBe('  SELECT $1::int\n$1 = "5"')
     held.deny('not on a Friday')
     await answer
   })
@@ -316,11 +316,11 @@ describe('a call that is held', () => {
     const held = await world.held()
     expect((await held.call.present({})).payload?.text).toBe(
       [
-        'EXECUTE s; FETCH c',
-        '-- "s" stands for:',
-        'PREPARE s AS SELECT id FROM orders WHERE id = 1000001',
-        '-- "c" stands for:',
-        'DECLARE c CURSOR FOR SELECT id FROM orders WHERE id = 1000002',
+        '  EXECUTE s; FETCH c',
+        '"s" stands for:',
+        '  PREPARE s AS SELECT id FROM orders WHERE id = 1000001',
+        '"c" stands for:',
+        '  DECLARE c CURSOR FOR SELECT id FROM orders WHERE id = 1000002',
       ].join('\n'),
     )
     held.approve()

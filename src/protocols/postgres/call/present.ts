@@ -8,7 +8,8 @@ const MAX_VALUE_CHARACTERS = 4_000
 
 /**
  * What reviewers are shown of a batch: its statements as they were written, each with its parameters, and with what the
- * names stand for by which it executes and fetches.
+ * names stand for by which it executes and fetches. What the agent wrote is set in, so that no line of it can be taken
+ * for one of the gateway's.
  */
 export function presentDoings(
   doings: readonly Doing[],
@@ -17,19 +18,19 @@ export function presentDoings(
   let isCut = false
   const lines: string[] = []
   for (const doing of doings) {
-    if (doing.how === 'prepare') lines.push('-- made ready, not run:')
-    lines.push(doing.sql)
+    if (doing.how === 'prepare') lines.push('Made ready, not run:')
+    lines.push(setIn(doing.sql))
     for (const [index, value] of (doing.bound?.values ?? []).entries()) {
       const { text, isWhole } = showValue(value, formatOf(doing, index))
       if (!isWhole) isCut = true
-      lines.push(`-- $${index + 1} = ${text}`)
+      lines.push(`$${index + 1} = ${text}`)
     }
     for (const effect of doing.named.flatMap(({ effects }) => effects)) {
       if (effect.does !== 'execute' && effect.does !== 'fetch') continue
       const { text } = (effect.does === 'execute' ? prepared : cursors).get(effect.name) ?? {}
-      if (text !== undefined) lines.push(`-- ${JSON.stringify(effect.name)} stands for:`, text)
+      if (text !== undefined) lines.push(`${JSON.stringify(effect.name)} stands for:`, setIn(text))
     }
-    if (doing.maxRows > 0) lines.push(`-- at most ${doing.maxRows} rows at a time`)
+    if (doing.maxRows > 0) lines.push(`At most ${doing.maxRows} rows at a time.`)
   }
   const whole = lines.join('\n')
   const fitted = fitInto(whole, MAX_CHARACTERS, { isMultiline: true })
@@ -41,6 +42,11 @@ export function presentDoings(
     isCut,
     redacted: [],
   }
+}
+
+/** Whatever else may begin a line is written out: see `makeVisible`. */
+function setIn(sql: string): string {
+  return `  ${sql.replaceAll('\n', '\n  ')}`
 }
 
 function formatOf({ bound }: Doing, index: number): 'text' | 'binary' {
