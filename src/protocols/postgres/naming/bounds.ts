@@ -1,4 +1,4 @@
-import { isTree, listOf, ofKind, stringsOf } from './walk.ts'
+import { isTree, listOf, ofKind, stringsOf } from './tree.ts'
 
 /**
  * Whether a condition limits what a statement touches, as far as its words tell: it reads a column (or names a cursor),

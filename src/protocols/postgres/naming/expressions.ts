@@ -1,16 +1,5 @@
-import {
-  listOf,
-  mention,
-  type NodeTag,
-  nameOf,
-  ofKind,
-  type Place,
-  stringsOf,
-  type Tree,
-  textOf,
-  type Visit,
-  within,
-} from './walk.ts'
+import { listOf, type NodeTag, nameOf, ofKind, stringsOf, type Tree, textOf } from './tree.ts'
+import { mention, type Place, type Visit, within } from './walk.ts'
 
 /** What names nothing by itself: only what it holds does. */
 const PLAIN = [

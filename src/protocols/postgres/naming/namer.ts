@@ -5,7 +5,7 @@ import { keepRecent } from './recent.ts'
 import { named, resolve, wantedKey, wantedOf } from './resolve.ts'
 import { isUnnamed, type Named, type Namer, type SessionView, type Unnamed, type Wanted } from './statement.ts'
 import type { Piece, Summary } from './summary.ts'
-import { Unnameable } from './walk.ts'
+import { Unnameable } from './unnameable.ts'
 
 /** Bytes of SQL: the longest took a third of a second to read. */
 export const MAX_BYTES = 65_536

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads'
-import type { RowQuery } from './row-query.ts'
+import type { RowQuery } from './statement.ts'
 import type { Parsed } from './summary.ts'
 import type { Answer, Question, Reading, Wants } from './worker.ts'
 

@@ -1,20 +1,13 @@
 import { isBounded } from './bounds.ts'
 import { named, plain } from './expressions.ts'
 import { LOCK_VERBS } from './tags.ts'
+import { isTree, listOf, type NodeTag, nameOf, ofKind, stringsOf, type Tree, textOf } from './tree.ts'
 import {
   type Ctes,
-  isTree,
-  listOf,
   markWrite,
   mention,
   mentionRelation,
-  type NodeTag,
-  nameOf,
-  ofKind,
   type Place,
-  stringsOf,
-  type Tree,
-  textOf,
   type Visit,
   visit,
   visitAny,

@@ -2,8 +2,8 @@ import { qualify, quote, schemaName } from './identifier.ts'
 import { natureOf } from './secret.ts'
 import type { Act, Effect, Named, NameKind, SessionView, StatementFacts, Wanted } from './statement.ts'
 import type { Mention, Summary } from './summary.ts'
+import { Unnameable } from './unnameable.ts'
 import { VETTED } from './vetted.ts'
-import { Unnameable } from './walk.ts'
 
 /**
  * From names as they were written to names with their schemas.

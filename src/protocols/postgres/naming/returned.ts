@@ -1,4 +1,4 @@
-import { listOf, ofKind, stringsOf, type Tree, textOf } from './walk.ts'
+import { listOf, ofKind, stringsOf, type Tree, textOf } from './tree.ts'
 
 /**
  * The column references of a query whose values go into its result as they are and decide nothing: neither which rows

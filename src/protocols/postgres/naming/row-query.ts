@@ -1,22 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { parseSync, type ScanToken, scanSync } from 'libpg-query'
-import { isTree, listOf, ofKind, type Tree, untag } from './walk.ts'
-
-/** How many rows a statement changes: known from its words, or what to ask for it. */
-export type RowQuery = {
-  /** Whether it has a RETURNING, whose rows a client may fetch in portions. */
-  readonly returns: boolean
-} & (
-  | { readonly rows: number }
-  | {
-      /** One row of one number. */
-      readonly count: string
-      /** The rows themselves, each as one JSON object; a LIMIT may be put behind it. */
-      readonly sample: string
-      /** The numbers of the parameters that both refer to. */
-      readonly parameters: readonly number[]
-    }
-)
+import type { RowQuery } from './statement.ts'
+import { isTree, listOf, ofKind, type Tree, untag } from './tree.ts'
 
 /**
  * A query for the rows that an UPDATE or DELETE would change, or that an INSERT would make; null for any other statement,

@@ -1,16 +1,7 @@
 import { constantOf } from './expressions.ts'
-import {
-  listOf,
-  markWrite,
-  mentionGlobal,
-  ofKind,
-  type Place,
-  required,
-  type Tree,
-  textOf,
-  Unnameable,
-  unknownNode,
-} from './walk.ts'
+import { listOf, ofKind, required, type Tree, textOf } from './tree.ts'
+import { Unnameable, unknownNode } from './unnameable.ts'
+import { markWrite, mentionGlobal, type Place } from './walk.ts'
 
 /** What SET, RESET and the statements of transactions do to the session: only where they stand by themselves. */
 export function noteEffects(kind: string, node: Tree, place: Place): void {

@@ -1,29 +1,22 @@
 import { plain } from './expressions.ts'
+import { emptyFound, summaryOf } from './found.ts'
 import { intoRelation } from './queries.ts'
 import { returnedBy } from './returned.ts'
 import { tagOf } from './tags.ts'
 import {
-  emptyFound,
   isTree,
   listOf,
-  markWrite,
-  mentionGlobal,
-  mentionRelation,
   type NodeTag,
   ofKind,
   optionOf,
   required,
   stringsOf,
-  summaryOf,
   type Tree,
   textOf,
-  unknownNode,
   untag,
-  type Visit,
-  visit,
-  visitAny,
-  within,
-} from './walk.ts'
+} from './tree.ts'
+import { unknownNode } from './unnameable.ts'
+import { markWrite, mentionGlobal, mentionRelation, type Visit, visit, visitAny, within } from './walk.ts'
 
 const PLAIN = ['VacuumRelation'] as const satisfies readonly NodeTag[]
 

@@ -1,7 +1,7 @@
 import type { ParseResult } from 'libpg-query'
 import { summarise } from './summarise.ts'
 import type { Piece } from './summary.ts'
-import { Unnameable, unknownNode } from './walk.ts'
+import { Unnameable, unknownNode } from './unnameable.ts'
 
 /** The major version of the parser whose trees are known. */
 const PARSER_MAJOR = 18

@@ -1,5 +1,3 @@
-import type { RowQuery } from './row-query.ts'
-
 /** What naming and the wire say to each other: what a statement does, and the session that gives its names a meaning. */
 
 /** What a session is, as far as names depend on it. */
@@ -150,6 +148,22 @@ export interface Unnamed {
   /** The character of the message that it is about, from 1 on. */
   readonly position?: number
 }
+
+/** How many rows a statement changes: known from its words, or what to ask for it. */
+export type RowQuery = {
+  /** Whether it has a RETURNING, whose rows a client may fetch in portions. */
+  readonly returns: boolean
+} & (
+  | { readonly rows: number }
+  | {
+      /** One row of one number. */
+      readonly count: string
+      /** The rows themselves, each as one JSON object; a LIMIT may be put behind it. */
+      readonly sample: string
+      /** The numbers of the parameters that both refer to. */
+      readonly parameters: readonly number[]
+    }
+)
 
 export interface Namer {
   /**

@@ -7,24 +7,16 @@ import { RIGHTS } from './definitions/rights.ts'
 import { SERVER } from './definitions/server.ts'
 import { TYPES } from './definitions/types.ts'
 import { EXPRESSIONS } from './expressions.ts'
+import { emptyFound, summaryOf } from './found.ts'
 import { QUERIES } from './queries.ts'
 import { returnedBy } from './returned.ts'
 import { noteEffects, refuseParseChanges } from './session-effects.ts'
 import { SESSION_STATEMENTS } from './session-statements.ts'
 import type { Summary } from './summary.ts'
 import { isDefinition, tagOf } from './tags.ts'
-import {
-  check,
-  emptyFound,
-  isTree,
-  type NodeTag,
-  type Place,
-  summaryOf,
-  unknownNode,
-  untag,
-  type Visits,
-  visit,
-} from './walk.ts'
+import { check, isTree, type NodeTag, untag } from './tree.ts'
+import { unknownNode } from './unnameable.ts'
+import { type Place, type Visits, visit } from './walk.ts'
 
 /** Every node there is has its visit: the compiler checks that none is left out. */
 const ALL: Visits = {

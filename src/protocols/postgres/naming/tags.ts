@@ -1,4 +1,4 @@
-import { isTree, ofKind, type Tree, textOf } from './walk.ts'
+import { isTree, ofKind, type Tree, textOf } from './tree.ts'
 
 /** What the server calls each type of object in its command tags (PostgreSQL source, commands/…, tcop/cmdtaglist.h). */
 export const OBJECTS: Readonly<Record<string, string>> = {

@@ -1,9 +1,10 @@
 import { parentPort } from 'node:worker_threads'
 import { loadModule, parseSync, SqlError } from 'libpg-query'
-import { type RowQuery, rowQueryOf } from './row-query.ts'
+import { rowQueryOf } from './row-query.ts'
 import { split } from './split.ts'
+import type { RowQuery } from './statement.ts'
 import type { Parsed } from './summary.ts'
-import { Unnameable } from './walk.ts'
+import { Unnameable } from './unnameable.ts'
 
 /*
  * The thread that parses. It answers each question with its number; on anything but a statement's own fault it says

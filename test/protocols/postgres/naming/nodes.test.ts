@@ -5,7 +5,7 @@ import { NODES } from '../../../../src/protocols/postgres/naming/nodes.ts'
 import { summarise } from '../../../../src/protocols/postgres/naming/summarise.ts'
 import type { Mention, Summary } from '../../../../src/protocols/postgres/naming/summary.ts'
 import { VERBS } from '../../../../src/protocols/postgres/naming/tags.ts'
-import { Unnameable } from '../../../../src/protocols/postgres/naming/walk.ts'
+import { Unnameable } from '../../../../src/protocols/postgres/naming/unnameable.ts'
 import { CORPUS } from './corpus.ts'
 
 type Tree = Record<string, unknown>

@@ -1,16 +1,5 @@
-import {
-  isTree,
-  mention,
-  mentionGlobal,
-  type NodeTag,
-  nameOf,
-  optionOf,
-  type Place,
-  stringsOf,
-  type Tree,
-  textOf,
-  type Visit,
-} from '../walk.ts'
+import { isTree, type NodeTag, nameOf, optionOf, stringsOf, type Tree, textOf } from '../tree.ts'
+import { mention, mentionGlobal, type Place, type Visit } from '../walk.ts'
 import { all, called, define, globals, mentionFunction, mentionNew, type Note, object, opaque } from './define.ts'
 
 const language: Note = (place, node) => {

@@ -1,15 +1,5 @@
-import {
-  markWrite,
-  mention,
-  mentionGlobal,
-  type NodeTag,
-  nameOf,
-  type Place,
-  stringsOf,
-  type Tree,
-  type Visit,
-  within,
-} from '../walk.ts'
+import { type NodeTag, nameOf, stringsOf, type Tree } from '../tree.ts'
+import { markWrite, mention, mentionGlobal, type Place, type Visit, within } from '../walk.ts'
 import { mentionObject } from './mention-object.ts'
 
 /** Notes what a definition names as text. */

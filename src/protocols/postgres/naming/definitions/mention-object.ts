@@ -1,16 +1,7 @@
 import { OBJECTS } from '../tags.ts'
-import {
-  isTree,
-  listOf,
-  mention,
-  mentionGlobal,
-  mentionRelation,
-  nameOf,
-  ofKind,
-  type Place,
-  stringsOf,
-  unknownNode,
-} from '../walk.ts'
+import { isTree, listOf, nameOf, ofKind, stringsOf } from '../tree.ts'
+import { unknownNode } from '../unnameable.ts'
+import { mention, mentionGlobal, mentionRelation, type Place } from '../walk.ts'
 
 const RELATIONS = new Set([
   'OBJECT_TABLE',

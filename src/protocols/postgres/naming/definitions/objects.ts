@@ -1,17 +1,6 @@
 import { renamedType } from '../tags.ts'
-import {
-  isTree,
-  listOf,
-  markWrite,
-  mention,
-  mentionGlobal,
-  mentionRelation,
-  type NodeTag,
-  type Place,
-  type Tree,
-  textOf,
-  type Visit,
-} from '../walk.ts'
+import { isTree, listOf, type NodeTag, type Tree, textOf } from '../tree.ts'
+import { markWrite, mention, mentionGlobal, mentionRelation, type Place, type Visit } from '../walk.ts'
 import { all, define, globals, type Note, object, opaque } from './define.ts'
 import { mentionObject } from './mention-object.ts'
 

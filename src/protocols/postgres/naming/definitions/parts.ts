@@ -1,16 +1,6 @@
 import { plain } from '../expressions.ts'
-import {
-  listOf,
-  mention,
-  mentionRelation,
-  type NodeTag,
-  nameOf,
-  ofKind,
-  stringsOf,
-  textOf,
-  type Visit,
-  within,
-} from '../walk.ts'
+import { listOf, type NodeTag, nameOf, ofKind, stringsOf, textOf } from '../tree.ts'
+import { mention, mentionRelation, type Visit, within } from '../walk.ts'
 
 /** Parts of definitions. */
 export const DEFINITION_PARTS = {

@@ -1,17 +1,5 @@
-import {
-  isTree,
-  markWrite,
-  mentionGlobal,
-  mentionRelation,
-  type NodeTag,
-  type Place,
-  type Tree,
-  textOf,
-  type Visit,
-  visit,
-  visitAny,
-  within,
-} from '../walk.ts'
+import { isTree, type NodeTag, type Tree, textOf } from '../tree.ts'
+import { markWrite, mentionGlobal, mentionRelation, type Place, type Visit, visit, visitAny, within } from '../walk.ts'
 import { define, existing, globals, mentionNew } from './define.ts'
 import { roleName } from './rights.ts'
 

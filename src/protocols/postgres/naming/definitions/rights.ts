@@ -1,16 +1,5 @@
-import {
-  isTree,
-  listOf,
-  mentionGlobal,
-  type NodeTag,
-  ofKind,
-  optionOf,
-  type Place,
-  stringsOf,
-  type Tree,
-  textOf,
-  type Visit,
-} from '../walk.ts'
+import { isTree, listOf, type NodeTag, ofKind, optionOf, stringsOf, type Tree, textOf } from '../tree.ts'
+import { mentionGlobal, type Place, type Visit } from '../walk.ts'
 import { all, define, globals, type Note } from './define.ts'
 import { mentionObject } from './mention-object.ts'
 

@@ -1,15 +1,5 @@
-import {
-  isTree,
-  listOf,
-  mentionGlobal,
-  type NodeTag,
-  ofKind,
-  type Place,
-  stringsOf,
-  type Tree,
-  textOf,
-  type Visit,
-} from '../walk.ts'
+import { isTree, listOf, type NodeTag, ofKind, stringsOf, type Tree, textOf } from '../tree.ts'
+import { mentionGlobal, type Place, type Visit } from '../walk.ts'
 import { all, define, globals, mentionFunction, opaque } from './define.ts'
 
 /** What is the server's own: its databases and where they lie, and the other servers it deals with. */

@@ -1,15 +1,5 @@
-import {
-  isTree,
-  listOf,
-  mention,
-  mentionRelation,
-  type NodeTag,
-  nameOf,
-  ofKind,
-  type Place,
-  stringsOf,
-  type Visit,
-} from '../walk.ts'
+import { isTree, listOf, type NodeTag, nameOf, ofKind, stringsOf } from '../tree.ts'
+import { mention, mentionRelation, type Place, type Visit } from '../walk.ts'
 import { all, called, created, define, existing, mentionFunction, mentionNew } from './define.ts'
 import { mentionObject } from './mention-object.ts'
 
