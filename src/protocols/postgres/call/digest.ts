@@ -4,7 +4,7 @@ import { lengthPrefixed } from '../../../domain/bytes.ts'
 import { canonicalJson } from '../../../domain/canonical.ts'
 import { type Principal, principalKey } from '../../../domain/principal.ts'
 import { TIME_SETTINGS } from '../catalog/holders.ts'
-import type { SessionView, Unresolved } from '../naming/statement.ts'
+import type { Meaning, SessionView } from '../naming/statement.ts'
 import type { Doing } from '../planning/plan.ts'
 
 /** What a call is bound to besides what it says. */
@@ -20,40 +20,30 @@ export interface Binding {
   readonly role: string
   /** How times are read: see `TIME_SETTINGS`. */
   readonly times: ReadonlyMap<string, string>
-  readonly view: Pick<SessionView, 'searchPath' | 'inTransaction' | 'prepared' | 'cursors'>
+  readonly view: Pick<SessionView, 'searchPath' | 'inTransaction'>
 }
 
 /**
  * What a batch says, and nothing else of it: statements with their parameters, row limits and formats. Names of prepared
- * statements and portals are a connection's own: a retry has others.
+ * statements and portals are a connection's own: a retry has others. Where SQL speaks of one, what it stands for is said.
  */
-export function canonicalBytes(doings: readonly Doing[], { view }: Pick<Binding, 'view'>): Buffer {
-  return lengthPrefixed(
-    'countersign postgres batch v1',
-    doings.flatMap((doing) => partsOf(doing, view)),
-  )
+export function canonicalBytes(doings: readonly Doing[]): Buffer {
+  return lengthPrefixed('countersign postgres batch v2', doings.flatMap(partsOf))
 }
 
-function partsOf({ how, sql, bound, maxRows, named }: Doing, view: Binding['view']): (string | Uint8Array)[] {
-  const meanings = named.flatMap(({ effects }) => effects.flatMap((effect) => meaningOf(effect, view)))
-  const parts: (string | Uint8Array)[] = [how, sql, String(maxRows), String(meanings.length), ...meanings]
-  if (!bound) return [...parts, 'unbound']
-  const { parameterTypes, formats, values, resultFormats } = bound
-  return [
-    ...parts,
-    JSON.stringify([parameterTypes, formats, resultFormats, values.map((value) => value === null)]),
-    ...values.map((value) => value ?? ''),
-  ]
+function partsOf({ how, sql, bound, maxRows, meanings }: Doing): (string | Uint8Array)[] {
+  const meant = [String(meanings.length), ...meanings.flatMap(partsOfMeaning)]
+  return [how, sql, String(maxRows), ...meant, ...(bound ? partsGiven(bound) : ['unbound'])]
 }
 
-type Effect = Doing['named'][number]['effects'][number]
+function partsOfMeaning(meaning: Meaning): (string | Uint8Array)[] {
+  const { sql, meanings } = meaning
+  return [sql, ...partsGiven(meaning), String(meanings.length), ...meanings.flatMap(partsOfMeaning)]
+}
 
-/** What a name that SQL executes or fetches by stands for in this session. */
-function meaningOf(effect: Effect, { prepared, cursors }: Binding['view']): string[] {
-  const text = (of: Unresolved | undefined) => (of === undefined ? 'nothing' : JSON.stringify(of.text))
-  if (effect.does === 'execute') return [text(prepared.get(effect.name))]
-  if (effect.does === 'fetch') return [cursors.get(effect.name)?.text ?? 'nothing']
-  return []
+function partsGiven({ parameterTypes, formats, values, resultFormats }: Meaning): (string | Uint8Array)[] {
+  const kinds = JSON.stringify([parameterTypes, formats, resultFormats, values.map((value) => value === null)])
+  return [kinds, ...values.map((value) => value ?? '')]
 }
 
 /** SHA-256 over what is forwarded, what gives it its meaning, and everyone it is forwarded for. */

@@ -122,7 +122,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
 
   function seal() {
     if ('code' in plan) return unnamed(plan)
-    const canonical = canonicalBytes(plan.doings, binding)
+    const canonical = canonicalBytes(plan.doings)
     const actions = described()
     if (isRefusal(actions)) return actions
     return {
@@ -236,7 +236,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
       const impacts = await preview.describe(impact)
       const rows = await preview.rows()
       return {
-        payload: presentDoings(plan.doings, binding.view),
+        payload: presentDoings(plan.doings),
         notes: [...impacts, ...notes()],
         foreseen: encodeForeseen({ rows, tolerances: impact?.tolerances ?? [] }),
       }

@@ -1,36 +1,39 @@
 import type { Payload } from '../../../domain/card.ts'
 import { fitInto } from '../../../domain/visible.ts'
-import type { SessionView } from '../naming/statement.ts'
+import type { Called, Meaning } from '../naming/statement.ts'
 import type { Doing } from '../planning/plan.ts'
 
 const MAX_CHARACTERS = 20_000
 const MAX_VALUE_CHARACTERS = 4_000
 
 /**
- * What reviewers are shown of a batch: its statements as they were written, each with its parameters, and with what the
- * names stand for by which it executes and fetches. What the agent wrote is set in, so that no line of it can be taken
- * for one of the gateway's.
+ * What reviewers are shown of a batch: its statements as they were written, each with its parameters; and where one runs
+ * another by its name, that one. What the agent wrote is set in, so that no line of it can be taken for one of the
+ * gateway's.
  */
-export function presentDoings(
-  doings: readonly Doing[],
-  { prepared, cursors }: Pick<SessionView, 'prepared' | 'cursors'>,
-): Payload {
+export function presentDoings(doings: readonly Doing[]): Payload {
   let isCut = false
   const lines: string[] = []
-  for (const doing of doings) {
-    if (doing.how === 'prepare') lines.push('Made ready, not run:')
-    lines.push(setIn(doing.sql))
-    for (const [index, value] of (doing.bound?.values ?? []).entries()) {
-      const { text, isWhole } = showValue(value, formatOf(doing, index))
+  const showValues = ({ values, formats }: Pick<Meaning, 'values' | 'formats'>) => {
+    for (const [index, value] of values.entries()) {
+      const { text, isWhole } = showValue(value, (formats.length === 1 ? formats[0] : formats[index]) ?? 'text')
       if (!isWhole) isCut = true
       lines.push(`$${index + 1} = ${text}`)
     }
-    for (const effect of doing.named.flatMap(({ effects }) => effects)) {
-      if (effect.does !== 'execute' && effect.does !== 'fetch') continue
-      const { text } = (effect.does === 'execute' ? prepared : cursors).get(effect.name) ?? {}
-      if (text !== undefined) lines.push(`${JSON.stringify(effect.name)} stands for:`, setIn(text))
+  }
+  const showMeanings = (meanings: readonly Called[]) => {
+    for (const meaning of meanings) {
+      lines.push(`${JSON.stringify(meaning.name)} stands for:`, setIn(meaning.sql))
+      showValues(meaning)
+      showMeanings(meaning.meanings)
     }
-    if (doing.maxRows > 0) lines.push(`At most ${doing.maxRows} rows at a time.`)
+  }
+  for (const { how, sql, bound, meanings, maxRows } of doings) {
+    if (how === 'prepare') lines.push('Made ready, not run:')
+    lines.push(setIn(sql))
+    if (bound) showValues(bound)
+    if (maxRows > 0) lines.push(`At most ${maxRows} rows at a time.`)
+    showMeanings(meanings)
   }
   const whole = lines.join('\n')
   const fitted = fitInto(whole, MAX_CHARACTERS, { isMultiline: true })
@@ -47,11 +50,6 @@ export function presentDoings(
 /** Whatever else may begin a line is written out: see `makeVisible`. */
 function setIn(sql: string): string {
   return `  ${sql.replaceAll('\n', '\n  ')}`
-}
-
-function formatOf({ bound }: Doing, index: number): 'text' | 'binary' {
-  const formats = bound?.formats ?? []
-  return (formats.length === 1 ? formats[0] : formats[index]) ?? 'text'
 }
 
 /** A value on one line: as JSON has it, so that it cannot look like the next one. */

@@ -1,3 +1,5 @@
+import type { Format } from '../wire/frontend.ts'
+
 /** What naming and the wire say to each other: what a statement does, and the session that gives its names a meaning. */
 
 /** What a session is, as far as names depend on it. */
@@ -19,7 +21,7 @@ export interface SessionView {
   /** Statements prepared by SQL or by a Parse message, under the name EXECUTE finds them by. */
   readonly prepared: ReadonlyMap<string, Unresolved>
   /** Cursors that were declared (and named portals): FETCH does what they were declared for. */
-  readonly cursors: ReadonlyMap<string, Named>
+  readonly cursors: ReadonlyMap<string, Cursor>
   /** False once code ran that cannot be seen: it may have given these names to something else. Then they are refused. */
   readonly hasCertainNames: boolean
   /**
@@ -137,6 +139,29 @@ export interface Unresolved {
   readonly summary: object
   /** As it was written: the summary of `id = 1` and of `id = 2` is the same. */
   readonly text: string
+  /** Of one that a message prepared with them. */
+  readonly parameterTypes?: readonly number[]
+}
+
+/** What a cursor does, or a portal that has a name. */
+export interface Cursor extends Named {
+  /** What it was opened with; left out where its text is all of that. */
+  readonly opened?: Meaning
+}
+
+/** Words, what they were given, and what the names among them stood for then. */
+export interface Meaning {
+  readonly sql: string
+  readonly parameterTypes: readonly number[]
+  readonly formats: readonly Format[]
+  readonly values: readonly (Buffer | null)[]
+  readonly resultFormats: readonly Format[]
+  readonly meanings: readonly Called[]
+}
+
+/** What a name stands for. */
+export interface Called extends Meaning {
+  readonly name: string
 }
 
 /** Why a message gets no names. `code` is the SQLSTATE (PostgreSQL, appendix A) to answer with. */

@@ -1,11 +1,19 @@
 import { isDeepStrictEqual } from 'node:util'
 import { dependsOnSettings } from '../naming/namer.ts'
-import { isUnnamed, type Named, type Namer, type SessionView, type Unresolved } from '../naming/statement.ts'
+import {
+  type Called,
+  isUnnamed,
+  type Named,
+  type Namer,
+  type SessionView,
+  type Unresolved,
+} from '../naming/statement.ts'
 import { OWN_NAME } from '../relay/question.ts'
 import type { Slot } from '../relay/slots.ts'
 import type { Frontend } from '../wire/frontend.ts'
 import type { Fault } from '../wire/report.ts'
 import type { Batch, Sent } from './batch.ts'
+import { meaningsOf } from './meaning.ts'
 import {
   applyDone,
   applyRun,
@@ -20,7 +28,6 @@ import {
   type Prepared,
   quoteName,
   type State,
-  withValues,
 } from './state.ts'
 
 /** One thing that a batch would do, or get ready to be done. */
@@ -30,6 +37,8 @@ export interface Doing {
   readonly sql: string
   readonly named: readonly Named[]
   readonly bound: Portal | null
+  /** Of the names by which it runs something. */
+  readonly meanings: readonly Called[]
   readonly maxRows: number
   /** What its answers are noted by; null if it does not run. */
   readonly slot: Slot | null
@@ -168,7 +177,7 @@ async function planQuery(sql: string, on: Ahead): Promise<Fault | null> {
       forgetPortal(state, '')
       const done = named[index]
       if (!done) return
-      applyDone(state, done)
+      applyDone(state, done, null)
       lookAnew(state, done)
     },
     failed(index) {
@@ -176,7 +185,8 @@ async function planQuery(sql: string, on: Ahead): Promise<Fault | null> {
       if (tried) applyRun(state, tried)
     },
   }
-  if (named.length > 0) on.doings.push({ how: 'run', sql, named, bound: null, maxRows: 0, slot })
+  const meanings = meaningsOf(named, on.ahead.view)
+  if (named.length > 0) on.doings.push({ how: 'run', sql, named, bound: null, meanings, maxRows: 0, slot })
   on.slots.push(slot)
   return null
 }
@@ -202,15 +212,17 @@ async function planParse({ statement, sql, parameterTypes }: Message<'parse'>, o
   if (statement !== '') {
     const made = await on.namer.prepare(sql, on.signal)
     if (made !== null && isUnnamed(made)) return made
-    unresolved = made
+    unresolved = made && { ...made, parameterTypes }
   }
   const prepared: Prepared = { sql, parameterTypes, unresolved }
+  const meanings = meaningsOf(named, on.ahead.view)
   const note = (state: State) => noteStatement(state, statement, prepared)
   note(on.ahead)
   if (bytesHeld(on.ahead) > on.maxHeldBytes) return FULL
   const { state } = on
   on.slots.push({ kind: 'parse', isSilent: false, completed: () => note(state) })
-  if (named.length > 0) on.idle.set(prepared, { how: 'prepare', sql, named, bound: null, maxRows: 0, slot: null })
+  if (named.length > 0)
+    on.idle.set(prepared, { how: 'prepare', sql, named, bound: null, meanings, maxRows: 0, slot: null })
   return null
 }
 
@@ -233,6 +245,7 @@ async function planBind(message: Message<'bind'>, on: Ahead): Promise<Fault | nu
     formats,
     values,
     resultFormats,
+    meanings: meaningsOf(named, on.ahead.view),
   }
   const note = (state: State) => notePortal(state, portal, made)
   note(on.ahead)
@@ -252,7 +265,8 @@ async function planBind(message: Message<'bind'>, on: Ahead): Promise<Fault | nu
     failed: run,
   })
   if (prepared) on.idle.delete(prepared)
-  if (named.length > 0) on.idle.set(made, { how: 'prepare', sql, named, bound: made, maxRows: 0, slot: null })
+  if (named.length > 0)
+    on.idle.set(made, { how: 'prepare', sql, named, bound: made, meanings: made.meanings, maxRows: 0, slot: null })
   return null
 }
 
@@ -266,10 +280,11 @@ async function planExecute({ portal, maxRows }: Message<'execute'>, on: Ahead): 
   if (bound) on.idle.delete(bound)
   // A query is what its names meant when it was bound, anything else what they mean now.
   const either = bound && !isSame(bound.named, named) ? [...bound.named, ...named] : named
+  const now = meaningsOf(named, on.ahead.view)
+  const meanings = bound && !isDeepStrictEqual(bound.meanings, now) ? [...bound.meanings, ...now] : now
   const { state } = on
-  const done = bound ? named.map((each) => (declares(each) ? withValues(each, bound) : each)) : named
   const note = (noted: State) => {
-    for (const each of done) applyDone(noted, each)
+    for (const each of named) applyDone(noted, each, bound)
     // The cursor that SQL names in an unnamed portal is noted already.
     if (portal !== '') noted.active = portal
   }
@@ -285,13 +300,9 @@ async function planExecute({ portal, maxRows }: Message<'execute'>, on: Ahead): 
       for (const each of named) applyRun(state, each)
     },
   }
-  if (either.length > 0) on.doings.push({ how: 'run', sql, named: either, bound, maxRows, slot })
+  if (either.length > 0) on.doings.push({ how: 'run', sql, named: either, bound, meanings, maxRows, slot })
   on.slots.push(slot)
   return null
-}
-
-function declares({ effects }: Named): boolean {
-  return effects.some(({ does }) => does === 'declare')
 }
 
 function isSame(bound: readonly Named[], now: readonly Named[]): boolean {

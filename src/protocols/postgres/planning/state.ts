@@ -1,9 +1,7 @@
-import { createHash } from 'node:crypto'
-import { lengthPrefixed } from '../../../domain/bytes.ts'
 import { advance } from '../naming/advance.ts'
 import { runsAtCommit } from '../naming/resolve.ts'
-import type { Effect, Named, SessionView, Unresolved } from '../naming/statement.ts'
-import type { Format } from '../wire/frontend.ts'
+import type { Cursor, Effect, Meaning, Named, SessionView, Unresolved } from '../naming/statement.ts'
+import { meaningsOf, NOTHING_GIVEN } from './meaning.ts'
 
 /** A statement that a Parse message made. */
 export interface Prepared {
@@ -14,13 +12,8 @@ export interface Prepared {
 }
 
 /** A portal that a Bind message made: what an Execute of it runs. */
-export interface Portal {
-  readonly sql: string
+export interface Portal extends Meaning {
   readonly named: readonly Named[]
-  readonly parameterTypes: readonly number[]
-  readonly formats: readonly Format[]
-  readonly values: readonly (Buffer | null)[]
-  readonly resultFormats: readonly Format[]
 }
 
 /**
@@ -50,12 +43,18 @@ export function copyState({ statements, portals, births, ...rest }: State): Stat
   return { ...rest, statements: new Map(statements), portals: new Map(portals), births: new Map(births) }
 }
 
-/** Notes a statement that succeeded. */
-export function applyDone(state: State, done: Named): void {
-  state.view = advance(state.view, done)
+/** Notes a statement that succeeded, which a portal has run or a simple query. */
+export function applyDone(state: State, done: Named, portal: Portal | null): void {
+  const before = state.view
+  state.view = advance(before, done)
   if (done.facts.is_ddl || done.isOpaque) state.hasOwnCatalog = true
   state.active = null
-  for (const effect of done.effects) applyEffect(state, effect)
+  for (const effect of done.effects) {
+    applyEffect(state, effect)
+    if (effect.does !== 'declare') continue
+    const opened = { ...NOTHING_GIVEN, ...portal, sql: done.text, meanings: meaningsOf([done], before) }
+    noteCursor(state, effect.name, { ...done, opened })
+  }
 }
 
 /**
@@ -157,16 +156,11 @@ export function notePortal(state: State, name: string, portal: Portal): void {
   state.births.delete(`cursor ${name}`)
   const [named] = portal.named
   // SQL can fetch from one that has a name.
-  if (name === '' || !named) return
-  state.view = { ...state.view, cursors: new Map(state.view.cursors).set(name, withValues(named, portal)) }
+  if (name !== '' && named) noteCursor(state, name, { ...named, opened: portal })
 }
 
-/** What SQL fetches rows of is told by its text and by the parameters that were bound to it. */
-export function withValues(named: Named, { parameterTypes, formats, values }: Portal): Named {
-  if (values.length === 0) return named
-  const types = JSON.stringify([parameterTypes, formats, values.map((value) => value === null)])
-  const parts = lengthPrefixed('countersign postgres parameters v1', [types, ...values.map((value) => value ?? '')])
-  return { ...named, text: `${named.text}\n-- parameters ${createHash('sha256').update(parts).digest('hex')}` }
+function noteCursor(state: State, name: string, cursor: Cursor): void {
+  state.view = { ...state.view, cursors: new Map(state.view.cursors).set(name, cursor) }
 }
 
 export function forgetPortal(state: State, name: string): void {
@@ -196,7 +190,10 @@ export function endTransaction(state: State): void {
 export function bytesHeld({ statements, portals, view }: State): number {
   let bytes = (view.prepared.size + view.cursors.size) * 1024
   for (const { sql } of statements.values()) bytes += sql.length + 256
-  for (const { sql, values } of portals.values()) {
+  // A portal that has a name is a cursor as well.
+  const opened = new Set<Meaning>(portals.values())
+  for (const cursor of view.cursors.values()) if (cursor.opened) opened.add(cursor.opened)
+  for (const { sql, values } of opened) {
     bytes += sql.length + 256
     for (const value of values) bytes += (value?.length ?? 0) + 64
   }

@@ -180,7 +180,7 @@ export async function prepareRun(parts: RunParts, upstream: UpstreamSession): Pr
 
   return {
     exchange,
-    canonical: canonicalBytes(plan.doings, state),
+    canonical: canonicalBytes(plan.doings),
     end,
     async forward(how) {
       const outcome = await exchange.forward(how)

@@ -24,7 +24,7 @@ function holdOne({ inTransaction = false } = {}) {
       database: 'shop',
       role: 'agents',
       times: new Map(),
-      view: { searchPath: ['public'], inTransaction, prepared: new Map(), cursors: new Map() },
+      view: { searchPath: ['public'], inTransaction },
     },
     // Nothing is forwarded here.
     relay: {} as Parameters<typeof createExchange>[0]['relay'],

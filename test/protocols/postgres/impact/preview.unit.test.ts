@@ -38,7 +38,7 @@ async function preview(
 ) {
   const named = await namer.name(sql, VIEW)
   if (isUnnamed(named)) throw new Error(named.message)
-  const doings = [{ how: 'run' as const, sql, named, bound: null, maxRows: 0, slot: null }]
+  const doings = [{ how: 'run' as const, sql, named, bound: null, meanings: [], maxRows: 0, slot: null }]
   return createPreview({
     doings,
     isDivided: false,

@@ -1,0 +1,132 @@
+import pg from 'pg'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { bind, connectSession, execute, flush, parse, query, type RawSession, sync } from '../raw.ts'
+import { type Held, startWorld, type World } from '../world.ts'
+
+let world: World
+const sessions: RawSession[] = []
+
+beforeAll(async () => {
+  world = await startWorld()
+  const admin = new pg.Client({ connectionString: world.adminUrl })
+  await admin.connect()
+  await admin.query('CREATE TABLE orders (id int PRIMARY KEY, what text)')
+  await admin.end()
+})
+afterAll(() => world.close())
+beforeEach(() => {
+  world.calls.length = 0
+  world.decide = (actions) => (actions.some(({ verb }) => verb === 'delete') ? 'hold' : 'allow')
+})
+afterEach(() => {
+  for (const session of sessions.splice(0)) session.close()
+})
+
+type Batch = Parameters<RawSession['send']>
+
+/** What is held of the last of these batches, on a connection of its own, whose client leaves then. */
+async function holdLast(batches: readonly Batch[]): Promise<Held> {
+  const session = await connectSession(world.port, { database: world.database })
+  sessions.push(session)
+  for (const [index, batch] of batches.entries()) {
+    session.send(...batch)
+    if (index === batches.length - 1) break
+    const last = batch.at(-1)
+    if (last === flush) await session.until('bind_complete')
+    else expect(await session.story()).not.toContainEqual(expect.stringMatching(/^error/))
+  }
+  return await world.held()
+}
+
+const RETURNING = 'DELETE FROM public.orders WHERE id = $1 RETURNING id'
+const OTHER = 'DELETE FROM public.orders WHERE id = 9 RETURNING id'
+const begun: Batch = [query('BEGIN')]
+
+/** A session that makes something ready for this number, and runs it by its name. */
+const WAYS: [string, (id: string) => Batch[]][] = [
+  [
+    'EXECUTE of what SQL prepared',
+    (id) => [[query(`PREPARE s AS DELETE FROM public.orders WHERE id = ${id}`)], [query('EXECUTE s')]],
+  ],
+  [
+    'EXECUTE of what a message prepared',
+    (id) => [[parse(`DELETE FROM public.orders WHERE id = ${id}`, 's'), sync], [query('EXECUTE s')]],
+  ],
+  [
+    'a message that binds what SQL prepared',
+    (id) => [
+      [query(`PREPARE s AS DELETE FROM public.orders WHERE id = ${id}`)],
+      [bind([], { statement: 's' }), execute(), sync],
+    ],
+  ],
+  [
+    'FETCH of a portal',
+    (id) => [begun, [parse(RETURNING), bind([id], { portal: 'p' }), flush], [sync], [query('FETCH ALL IN p')]],
+  ],
+  [
+    'FETCH of a portal that executes what SQL prepared',
+    (id) => [
+      [query(`PREPARE s AS DELETE FROM public.orders WHERE id = ${id} RETURNING id`)],
+      begun,
+      [bind([], { portal: 'p', statement: 's' }), flush],
+      [sync],
+      [query('DEALLOCATE s')],
+      [query(`PREPARE s AS ${OTHER}`)],
+      [query('FETCH ALL IN p')],
+    ],
+  ],
+  [
+    'a portal that was bound to what SQL had prepared by then',
+    (id) => [
+      [query(`PREPARE s AS DELETE FROM public.orders WHERE id = ${id}`)],
+      begun,
+      [bind([], { portal: 'p', statement: 's' }), flush],
+      [sync],
+      [query('DEALLOCATE s')],
+      [query(`PREPARE s AS ${OTHER}`)],
+      [execute('p'), sync],
+    ],
+  ],
+  [
+    'a portal whose savepoint is undone',
+    (id) => [
+      begun,
+      [parse(RETURNING), bind([id], { portal: 'p' }), flush],
+      [sync],
+      [query('SAVEPOINT one; ROLLBACK TO one')],
+      [execute('p'), sync],
+    ],
+  ],
+]
+
+describe('what was approved under a name is found again', () => {
+  test.each(WAYS)('with what the name stood for: %s', async (_name, batches) => {
+    const [one, same, other] = [
+      await holdLast(batches('1')),
+      await holdLast(batches('1')),
+      await holdLast(batches('2')),
+    ]
+    expect(same.sealed.matchKey.equals(one.sealed.matchKey)).toBe(true)
+    expect(same.sealed.digest.equals(one.sealed.digest)).toBe(true)
+    expect(other.sealed.matchKey.equals(one.sealed.matchKey)).toBe(false)
+    expect(other.sealed.digest.equals(one.sealed.digest)).toBe(false)
+  })
+
+  test.each(WAYS)('and people see what that is: %s', async (_name, batches) => {
+    const { presentation } = await holdLast(batches('1'))
+    expect(presentation.payload?.text).toContain('DELETE FROM public.orders WHERE id = ')
+    expect(presentation.payload?.text).toMatch(/id = 1|\$1 = "1"/)
+  })
+})
+
+test('a cursor that is declared with parameters is told from one with others', async () => {
+  world.decide = (actions) => (actions.some(({ verb }) => verb === 'fetch') ? 'hold' : 'allow')
+  const batches = (id: string): Batch[] => [
+    begun,
+    [parse('DECLARE c CURSOR FOR SELECT $1::int'), bind([id]), execute(), sync],
+    [query('FETCH ALL IN c')],
+  ]
+  const [one, other] = [await holdLast(batches('1')), await holdLast(batches('2'))]
+  expect(other.sealed.matchKey.equals(one.sealed.matchKey)).toBe(false)
+  expect(one.presentation.payload?.text).toContain('$1 = "1"')
+})
