@@ -140,6 +140,8 @@ export async function runSession(
         kept.end()
         if (!kept.take(bytesHeld(state))) throw new TooLarge('what this session keeps is more than there is room for')
         if (service.draining.aborted) endIdle()
+        // What is refused is answered here: the upstream does not wait for a client that takes no answers.
+        if (client.isFull && !(await client.room())) return
       }
     } catch (error) {
       if (error instanceof SessionOver) return
