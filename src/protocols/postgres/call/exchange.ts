@@ -154,6 +154,8 @@ export function createExchange(parts: ExchangeParts): Exchange {
     if ('code' in plan) throw new TypeError('what could not be named was let through')
     const masked = await mask(verdict)
     if (isRefusal(masked)) return tellRefusal(masked)
+    // From here on a cancel is the upstream's.
+    if (parts.isCancelled()) return tellRefusal(WITHDRAWN)
     if (masked !== null && masked.columns.length > 0) parts.client.write(encodeNotice(noticeOf(masked)))
     const startedAt = parts.monotonic()
     const sinceStart = () => ({ durationMs: Math.round(parts.monotonic() - startedAt) })
@@ -280,6 +282,7 @@ const CANCELLED: Fault = {
   code: '57014',
   message: 'Not executed. The statement was cancelled on request of the client.',
 }
+const WITHDRAWN = refuse('withdrawn', CANCELLED.message)
 const BROKEN_OFF = refuse('upstream_failed', 'The upstream broke off.')
 const CHANGED = refuse(
   'unavailable',
