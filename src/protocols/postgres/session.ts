@@ -80,6 +80,8 @@ export async function runSession(
   const kept = service.room.lease(formatParty(principal))
   // Calls that are over for the client, and whose outcome is not on record yet.
   const unrecorded = new Set<Promise<void>>()
+  // A cancel on its way to the upstream: it ends whatever runs there when it arrives.
+  let cancelling: Promise<void> | null = null
   const {
     relay,
     state,
@@ -153,6 +155,8 @@ export async function runSession(
 
   /** One call at a time, in their order. */
   async function handle(batch: Batch): Promise<void> {
+    // What came behind it was not meant, nor is what the gateway asks about that.
+    await cancelling
     if (isSkipping || relay.isSkipping) {
       if (batch.kind === 'sync') await endSkipping(batch)
       return
@@ -267,10 +271,14 @@ export async function runSession(
   }
 
   function cancelRunning(): void {
-    if (!upstream.key) return
-    cancelUpstream(service.target, upstream.key).catch((error: unknown) => {
-      service.log.warn({ err: error, upstream: service.upstream.name }, 'a statement could not be cancelled')
-    })
+    if (!upstream.key || cancelling) return
+    cancelling = cancelUpstream(service.target, upstream.key)
+      .catch((error: unknown) => {
+        service.log.warn({ err: error, upstream: service.upstream.name }, 'a statement could not be cancelled')
+      })
+      .finally(() => {
+        cancelling = null
+      })
   }
 
   function endIdle(): void {
