@@ -198,6 +198,7 @@ export async function runSession(
           upstream: service.upstream,
           batch,
           plan,
+          planAnew: () => planNext(batch),
           binding: {
             door: 'wire',
             upstream: service.upstream.name,
@@ -211,7 +212,7 @@ export async function runSession(
           askHidden,
           namer: service.namer,
           previewRole: service.previewRole,
-          view: state.view,
+          view: () => state.view,
           record: service.record,
           client,
           publicUrl: service.publicUrl,

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { refuse } from '../../../src/domain/refusal.ts'
 import { bind, connectSession, execute, flush, parse, query, sync } from './raw.ts'
 import { startWorld, type World } from './world.ts'
@@ -368,6 +368,24 @@ describe('a call that is held', () => {
       session.close()
     }
     expect(found[0]?.equals(found[1] ?? Buffer.alloc(0))).toBe(false)
+  })
+
+  test('is named anew once people have agreed: its names may stand for something else by then', async () => {
+    const admin = new pg.Client({ connectionString: world.adminUrl })
+    await admin.connect()
+    onTestFinished(() => admin.end())
+    await admin.query('CREATE SCHEMA nearer; INSERT INTO orders VALUES (7001)')
+    const client = await connect()
+    await client.query('SET search_path TO nearer, public')
+    world.decide = (actions) => (actions.some(({ verb }) => verb === 'delete') ? 'hold' : 'allow')
+    const answer = expect(client.query('DELETE FROM orders WHERE id = 7001')).rejects.toThrow('Another digest')
+    const held = await world.held()
+    await (await connect()).query('CREATE TABLE nearer.orders AS TABLE public.orders')
+    held.approve()
+    await answer
+    const { rows } = await admin.query('SELECT id FROM nearer.orders WHERE id = 7001')
+    expect(rows).toEqual([{ id: 7001 }])
+    await admin.query('DROP SCHEMA nearer CASCADE; DELETE FROM orders')
   })
 
   test('is withdrawn by a cancel, and left by a client that leaves', async () => {

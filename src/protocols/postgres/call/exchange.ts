@@ -7,7 +7,7 @@ import type { Verdict } from '../../../domain/verdict.ts'
 import type { AskHidden } from '../catalog/hidden.ts'
 import { type Bound, boundsOf, explainExcess, forwardBounded } from '../impact/bounded.ts'
 import { encodeForeseen, type Foreseen, readForeseen } from '../impact/foreseen.ts'
-import { createPreview } from '../impact/preview.ts'
+import { createPreview, type Preview } from '../impact/preview.ts'
 import { type Masked, maskBatch } from '../masking/mask.ts'
 import type { Namer, SessionView } from '../naming/statement.ts'
 import type { Batch } from '../planning/batch.ts'
@@ -28,6 +28,8 @@ export interface ExchangeParts {
   readonly batch: Batch
   /** What it does, or why it cannot be told. */
   readonly plan: Plan | Fault
+  /** The same, as names mean now. */
+  planAnew(): Promise<Plan | Fault>
   readonly binding: Omit<Binding, 'principal'>
   readonly relay: Relay
   readonly askHidden: AskHidden
@@ -35,7 +37,7 @@ export interface ExchangeParts {
   /** See `PreviewParts`. */
   readonly previewRole: string | null
   /** The session as the batch finds it. */
-  readonly view: SessionView
+  view(): SessionView
   /** Puts on record that the upstream is asked something before anyone decided. */
   record(entry: Entry): Promise<unknown>
   /** The session's client. */
@@ -59,7 +61,8 @@ const MAX_WAIT_IN_TRANSACTION_MS = 30_000
 
 /** Makes the exchange of one batch. */
 export function createExchange(parts: ExchangeParts): Exchange {
-  const { id, principal, upstream, batch, plan, relay } = parts
+  const { id, principal, upstream, batch, relay } = parts
+  let { plan } = parts
   const binding: Binding = { ...parts.binding, principal }
   const { inTransaction } = binding.view
   const notices = createNotices(parts.client, parts.publicUrl)
@@ -67,25 +70,27 @@ export function createExchange(parts: ExchangeParts): Exchange {
   let hidden: readonly string[] = []
   // A fault of the SQL itself keeps its SQLSTATE through the gate.
   const faults = new Map<Refusal, Fault>()
-  const preview =
-    'code' in plan
-      ? null
-      : createPreview({
-          doings: plan.doings,
-          isDivided: plan.cuts.length > 0,
-          namer: parts.namer,
-          relay,
-          view: parts.view,
-          record: (what) => recordPreview(plan, what),
-          monotonic: () => parts.monotonic(),
-          gone: parts.gone,
-          role: parts.previewRole,
-        })
+  let preview = previewOf(plan)
   // Rows that were approved, and those that rules have seen: what runs is held to them.
   let approved: Foreseen | null = null
   let judged: readonly (number | null)[] = []
 
   parts.gone.addEventListener('abort', notices.end, { once: true })
+
+  function previewOf(named: Plan | Fault): Preview | null {
+    if ('code' in named) return null
+    return createPreview({
+      doings: named.doings,
+      isDivided: named.cuts.length > 0,
+      namer: parts.namer,
+      relay,
+      view: parts.view(),
+      record: (what) => recordPreview(named, what),
+      monotonic: () => parts.monotonic(),
+      gone: parts.gone,
+      role: parts.previewRole,
+    })
+  }
 
   async function describe(needs: Needs): Promise<Actions | Refusal> {
     if (!preview || !needs.has('rows')) return described()
@@ -224,14 +229,21 @@ export function createExchange(parts: ExchangeParts): Exchange {
       hidden = masked?.columns ?? []
       return seal()
     },
-    adopt(stored) {
+    async adopt(stored) {
       approved = readForeseen(stored.head['foreseen'])
-      preview?.forget()
+      try {
+        // People took their time: its names may stand for something else by now, which nobody was asked about.
+        plan = await parts.planAnew()
+      } catch (error) {
+        if (error instanceof SessionOver) return BROKEN_OFF
+        throw error
+      }
+      preview = previewOf(plan)
       const sealed = seal()
-      if (isRefusal(sealed)) return Promise.resolve(sealed)
+      if (isRefusal(sealed)) return sealed
       // What is forwarded says the same as what was approved: the names of its portals may differ, no more.
-      if (Buffer.compare(sealed.stored.body, stored.body) === 0) return Promise.resolve(sealed.digest)
-      return Promise.resolve(refuse('unavailable', 'Not executed. What was approved is not what was sent.'))
+      if (Buffer.compare(sealed.stored.body, stored.body) === 0) return sealed.digest
+      return refuse('unavailable', 'Not executed. What was approved is not what was sent.')
     },
     async present({ impact }) {
       if ('code' in plan || !preview) return { payload: null, notes: [] }

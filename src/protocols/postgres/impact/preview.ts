@@ -29,12 +29,10 @@ export interface PreviewParts {
 
 /** What a batch would touch, asked of the upstream before anybody decided. */
 export interface Preview {
-  /** Rows for each statement that runs, in their order; null where that is not known. Counted once, until `forget`. */
+  /** Rows for each statement that runs, in their order; null where that is not known. Counted once. */
   rows(): Promise<readonly (number | null)[]>
   /** For the card, one line each. */
   describe(terms: ImpactTerms | undefined): Promise<readonly string[]>
-  /** What was counted is of another moment: it is counted anew. */
-  forget(): void
 }
 
 /** For all that is asked about one call, in milliseconds. */
@@ -149,9 +147,6 @@ export function createPreview(parts: PreviewParts): Preview {
   return {
     rows: async () => (await find('rule')).map(({ rows }) => rows),
     describe,
-    forget() {
-      known = null
-    },
   }
 }
 

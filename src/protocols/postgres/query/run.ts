@@ -98,6 +98,7 @@ export async function prepareRun(parts: RunParts, upstream: UpstreamSession): Pr
     upstream: service.upstream,
     batch,
     plan,
+    planAnew: understand,
     binding: {
       door: 'query',
       upstream: service.upstream.name,
@@ -110,7 +111,7 @@ export async function prepareRun(parts: RunParts, upstream: UpstreamSession): Pr
     askHidden,
     namer: service.namer,
     previewRole: service.previewRole,
-    view: state.view,
+    view: () => state.view,
     record: service.record,
     relay: commitLast(relay, {
       committing() {

@@ -9,6 +9,8 @@ import { ALICE, VERDICT } from '../world.ts'
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())
 
+const NOTHING = { doings: [], slots: [], cuts: [] }
+
 /** A call that is held, and what its client was told. */
 function holdOne({ inTransaction = false, isCancelled = false } = {}) {
   const told: string[] = []
@@ -19,7 +21,8 @@ function holdOne({ inTransaction = false, isCancelled = false } = {}) {
     principal: ALICE,
     upstream: { name: 'orders', protocol: 'postgres', labels: {}, mode: 'enforce', waitMs: 600_000 },
     batch: { kind: 'query', sent: [] },
-    plan: { doings: [], slots: [], cuts: [] },
+    plan: NOTHING,
+    planAnew: () => Promise.resolve(NOTHING),
     binding: {
       door: 'wire',
       upstream: 'orders',
@@ -33,7 +36,7 @@ function holdOne({ inTransaction = false, isCancelled = false } = {}) {
     relay: {} as Parameters<typeof createExchange>[0]['relay'],
     askHidden: () => Promise.resolve(null),
     namer: {} as Parameters<typeof createExchange>[0]['namer'],
-    view: sessionOf({ inTransaction }),
+    view: () => sessionOf({ inTransaction }),
     previewRole: null,
     record: () => Promise.resolve(),
     client: { write: (bytes) => void told.push(Buffer.from(bytes).toString('latin1')) },
