@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { refuse } from '../../../src/domain/refusal.ts'
-import { bind, connectSession, execute, flush, parse, query, sync } from './raw.ts'
+import { bind, connectSession, execute, flush, parse, query, type RawSession, sync } from './raw.ts'
 import { startWorld, type World } from './world.ts'
 
 let world: World
@@ -550,6 +550,34 @@ async function running(part: string, isRunning = true): Promise<void> {
   }
   await admin.end()
 }
+
+describe('what a session keeps is bounded', () => {
+  const LONG = `SELECT '${'x'.repeat(60_000)}'`
+
+  test.each<[string, (name: string) => Parameters<RawSession['send']>]>([
+    ['statements of messages', (name) => [parse(LONG, name), sync]],
+    ['statements of SQL', (name) => [query(`PREPARE ${name} AS ${LONG}`)]],
+    ['statements of SQL in messages', (name) => [parse(`PREPARE ${name} AS ${LONG}`), bind(), execute(), sync]],
+    ['cursors', (name) => [query(`DECLARE ${name} CURSOR WITH HOLD FOR ${LONG}`)]],
+  ])('%s', async (_name, make) => {
+    const session = await connectSession(world.port, { database: world.database })
+    const made = async (name: string) => {
+      session.send(...make(name))
+      return await session.story()
+    }
+    let count = 0
+    while (!(await made(`n${count}`)).includes('error 53200')) {
+      count += 1
+      if (count > 200) break
+    }
+    expect(count).toBeGreaterThan(50)
+    expect(count).toBeLessThan(150)
+    session.send(query('DEALLOCATE ALL; CLOSE ALL'))
+    await session.story()
+    expect(await made('again')).not.toContain('error 53200')
+    session.close()
+  })
+})
 
 describe('a large result', () => {
   test('waits in the upstream for a client that does not read', async () => {

@@ -185,6 +185,7 @@ async function planQuery(sql: string, on: Ahead): Promise<Fault | null> {
       if (tried) applyRun(state, tried)
     },
   }
+  if (named.some(isKept) && bytesHeld(state) + sql.length > on.maxHeldBytes) return FULL
   const meanings = meaningsOf(named, on.ahead.view)
   if (named.length > 0) on.doings.push({ how: 'run', sql, named, bound: null, meanings, maxRows: 0, slot })
   on.slots.push(slot)
@@ -289,6 +290,7 @@ async function planExecute({ portal, maxRows }: Message<'execute'>, on: Ahead): 
     if (portal !== '') noted.active = portal
   }
   note(on.ahead)
+  if (named.some(isKept) && bytesHeld(on.ahead) > on.maxHeldBytes) return FULL
   const slot: Slot = {
     kind: 'execute',
     isSilent: false,
@@ -303,6 +305,11 @@ async function planExecute({ portal, maxRows }: Message<'execute'>, on: Ahead): 
   if (either.length > 0) on.doings.push({ how: 'run', sql, named: either, bound, meanings, maxRows, slot })
   on.slots.push(slot)
   return null
+}
+
+/** Whether the session knows it, or what it makes, by a name from then on. */
+function isKept({ effects }: Named): boolean {
+  return effects.some(({ does }) => does === 'prepare' || does === 'declare')
 }
 
 function isSame(bound: readonly Named[], now: readonly Named[]): boolean {

@@ -188,7 +188,8 @@ export function endTransaction(state: State): void {
 
 /** Bytes that a session's statements and portals take here, so that they can be bounded. */
 export function bytesHeld({ statements, portals, view }: State): number {
-  let bytes = (view.prepared.size + view.cursors.size) * 1024
+  let bytes = view.cursors.size * 1024
+  for (const { text } of view.prepared.values()) bytes += text.length + 1024
   for (const { sql } of statements.values()) bytes += sql.length + 256
   // A portal that has a name is a cursor as well.
   const opened = new Set<Meaning>(portals.values())
