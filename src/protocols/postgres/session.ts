@@ -86,6 +86,7 @@ export async function runSession(
     relay,
     state,
     askHidden,
+    askSettings,
     plan: planNext,
     isAsJudged,
   } = follow({
@@ -210,6 +211,7 @@ export async function runSession(
           },
           relay,
           askHidden,
+          askSettings,
           namer: service.namer,
           previewRole: service.previewRole,
           view: () => state.view,

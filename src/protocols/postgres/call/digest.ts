@@ -4,6 +4,7 @@ import { lengthPrefixed } from '../../../domain/bytes.ts'
 import { canonicalJson } from '../../../domain/canonical.ts'
 import { type Principal, principalKey } from '../../../domain/principal.ts'
 import { TIME_SETTINGS } from '../catalog/holders.ts'
+import type { Settings } from '../catalog/settings.ts'
 import type { Meaning, SessionView } from '../naming/statement.ts'
 import type { Doing } from '../planning/plan.ts'
 
@@ -20,6 +21,8 @@ export interface Binding {
   readonly role: string
   /** How times are read: see `TIME_SETTINGS`. */
   readonly times: ReadonlyMap<string, string>
+  /** What the client has set besides; null where that could not be asked. */
+  readonly settings: Settings | null
   readonly view: Pick<SessionView, 'searchPath' | 'inTransaction'>
 }
 
@@ -67,11 +70,11 @@ export function matchKeyOf(canonical: Uint8Array, binding: Binding): Buffer {
 }
 
 function bound(binding: Binding): (string | Uint8Array)[] {
-  const { principal, door, upstream, target, database, role, view } = binding
+  const { principal, door, upstream, target, database, role, settings, view } = binding
   // The schema of temporary relations has another number on every connection.
   const path = view.searchPath?.map((schema) => schema.replace(/^pg_temp_[0-9]+$/, 'pg_temp')) ?? null
   const times = TIME_SETTINGS.map((name) => binding.times.get(name) ?? null)
-  const state = JSON.stringify([database, role, path, view.inTransaction, times])
+  const state = JSON.stringify([database, role, path, view.inTransaction, times, settings])
   return [principalKey(principal), door, upstream, target, state]
 }
 

@@ -1,10 +1,11 @@
 import type { Actions, Needs } from '../../../domain/action.ts'
-import type { Exchange, Outcome, Release, Upstream } from '../../../domain/call.ts'
+import type { Exchange, Outcome, Release, Sealed, Upstream } from '../../../domain/call.ts'
 import type { Entry } from '../../../domain/entry.ts'
 import type { Principal } from '../../../domain/principal.ts'
 import { isRefusal, type Refusal, refuse } from '../../../domain/refusal.ts'
 import type { Verdict } from '../../../domain/verdict.ts'
 import type { AskHidden } from '../catalog/hidden.ts'
+import type { Settings } from '../catalog/settings.ts'
 import { type Bound, boundsOf, explainExcess, forwardBounded } from '../impact/bounded.ts'
 import { encodeForeseen, type Foreseen, readForeseen } from '../impact/foreseen.ts'
 import { createPreview, type Preview } from '../impact/preview.ts'
@@ -30,7 +31,8 @@ export interface ExchangeParts {
   readonly plan: Plan | Fault
   /** The same, as names mean now. */
   planAnew(): Promise<Plan | Fault>
-  readonly binding: Omit<Binding, 'principal'>
+  readonly binding: Omit<Binding, 'principal' | 'settings'>
+  askSettings(): Promise<Settings | null>
   readonly relay: Relay
   readonly askHidden: AskHidden
   readonly namer: Namer
@@ -63,8 +65,7 @@ const MAX_WAIT_IN_TRANSACTION_MS = 30_000
 export function createExchange(parts: ExchangeParts): Exchange {
   const { id, principal, upstream, batch, relay } = parts
   let { plan } = parts
-  const binding: Binding = { ...parts.binding, principal }
-  const { inTransaction } = binding.view
+  const { inTransaction } = parts.binding.view
   const notices = createNotices(parts.client, parts.publicUrl)
   // Columns that it returns, and whose values are not.
   let hidden: readonly string[] = []
@@ -125,11 +126,12 @@ export function createExchange(parts: ExchangeParts): Exchange {
     return why
   }
 
-  function seal() {
+  async function seal(): Promise<Sealed | Refusal> {
     if ('code' in plan) return unnamed(plan)
     const canonical = canonicalBytes(plan.doings)
     const actions = described()
     if (isRefusal(actions)) return actions
+    const binding: Binding = { ...parts.binding, principal, settings: await parts.askSettings() }
     return {
       digest: digestOf(canonical, actions, binding),
       matchKey: matchKeyOf(canonical, binding),
@@ -227,19 +229,16 @@ export function createExchange(parts: ExchangeParts): Exchange {
       const masked = 'code' in plan ? null : await mask(verdict)
       if (isRefusal(masked)) return masked
       hidden = masked?.columns ?? []
-      return seal()
+      return unlessOver(seal)
     },
     async adopt(stored) {
       approved = readForeseen(stored.head['foreseen'])
-      try {
+      const sealed = await unlessOver(async () => {
         // People took their time: its names may stand for something else by now, which nobody was asked about.
         plan = await parts.planAnew()
-      } catch (error) {
-        if (error instanceof SessionOver) return BROKEN_OFF
-        throw error
-      }
-      preview = previewOf(plan)
-      const sealed = seal()
+        preview = previewOf(plan)
+        return seal()
+      })
       if (isRefusal(sealed)) return sealed
       // What is forwarded says the same as what was approved: the names of its portals may differ, no more.
       if (Buffer.compare(sealed.stored.body, stored.body) === 0) return sealed.digest
@@ -279,6 +278,15 @@ export function createExchange(parts: ExchangeParts): Exchange {
       ...(inTransaction ? ['The agent has a transaction open: it waits for this, with its locks.'] : []),
       ...(hidden.length > 0 ? [`The agent is not given the values of ${hidden.join(', ')}.`] : []),
     ]
+  }
+}
+
+async function unlessOver<T>(work: () => Promise<T>): Promise<T | Refusal> {
+  try {
+    return await work()
+  } catch (error) {
+    if (error instanceof SessionOver) return BROKEN_OFF
+    throw error
   }
 }
 

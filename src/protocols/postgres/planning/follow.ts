@@ -2,6 +2,7 @@ import type { Clock } from '../../../platform/clock.ts'
 import { type AskHidden, askHidden } from '../catalog/hidden.ts'
 import { askCatalog, askSituation, type Situation } from '../catalog/holders.ts'
 import type { CatalogMemory } from '../catalog/memory.ts'
+import { askSettings, type Settings } from '../catalog/settings.ts'
 import type { Namer } from '../naming/statement.ts'
 import { createRelay, type Relay, type RelayClient } from '../relay/relay.ts'
 import type { UpstreamSession } from '../upstream/open.ts'
@@ -20,6 +21,8 @@ export interface Followed {
   readonly state: State
   /** What masks hide of what it can read. */
   readonly askHidden: AskHidden
+  /** What the client has set; null if it cannot be asked where the transaction stands. */
+  askSettings(): Promise<Settings | null>
   /** Says what a batch does, as names mean now: as far as the upstream can be asked. */
   plan(batch: Batch): Promise<Plan | Fault>
   /** Amid a batch, after code ran that may have changed something: whether what follows is what it was judged as. */
@@ -72,6 +75,7 @@ export function follow({
     isPathReported: upstream.parameters.has('search_path'),
     hasOwnCatalog: false,
     role: '',
+    settings: new Set(),
     times: upstream.parameters,
     births: new Map(),
     active: null,
@@ -133,6 +137,7 @@ export function follow({
       // A transaction may go on seeing what was there when it began.
       isBehind: () => relay.status !== 'I' || relay.isOpen,
     }),
+    askSettings: () => askSettings(relay, state.settings),
     async plan(batch) {
       for (let isAgain = false; ; isAgain = true) {
         await lookAround()

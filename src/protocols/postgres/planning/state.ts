@@ -31,6 +31,8 @@ export interface State {
   hasOwnCatalog: boolean
   /** Whose rights are in force, as the upstream said it last. */
   role: string
+  /** The settings that were set, but for those that are followed by themselves; what they are now, the upstream says. */
+  settings: ReadonlySet<string>
   /** How times are read, as the upstream said it last. */
   times: ReadonlyMap<string, string>
   /** Since when there is what SQL has prepared and declared, as far as it was asked for: see names.ts. */
@@ -106,12 +108,15 @@ function applyEffect(state: State, effect: Effect): void {
       dropStatements(state, null)
       state.portals.clear()
       return
+    case 'set':
+      if (FOLLOWED.has(effect.name) || state.settings.has(effect.name)) return
+      state.settings = new Set([...state.settings, effect.name])
+      return
     case 'begin':
     case 'commit':
     case 'rollback':
     case 'savepoint':
     case 'release':
-    case 'set':
     case 'reset_all':
     case 'execute':
     case 'listen':
@@ -122,6 +127,20 @@ function applyEffect(state: State, effect: Effect): void {
       return
   }
 }
+
+/** In lower case. What a connection calls itself changes nothing of what it does. */
+const FOLLOWED: ReadonlySet<string> = new Set([
+  'application_name',
+  'client_encoding',
+  'datestyle',
+  'intervalstyle',
+  'names',
+  'role',
+  'search_path',
+  'session_authorization',
+  'standard_conforming_strings',
+  'timezone',
+])
 
 /** The two ways to prepare share their names, but for the unnamed statement, which SQL does not know. */
 function dropStatements({ statements }: State, name: string | null): void {
@@ -187,8 +206,9 @@ export function endTransaction(state: State): void {
 }
 
 /** Bytes that a session's statements and portals take here, so that they can be bounded. */
-export function bytesHeld({ statements, portals, view }: State): number {
+export function bytesHeld({ statements, portals, settings, view }: State): number {
   let bytes = view.cursors.size * 1024
+  for (const name of settings) bytes += name.length + 64
   for (const { text } of view.prepared.values()) bytes += text.length + 1024
   for (const { sql } of statements.values()) bytes += sql.length + 256
   // A portal that has a name is a cursor as well.

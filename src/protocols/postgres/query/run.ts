@@ -109,6 +109,7 @@ export async function prepareRun(parts: RunParts, upstream: UpstreamSession): Pr
       view: state.view,
     },
     askHidden,
+    askSettings: followed.askSettings,
     namer: service.namer,
     previewRole: service.previewRole,
     view: () => state.view,

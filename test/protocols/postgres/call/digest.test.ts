@@ -130,3 +130,36 @@ test('a cursor that is declared with parameters is told from one with others', a
   expect(other.sealed.matchKey.equals(one.sealed.matchKey)).toBe(false)
   expect(one.presentation.payload?.text).toContain('$1 = "1"')
 })
+
+describe('what a session has set is part of what is approved', () => {
+  const DELETE: Batch = [query('DELETE FROM public.orders WHERE what = NULL')]
+
+  test.each<[string, Batch[], Batch[]]>([
+    ['a setting that row security may read', [[query(`SET app.tenant = '5'`)]], [[query(`SET app.tenant = '6'`)]]],
+    [
+      'by a function',
+      [[query(`SELECT set_config('app.tenant', '5', false)`)]],
+      [[query(`SELECT set_config('app.tenant', '6', false)`)]],
+    ],
+    ['for a transaction', [begun, [query(`SET LOCAL app.tenant = '5'`)]], [begun]],
+    ['a setting that gives operators another meaning', [[query('SET transform_null_equals = on')]], []],
+  ])('%s', async (_name, some, others) => {
+    const [one, same, other] = [
+      await holdLast([...some, DELETE]),
+      await holdLast([...some, DELETE]),
+      await holdLast([...others, DELETE]),
+    ]
+    expect(same.sealed.digest.equals(one.sealed.digest)).toBe(true)
+    expect(other.sealed.matchKey.equals(one.sealed.matchKey)).toBe(false)
+    expect(other.sealed.digest.equals(one.sealed.digest)).toBe(false)
+  })
+
+  test.each<[string, Batch[]]>([
+    ['what was unset again', [[query('SET transform_null_equals = on')], [query('RESET transform_null_equals')]]],
+    ['what ended with its transaction', [begun, [query(`SET LOCAL app.tenant = '5'`)], [query('COMMIT')]]],
+    ['what a connection calls itself', [[query(`SET application_name = 'reports-17'`)]]],
+  ])('but not %s', async (_name, batches) => {
+    const [one, other] = [await holdLast([...batches, DELETE]), await holdLast([DELETE])]
+    expect(other.sealed.digest.equals(one.sealed.digest)).toBe(true)
+  })
+})

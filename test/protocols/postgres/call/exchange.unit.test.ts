@@ -35,6 +35,7 @@ function holdOne({ inTransaction = false, isCancelled = false } = {}) {
     // Nothing is forwarded here.
     relay: {} as Parameters<typeof createExchange>[0]['relay'],
     askHidden: () => Promise.resolve(null),
+    askSettings: () => Promise.resolve([]),
     namer: {} as Parameters<typeof createExchange>[0]['namer'],
     view: () => sessionOf({ inTransaction }),
     previewRole: null,
