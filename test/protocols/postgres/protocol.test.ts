@@ -319,6 +319,25 @@ describe('COPY', () => {
     expect(await orders()).toEqual([{ id: 3 }])
   })
 
+  test('in, by the extended protocol, which fails before it takes any data', async () => {
+    const session = await begin()
+    session.send(query('CREATE TEMP VIEW seen AS SELECT 1 AS one'))
+    await session.until('ready')
+    session.send(parse('COPY seen FROM STDIN'), bind(), execute(), sync)
+    expect(await session.story('error')).toEqual(['parse_complete', 'bind_complete', 'copy_in', 'error 42809'])
+    // As libpq goes on; a server may be ready twice.
+    session.send(copyDone, sync)
+    await session.until('ready')
+    session.send(query('SELECT 5'))
+    expect((await session.story('command_complete')).slice(-2)).toEqual(['row 5', 'SELECT 1'])
+  })
+
+  test('in, by the extended protocol, which fails before it begins', async () => {
+    const session = await begin()
+    session.send(parse('COPY public.nowhere FROM STDIN'), bind(), execute(), sync)
+    expect(await session.story()).toEqual(['parse_complete', 'bind_complete', 'error 42P01', 'ready I'])
+  })
+
   test('in, given up by the client', async () => {
     const session = await begin()
     session.send(query('COPY orders FROM STDIN'))

@@ -2,7 +2,7 @@ import { noTraffic, type Relay, type Terms, type Traffic } from '../relay/relay.
 import type { Slot } from '../relay/slots.ts'
 import { encodeFrontend } from '../wire/frontend.ts'
 import type { Batch } from './batch.ts'
-import type { Plan } from './plan.ts'
+import type { Doing, Plan } from './plan.ts'
 
 /** Messages as they are sent, and what answers them. */
 interface Sending {
@@ -61,9 +61,29 @@ export async function forwardPlan(
       break
     }
     if (index > 0 && !(await on.isAsJudged())) return { traffic, isWhole: false }
-    await relay.forward(stage.messages, stage.slots, terms, traffic)
+    const isLast = index === stages.length - 1
+    if (isLast && batch.kind === 'sync' && plan.doings.some(copiesIn)) await forwardCopy(stage, traffic, on)
+    else await relay.forward(stage.messages, stage.slots, terms, traffic)
   }
   return { traffic, isWhole: true }
+}
+
+function copiesIn({ how, named }: Doing): boolean {
+  return how === 'run' && named.some(({ effects }) => effects.some(({ does }) => does === 'copy_in'))
+}
+
+/**
+ * Amid a copy a server drops the Sync that was sent behind its Execute, but answers it if the copy fails before any data
+ * is read. So that it is known which, it is sent only where there was no copy; clients send another one behind theirs.
+ */
+async function forwardCopy(
+  { messages, slots }: Sending,
+  traffic: Traffic,
+  { relay, terms }: { readonly relay: Relay; readonly terms: Terms },
+): Promise<void> {
+  const early = [...messages.slice(0, -1), encodeFrontend({ type: 'flush' })]
+  await relay.forward(early, slots.slice(0, -1), terms, traffic)
+  if (!traffic.hasCopied) await relay.forward(messages.slice(-1), slots.slice(-1), terms, traffic)
 }
 
 function lastOf({ sent }: Batch): readonly Buffer[] {

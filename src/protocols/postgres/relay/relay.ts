@@ -18,6 +18,8 @@ export interface Traffic {
   bytesIn: number
   bytesOut: number
   rows: number
+  /** Whether the upstream asked the client for the data of a copy. */
+  hasCopied: boolean
   /** Over the data of copies that came from the client; null if there were none. */
   copied: Hash | null
 }
@@ -235,6 +237,7 @@ export function createRelay({
   }
 
   function startCopy(): NonNullable<typeof copying> {
+    traffic.hasCopied = true
     const stop = new AbortController()
     const done = copyIn(
       { client, upstream: link, traffic, isExtended: () => slots.current?.kind === 'execute' },
@@ -334,5 +337,5 @@ function isRow(message: Buffer): boolean {
 }
 
 export function noTraffic(): Traffic {
-  return { bytesIn: 0, bytesOut: 0, rows: 0, copied: null }
+  return { bytesIn: 0, bytesOut: 0, rows: 0, hasCopied: false, copied: null }
 }
