@@ -31,7 +31,7 @@ const gate = createGate({
   identify: (credential) => Promise.resolve('proven' in credential ? credential.proven : ANYBODY),
   admit: () => null,
   async judge(call): Promise<Judged> {
-    const actions = await call.describe(new Set())
+    const actions = await call.describe(new Set(), [])
     if (isRefusal(actions)) return { effect: 'deny', verdict: null, actions: null, refusal: actions }
     return { effect: 'allow', verdict: ALLOWED, actions, refusal: null }
   },

@@ -6,7 +6,7 @@ import type { JsonObject } from './json.ts'
 import type { Principal } from './principal.ts'
 import type { Reply } from './question.ts'
 import type { Refusal } from './refusal.ts'
-import type { Verdict } from './verdict.ts'
+import type { Mask, Verdict } from './verdict.ts'
 
 /** One thing an agent sent, before it is known who sent it. Made by a protocol, handed to the gate. */
 export interface Arrival {
@@ -57,8 +57,13 @@ export interface Exchange {
   readonly gone: AbortSignal
   /** What becomes of an open approval then. */
   whenGone(): 'leave' | 'withdraw'
-  /** Names the call, with the facts that `needs` asks for (and any that come for free). */
-  describe(needs: Needs): Promise<Actions | Refusal>
+  /**
+   * Names the call, with the facts that `needs` asks for (and any that come for free).
+   *
+   * @param masks of the rules that may let it through: a fact must not tell of what they hide, for the agent sees what
+   *   rules make of it
+   */
+  describe(needs: Needs, masks: readonly Mask[]): Promise<Actions | Refusal>
   /** Reads the rest of the call, bounded, and sees whether it could be forwarded on the verdict's terms. Only for a hold. */
   seal(verdict: Verdict): Promise<Sealed | Refusal>
   /**

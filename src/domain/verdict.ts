@@ -112,5 +112,7 @@ export interface Verdict {
 export interface Unsure {
   readonly effect: 'unsure'
   readonly needs: Needs
+  /** Those of every rule that lets the call through, or may do so once it is known. */
+  readonly masks: readonly Mask[]
   readonly policyVersion: number
 }

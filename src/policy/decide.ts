@@ -42,12 +42,15 @@ export function decide(set: PolicySet, input: DecideInput): Verdict | Unsure {
     for (const need of finding.needs) needs.add(need)
     findings.push(finding)
   }
-  if (needs.size > 0) return { effect: 'unsure', needs, policyVersion: set.version }
-
   const holding = findings.findIndex(({ holds }) => holds.length > 0)
   const holds = unique(findings.flatMap((finding) => finding.holds))
   const allows = unique(findings.flatMap((finding) => finding.allows))
   const passing = [...holds, ...allows]
+  if (needs.size > 0) {
+    const open = unique(findings.flatMap((finding) => finding.open))
+    const masks = unique([...passing, ...open]).flatMap((rule) => rule.masks)
+    return { effect: 'unsure', needs, masks, policyVersion: set.version }
+  }
   const terms = {
     masks: passing.flatMap((rule) => rule.masks),
     maxDurationMs: passing.reduce<number | null>((least, rule) => shorter(least, rule.maxDurationMs), null),
@@ -132,7 +135,9 @@ interface Finding {
   readonly failed: readonly CompiledRule[]
   readonly holds: readonly CompiledRule[]
   readonly allows: readonly CompiledRule[]
-  /** What the other matching rules read and is not at hand. */
+  /** The other matching rules: they read what is not at hand. */
+  readonly open: readonly CompiledRule[]
+  /** What that is. */
   readonly needs: Needs
 }
 
@@ -141,6 +146,7 @@ function judgeAction(set: PolicySet, input: DecideInput, action: Action): Findin
   const { verb, resource } = action
   const found = { deny: [] as CompiledRule[], hold: [] as CompiledRule[], allow: [] as CompiledRule[] }
   const failed: CompiledRule[] = []
+  const open: CompiledRule[] = []
   const needs = new Set<Need>()
   const matching = set.lookups.get(upstream.name)?.find({ verb, resource, principal }) ?? []
 
@@ -153,6 +159,7 @@ function judgeAction(set: PolicySet, input: DecideInput, action: Action): Findin
     const program = rule.condition.programs.get(upstream.protocol)
     if (program && !isCovered(program.needs, have)) {
       for (const need of program.needs) if (!have.has(need)) needs.add(need)
+      open.push(rule)
       continue
     }
     try {
@@ -164,7 +171,7 @@ function judgeAction(set: PolicySet, input: DecideInput, action: Action): Findin
       failed.push(rule)
     }
   }
-  return { denies: found.deny, failed, holds: found.hold, allows: found.allow, needs }
+  return { denies: found.deny, failed, holds: found.hold, allows: found.allow, open, needs }
 }
 
 /** The verdict of an action that is denied whatever else may become known; null if it is not. */

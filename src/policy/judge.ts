@@ -3,7 +3,7 @@ import type { Exchange } from '../domain/call.ts'
 import type { Judged } from '../domain/judged.ts'
 import type { Principal } from '../domain/principal.ts'
 import { type Code, isRefusal, type Refusal, refuse } from '../domain/refusal.ts'
-import { formatRule, type Unsure, type Verdict } from '../domain/verdict.ts'
+import { formatRule, type Mask, type Unsure, type Verdict } from '../domain/verdict.ts'
 import { NOTHING } from './decide.ts'
 import { type ManagerOf, nameManager } from './manager.ts'
 
@@ -36,8 +36,9 @@ export function createJudge({
     let have: Needs = NOTHING_NEEDED
     let actions: Actions | null = null
     let policyVersion = 0
+    let masks: readonly Mask[] = []
     for (;;) {
-      const described = await call.describe(have)
+      const described = await call.describe(have, masks)
       if (isRefusal(described)) return failToRead(call, described, { actions, policyVersion })
       actions = described
 
@@ -48,6 +49,7 @@ export function createJudge({
       if (decided.effect === 'unsure') {
         have = have.union(decided.needs)
         policyVersion = decided.policyVersion
+        masks = decided.masks
         continue
       }
       const limited = decided.effect === 'allow' ? await applyLimits(call, decided) : decided

@@ -191,6 +191,26 @@ rules:
     expect(maskedIn(['update', 'public.orders'])).toEqual(['deny'])
   })
 
+  it('says what is masked before it asks for more, by what matches and by what may', () => {
+    const set = setOf(`name: p
+rules:
+  - { name: a, upstreams: [shop], verbs: [select], effect: allow, mask: [public.customers.email] }
+  - { name: b, upstreams: [shop], verbs: [update], when: action.facts.rows <= 10, effect: allow, mask: [public.customers.phone] }
+  - { name: c, upstreams: [shop], verbs: [update], when: action.facts.has_where, effect: allow, mask: [public.customers.name] }
+  - { name: d, upstreams: [shop], verbs: [delete], effect: allow, mask: [public.customers.id] }
+`)
+    const upstream = { name: 'shop', protocol: 'postgres', labels: {} }
+    const facts = { has_where: false }
+    const acts = ['update', 'select'].flatMap((verb) => describeCall({ upstream, verb, resource: 'x', facts }).actions)
+    const actions = acts as [Actions[0], ...Actions]
+    const verdict = decide(set, describeCall({ upstream, actions, have: new Set() }))
+    expect(verdict).toMatchObject({ effect: 'unsure', needs: new Set(['rows']) })
+    expect('masks' in verdict && verdict.masks.map(formatMask)).toEqual([
+      'public.customers.email',
+      'public.customers.phone',
+    ])
+  })
+
   it('names the action that decided', () => {
     const set = setOf('name: p\nrules: [{ name: a, upstreams: [billing], verbs: [GET], effect: allow }]')
     const [action] = describeCall({ verb: 'GET' }).actions

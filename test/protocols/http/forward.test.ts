@@ -502,7 +502,7 @@ describe('held calls', () => {
       if (!first || sealed.length === 1) return call.refuse(refuse('approval_pending', 'Not executed. Waiting.'))
       const digest = await call.adopt(first.stored as typeof seal.stored)
       expect(digest).toEqual(first.digest)
-      expect(await call.describe(new Set(['body']))).toMatchObject([{ facts: { body: { amount: 1 } } }])
+      expect(await call.describe(new Set(['body']), [])).toMatchObject([{ facts: { body: { amount: 1 } } }])
       return release({ approval: APPROVAL })
     }
     const gateway = await gate(judge, { url: upstream.url })

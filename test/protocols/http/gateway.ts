@@ -147,7 +147,7 @@ export async function startGateway(
       return note(none)
     }
     const call = arrival.open(AGENT)
-    const actions = await call.describe(new Set(judge.needs ?? []))
+    const actions = await call.describe(new Set(judge.needs ?? []), [])
     if (isRefusal(actions)) return note({ ...none, call, outcome: await call.refuse(actions) })
     try {
       const outcome = await judge(call, actions, (release) => call.forward(releaseOf(call, release)))

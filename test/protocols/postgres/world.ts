@@ -112,7 +112,7 @@ export async function startWorld(
   let approvals = 0
 
   async function judge(call: Exchange): Promise<Judged> {
-    const actions = await call.describe(world.needs)
+    const actions = await call.describe(world.needs, world.masks.map(maskOf))
     if (!world.calls.some((each) => each.call === call))
       world.calls.push({ call, actions: isRefusal(actions) ? null : actions, outcome: null })
     if (isRefusal(actions)) return { effect: 'deny', verdict: null, actions: null, refusal: actions }

@@ -3,7 +3,7 @@ import type { Exchange, Outcome, Release, Sealed, Upstream } from '../../../doma
 import type { Entry } from '../../../domain/entry.ts'
 import type { Principal } from '../../../domain/principal.ts'
 import { isRefusal, type Refusal, refuse } from '../../../domain/refusal.ts'
-import type { Verdict } from '../../../domain/verdict.ts'
+import type { Mask, Verdict } from '../../../domain/verdict.ts'
 import type { AskHidden } from '../catalog/hidden.ts'
 import type { Settings } from '../catalog/settings.ts'
 import { type Bound, boundsOf, explainExcess, forwardBounded } from '../impact/bounded.ts'
@@ -93,8 +93,11 @@ export function createExchange(parts: ExchangeParts): Exchange {
     })
   }
 
-  async function describe(needs: Needs): Promise<Actions | Refusal> {
+  async function describe(needs: Needs, masks: readonly Mask[]): Promise<Actions | Refusal> {
     if (!preview || !needs.has('rows')) return described()
+    // How many rows a condition on a masked column meets tells of its values, through what rules make of the number.
+    const masked = await mask({ masks })
+    if (isRefusal(masked)) return masked
     judged = await preview.rows()
     return described(judged)
   }
@@ -140,7 +143,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
   }
 
   /** What is to be taken out of the answers; a refusal if the batch could give it away otherwise. */
-  async function mask({ masks }: Verdict): Promise<Masked | null | Refusal> {
+  async function mask({ masks }: Pick<Verdict, 'masks'>): Promise<Masked | null | Refusal> {
     if ('code' in plan) throw new TypeError('what could not be named was let through')
     // Where the gateway only watches, agents get what they got before.
     if (upstream.mode === 'observe') return null

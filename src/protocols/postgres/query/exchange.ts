@@ -124,9 +124,9 @@ export function createQueryExchange(parts: QueryParts): Exchange & { end(): void
     principal,
     gone: gone.signal,
     whenGone: () => 'leave',
-    async describe(needs) {
+    async describe(needs, masks) {
       const call = await begin()
-      return isRefusal(call) ? call : call.run.exchange.describe(needs)
+      return isRefusal(call) ? call : call.run.exchange.describe(needs, masks)
     },
     async seal(verdict) {
       const call = await begin()

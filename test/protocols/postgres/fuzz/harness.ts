@@ -252,7 +252,7 @@ type Seen = (texts: readonly string[]) => void
 /** Nothing is deleted or dropped; what is inserted waits for a person, who agrees two times in three. */
 function gateOf(random: Random, seen: Seen): Service['pass'] {
   async function judge(call: Exchange): Promise<Judged> {
-    const actions = await call.describe(new Set())
+    const actions = await call.describe(new Set(), [])
     if (isRefusal(actions)) return { effect: 'deny', verdict: null, actions: null, refusal: actions }
     const verbs = new Set(actions.map(({ verb }) => verb))
     const isForbidden = ['delete', 'drop table', 'prepare'].some(
@@ -285,7 +285,7 @@ function gateOf(random: Random, seen: Seen): Service['pass'] {
       withdraw: () => Promise.resolve(refuse('withdrawn', 'Not executed. Withdrawn.')),
     },
     async underWatch(call, _terms, work) {
-      const actions = await call.describe(new Set())
+      const actions = await call.describe(new Set(), [])
       if (!isRefusal(actions)) seen(actions.map(({ facts }) => String(facts['statement'])))
       return work({ signal: new AbortController().signal, spendBytes: () => true, spendRows: () => true })
     },

@@ -1,5 +1,6 @@
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { NOTHING_NEEDED } from '../../../../src/domain/action.ts'
 import type { Frontend } from '../../../../src/protocols/postgres/wire/frontend.ts'
 import { bind, connectSession, describeIt, execute, flush, parse, query, type RawSession, sync } from '../raw.ts'
 import { startWorld, type World } from '../world.ts'
@@ -65,6 +66,8 @@ afterAll(async () => {
 })
 beforeEach(() => {
   world.calls.length = 0
+  world.previews.length = 0
+  world.needs = NOTHING_NEEDED
   world.decide = () => 'allow'
   world.mode = 'enforce'
   world.masks = ['public.customers.email']
@@ -397,6 +400,31 @@ describe('what would give a masked column away in another way is refused', () =>
     await expect(client.query('SELECT upper(email) FROM customers')).rejects.toMatchObject({ code: '42501' })
     await world.recorded(1)
     expect(world.calls[0]?.outcome).toMatchObject({ name: 'refused', refusal: { code: 'denied' } })
+  })
+
+  test.each(['a%', 'z%'])('and not counted, since rules say something else of another number: %s', async (pattern) => {
+    world.needs = new Set(['rows'])
+    world.decide = ([{ facts }]) => (Number(facts['rows']) > 0 ? 'deny' : 'allow')
+    const session = await open()
+    session.send(
+      query(`UPDATE notes SET body = body WHERE EXISTS (SELECT FROM customers WHERE email LIKE '${pattern}')`),
+    )
+    const [error] = await session.until('ready')
+    expect(error).toMatchObject({
+      type: 'error',
+      report: {
+        C: '42501',
+        M: 'Not executed. public.customers has, or leads to, a masked column: it can only be read, and by SELECT.',
+        D: 'Masked: public.customers.email (rule shop/a-rule).',
+      },
+    })
+    expect(world.previews).toEqual([])
+  })
+
+  test('but what says nothing of it is counted', async () => {
+    world.needs = new Set(['rows'])
+    world.decide = ([{ facts }]) => (facts['rows'] === 1 ? 'allow' : 'deny')
+    expect(await tell(query('UPDATE notes SET body = body WHERE id = 1'))).toEqual(['UPDATE 1', 'ready I'])
   })
 
   test('inside of a transaction it fails on both sides', async () => {
