@@ -42,7 +42,8 @@ const CASCADES = `'{c,n,d}'::pg_catalog."char"[]`
  * A view, or a rule, reads it if its definition depends on it, through however many others. A whole row (`varattno 0`)
  * depends on no column that could be told. A view writes to what it is made of, a table to those that inherit from it,
  * and whatever a foreign key refers to writes to where that stands, if the key says so (`c`, `n`, `d`: CASCADE, SET NULL,
- * SET DEFAULT). A foreign key that refers to the column tells of what is written whether it is there.
+ * SET DEFAULT). A foreign key that refers to the column tells of what is written whether it is there; and one of the
+ * column itself tells of what it refers to, by what cannot be taken away, whether the column has it.
  */
 const QUESTION = `WITH RECURSIVE masked AS (
   SELECT c.oid AS relation, m.attribute FROM ${NAMES(1, 2, 3)} AS m (schema, relation, attribute)
@@ -93,6 +94,8 @@ const QUESTION = `WITH RECURSIVE masked AS (
       AND r.refobjid OPERATOR(pg_catalog.>=) ${FIRST_USERS}
 ), written AS (
   SELECT relation FROM hidden
+  UNION SELECT k.confrelid FROM hidden h JOIN pg_catalog.pg_constraint k ON k.conrelid ${EQ} h.relation
+    AND h.attnum ${EQ} ANY (k.conkey)
   UNION SELECT k.confrelid FROM written w JOIN pg_catalog.pg_constraint k ON k.conrelid ${EQ} w.relation
     AND (k.confdeltype ${EQ} ANY (${CASCADES}) OR k.confupdtype ${EQ} ANY (${CASCADES}))
 ), answers AS (

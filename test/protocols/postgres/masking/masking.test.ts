@@ -35,6 +35,12 @@ beforeAll(async () => {
     INSERT INTO accounts VALUES (1, 1);
     ALTER TABLE customers ADD FOREIGN KEY (account) REFERENCES accounts ON DELETE SET NULL;
     CREATE TABLE logins (mail text REFERENCES customers (email));
+    CREATE TABLE regions (id int PRIMARY KEY);
+    CREATE TABLE towns (id int PRIMARY KEY, region int REFERENCES regions ON DELETE CASCADE);
+    CREATE TABLE shops (id int, town int REFERENCES towns);
+    INSERT INTO regions VALUES (1);
+    INSERT INTO towns VALUES (1, 1);
+    INSERT INTO shops VALUES (1, 1);
     CREATE TABLE things (id int);
     CREATE TABLE secret_things (email text, size int NOT NULL DEFAULT 1) INHERITS (things);
     INSERT INTO secret_things VALUES (1, 'ann@example.com');
@@ -469,6 +475,18 @@ describe('what would give a masked column away in another way is refused', () =>
     expect(rowsOf(await tell(query('SELECT * FROM things')))).toEqual(['row 1'])
     expect(rowsOf(await tell(query('SELECT t FROM things t')))).toEqual(['row (1)'])
     expect(rowsOf(await tell(query('SELECT * FROM secret_things')))).toEqual(['row 1 null 1'])
+  })
+
+  test.each([
+    `DELETE FROM customers WHERE email = 'ann@example.com'`,
+    `UPDATE customers SET email = 'x' WHERE id = 1`,
+    `INSERT INTO customers (id, email, age) VALUES (9, 'x', 1)`,
+    `DELETE FROM names WHERE id = 1`,
+    `DELETE FROM regions WHERE id = 1`,
+  ])('a change of what a masked column refers to, which fails where that has the value: %s', async (sql) => {
+    world.masks = ['public.logins.mail', 'public.shops.town']
+    expect(await tell(query(sql))).toEqual(['error 42501', 'ready I'])
+    expect(world.calls[0]?.outcome).toMatchObject({ name: 'refused', refusal: { code: 'denied' } })
   })
 
   test('whatever is in a column of a composite type', async () => {
