@@ -131,6 +131,8 @@ export function createRelay({
   let traffic = noTraffic()
   let terms = ANY_TERMS
   let isUsedUp = false
+  // Of a row that is read whole: whether it goes no further.
+  let isKeptBack = false
   // Something was bound since the last Sync: outside of a block, the next one ends it.
   let isBound = false
   let copying: { readonly over: AbortController; readonly done: Promise<void> } | null = null
@@ -143,10 +145,12 @@ export function createRelay({
 
   function toPass(type: Backend['type']): boolean {
     const { current } = slots
+    isKeptBack = false
     if (current === null || current.isSilent) return false
     if (type === 'data_row' || type === 'copy_data') {
       if (!slots.mayPass(type)) return false
-      if (type === 'data_row' && current.filter?.row() === false) return false
+      isKeptBack = type === 'data_row' && current.filter?.row() === false
+      if (isKeptBack) return false
       // Read whole, the row is not passed on.
       isUsedUp ||= !terms.spendRows(1)
       if (isUsedUp) return false
@@ -190,6 +194,7 @@ export function createRelay({
       cutOff()
       return
     }
+    if (isKeptBack && isRow(frame.bytes)) return
     const { concealer } = terms
     if (concealer && isRow(frame.bytes) && !slots.current?.isSilent && slots.mayPass('data_row')) {
       pass(concealer.conceal(frame.bytes))

@@ -32,6 +32,7 @@ beforeEach(async () => {
   world.decide = (actions) => (actions.some(({ verb }) => CHANGES.has(verb)) ? 'hold' : 'allow')
   world.needs = new Set()
   world.impact = NO_IMPACT_TERMS
+  world.masks = []
   world.isRecording = true
   await admin.query(`
     TRUNCATE customers, orders, states;
@@ -375,7 +376,11 @@ describe('a statement that touches more rows than were approved is rolled back',
     expect((await client.query('SELECT 1 AS a')).rows).toEqual([{ a: 1 }])
   })
 
-  test('and the client hears of nothing but the refusal', async () => {
+  test.each([
+    ['where nothing is masked', []],
+    ['where another relation is masked', ['public.customers.name']],
+  ])('and the client hears of nothing but the refusal, %s', async (_where, masks) => {
+    world.masks = masks
     const session = await connectSession(world.port, { database: world.database })
     session.send(query('DELETE FROM orders WHERE id < 4 RETURNING id'))
     const held = await heldWhile(MORE)
