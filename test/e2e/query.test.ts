@@ -292,10 +292,13 @@ describe('an answer', () => {
       200,
       { rows: [{ id: 1, secret: null }], notices: [{ message: expect.stringContaining('public.notes.secret') }] },
     ])
-    expect(await problemOf(await ask({ sql: 'SELECT upper(secret) FROM notes' }))).toMatchObject({
-      status: 403,
-      code: 'denied',
-    })
+    for (const sql of ['SELECT upper(secret) FROM notes', 'SELECT warn(), secret FROM notes']) {
+      expect(await problemOf(await ask({ sql }))).toMatchObject({
+        status: 403,
+        code: 'denied',
+        detail: expect.stringMatching(/^Not executed\. It /),
+      })
+    }
   })
 
   it('that has more rows than a rule lets pass is not given', async () => {

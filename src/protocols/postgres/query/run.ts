@@ -52,6 +52,7 @@ export interface RunParts {
 export async function prepareRun(parts: RunParts, upstream: UpstreamSession): Promise<Run | Refusal> {
   const { id, principal, query, service, gone } = parts
   let isRunning = false
+  let hasRun = false
   // From here on it is the upstream's to say what stays of it.
   let isCommitting = false
   // Why it is not to be carried on, if that is not the upstream's or the gate's word.
@@ -131,6 +132,7 @@ export async function prepareRun(parts: RunParts, upstream: UpstreamSession): Pr
     isAsJudged: followed.isAsJudged,
     running() {
       isRunning = true
+      hasRun = true
       if (gone.aborted) leave()
       return () => {
         isRunning = false
@@ -173,7 +175,7 @@ export async function prepareRun(parts: RunParts, upstream: UpstreamSession): Pr
 
   /** The same refusal, which says first what became of the statement. */
   function withFate(why: Refusal): Refusal {
-    const hasStayed = isCommitting || isOpaque(plan)
+    const hasStayed = isCommitting || (hasRun && isOpaque(plan))
     return {
       ...why,
       detail: `${hasStayed ? 'Perhaps executed' : 'Not executed'}. ${why.detail.replace(FATE, '')}`,
