@@ -27,6 +27,7 @@ rules:
     effect: allow
   - { name: inserts, upstreams: [orders], verbs: [insert], effect: allow }
   - { name: sessions, upstreams: [orders], verbs: [begin], effect: allow }
+  - { name: maintenance, upstreams: [orders], verbs: [vacuum], effect: allow }
   - { name: copies, upstreams: [orders], verbs: [copy], effect: allow }
   - name: changes
     upstreams: [orders, any]
@@ -282,6 +283,13 @@ describe('an answer', () => {
 
   it('that is too large may have left something where code ran that nobody sees', async () => {
     expect(await problemOf(await ask({ sql: 'SELECT warn()' }))).toMatchObject({
+      status: 413,
+      detail: expect.stringMatching(/^Perhaps executed\. Its answer/),
+    })
+  })
+
+  it('that is too large may have left something where the statement commits by itself', async () => {
+    expect(await problemOf(await ask({ sql: 'VACUUM (VERBOSE)' }))).toMatchObject({
       status: 413,
       detail: expect.stringMatching(/^Perhaps executed\. Its answer/),
     })

@@ -175,7 +175,7 @@ export async function prepareRun(parts: RunParts, upstream: UpstreamSession): Pr
 
   /** The same refusal, which says first what became of the statement. */
   function withFate(why: Refusal): Refusal {
-    const hasStayed = isCommitting || (hasRun && isOpaque(plan))
+    const hasStayed = isCommitting || (hasRun && mayCommitItself(plan))
     return {
       ...why,
       detail: `${hasStayed ? 'Perhaps executed' : 'Not executed'}. ${why.detail.replace(FATE, '')}`,
@@ -205,10 +205,18 @@ function responseOf(answer: Answer, typeNames: ReadonlyMap<number, string>): Ran
   return { status: 400, text: `${JSON.stringify({ error: describeReport(error) })}\n` }
 }
 
-/** Whether it runs code that cannot be seen from here: a procedure may commit by itself. */
-function isOpaque(plan: Plan | Fault): boolean {
-  return 'doings' in plan && plan.doings.some(({ named }) => named.some((one) => one.isOpaque))
+/** Whether what it does may stay without a Sync: a procedure, or other code that cannot be seen from here, may commit. */
+function mayCommitItself(plan: Plan | Fault): boolean {
+  if ('code' in plan) return false
+  return plan.doings.some(({ named }) => named.some(({ isOpaque, tag }) => isOpaque || COMMITS.test(tag)))
 }
+
+/**
+ * What a server runs outside of any transaction block, in one form of it or in all (PostgreSQL 18, "cannot be executed
+ * inside a transaction block"; of indexes and tables CONCURRENTLY).
+ */
+const COMMITS =
+  /^(vacuum|cluster|reindex|(create|drop|alter) (database|tablespace|subscription)|alter (system|table)|(create|drop) index|(commit|rollback) prepared)$/
 
 /** SQL that gets no names, as it is. */
 function unnamed({ code, message, hint, position }: Fault): Refusal {
