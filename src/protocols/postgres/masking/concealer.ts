@@ -1,5 +1,5 @@
 import type { Hidden } from '../catalog/hidden.ts'
-import type { Concealer } from '../relay/relay.ts'
+import type { Concealer } from '../relay/traffic.ts'
 import { Malformed } from '../wire/fields.ts'
 
 const ANOTHER = new Malformed('a row is not what was described')

@@ -1,5 +1,6 @@
-import { noTraffic, type Relay, type Terms, type Traffic } from '../relay/relay.ts'
+import type { Relay } from '../relay/relay.ts'
 import type { Slot } from '../relay/slots.ts'
+import { noTraffic, type Terms, type Traffic } from '../relay/traffic.ts'
 import { encodeFrontend } from '../wire/frontend.ts'
 import type { Batch } from './batch.ts'
 import type { Doing, Plan } from './plan.ts'

@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto'
 import type { Link } from '../../../transports/tcp/link.ts'
 import { Malformed } from '../wire/fields.ts'
 import { decodeFrontend, encodeFrontend } from '../wire/frontend.ts'
-import type { RelayClient, Traffic } from './relay.ts'
 import { SessionOver } from './session-over.ts'
+import type { Traffic } from './traffic.ts'
 
 interface CopyParts {
-  readonly client: Pick<RelayClient, 'take' | 'next' | 'isInside'>
+  readonly client: Pick<Link, 'take' | 'next' | 'isInside'>
   readonly upstream: Pick<Link, 'write' | 'isFull' | 'room'>
   /** Where what goes by is counted. */
   readonly traffic: Traffic
