@@ -2,7 +2,7 @@ import { counted } from '../../../domain/counted.ts'
 import { mostRows, type Tolerance } from '../../../domain/impact.ts'
 import type { Batch } from '../planning/batch.ts'
 import type { Plan } from '../planning/plan.ts'
-import { sendingOf } from '../planning/stages.ts'
+import { forwardSyncLast, sendingOf } from '../planning/stages.ts'
 import type { Relay } from '../relay/relay.ts'
 import { SessionOver } from '../relay/session-over.ts'
 import type { Filter, Slot } from '../relay/slots.ts'
@@ -80,9 +80,8 @@ export async function forwardBounded(parts: Parts): Promise<BoundedRun> {
     await relay.forward(messages, slots, terms, traffic)
     return { traffic, ...watch.result() }
   }
-  const early = [...messages.slice(0, -1), encodeFrontend({ type: 'flush' })]
-  await relay.forward(early, slots.slice(0, -1), terms, traffic)
-  if (!watch.result().excess) await relay.forward(messages.slice(-1), slots.slice(-1), terms, traffic)
+  const mayEnd = () => watch.result().excess === null
+  await forwardSyncLast({ messages, slots }, { relay, terms, traffic, mayEnd })
   return { traffic, ...watch.result() }
 }
 

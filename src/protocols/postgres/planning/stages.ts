@@ -63,7 +63,7 @@ export async function forwardPlan(
     }
     if (index > 0 && !(await on.isAsJudged())) return { traffic, isWhole: false }
     const isLast = index === stages.length - 1
-    if (isLast && batch.kind === 'sync' && plan.doings.some(copiesIn)) await forwardCopy(stage, traffic, on)
+    if (isLast && batch.kind === 'sync' && plan.doings.some(copiesIn)) await forwardSyncLast(stage, { ...on, traffic })
     else await relay.forward(stage.messages, stage.slots, terms, traffic)
   }
   return { traffic, isWhole: true }
@@ -74,17 +74,28 @@ function copiesIn({ how, named }: Doing): boolean {
 }
 
 /**
+ * Sends the Sync of a batch only when all before it was answered, and `mayEnd` says that it may.
+ *
  * Amid a copy a server drops the Sync that was sent behind its Execute, but answers it if the copy fails before any data
  * is read. So that it is known which, it is sent only where there was no copy; clients send another one behind theirs.
  */
-async function forwardCopy(
+export async function forwardSyncLast(
   { messages, slots }: Sending,
-  traffic: Traffic,
-  { relay, terms }: { readonly relay: Relay; readonly terms: Terms },
+  {
+    relay,
+    terms,
+    traffic,
+    mayEnd = () => true,
+  }: {
+    readonly relay: Pick<Relay, 'forward'>
+    readonly terms: Terms
+    readonly traffic: Traffic
+    mayEnd?(): boolean
+  },
 ): Promise<void> {
   const early = [...messages.slice(0, -1), encodeFrontend({ type: 'flush' })]
   await relay.forward(early, slots.slice(0, -1), terms, traffic)
-  if (!traffic.hasCopied) await relay.forward(messages.slice(-1), slots.slice(-1), terms, traffic)
+  if (mayEnd() && !traffic.hasCopied) await relay.forward(messages.slice(-1), slots.slice(-1), terms, traffic)
 }
 
 function lastOf({ sent }: Batch): readonly Buffer[] {
