@@ -32,7 +32,7 @@ export function createNamer(parser: Parser = createParser()): Namer {
 
   return {
     async name(sql, session, signal) {
-      const statements = unsafeSession(session) ?? (await read(sql, signal))
+      const statements = unsafeSession(session) ?? unsafeText(sql, session) ?? (await read(sql, signal))
       if (isUnnamed(statements)) return statements
       try {
         return nameAll(statements, session, await ask(statements, session))
@@ -143,6 +143,20 @@ function unsafeSession(session: SessionView): Unnamed | null {
     return { refused: true, code: '0A000', message: 'Not executed. The gateway reads statements in UTF8 only.' }
   }
   return null
+}
+
+/**
+ * A server folds and cuts names in the encoding of its database: `É` to `é` in a single-byte one, and after 63 bytes, which
+ * are another number of characters there. What are two names here could be one for it, or the other way round.
+ */
+function unsafeText(sql: string, { serverEncoding }: SessionView): Unnamed | null {
+  if (serverEncoding === 'UTF8' || !/\P{ASCII}|[uU]&"/u.test(sql)) return null
+  return {
+    refused: true,
+    code: '0A000',
+    message: 'Not executed. The encoding of this database is not UTF8: the gateway reads statements in ASCII only.',
+    hint: 'Send other characters as parameters, without them in names and comments.',
+  }
 }
 
 /** Whether other rules for quotes, or another encoding, would read a text otherwise. */

@@ -9,6 +9,8 @@ export interface SessionView {
   readonly applicationName: string
   /** As the upstream reports it; anything but `UTF8` refuses every statement. */
   readonly clientEncoding: string
+  /** Of the database, as the upstream reports it; anything but `UTF8` refuses what is not ASCII. */
+  readonly serverEncoding: string
   /** As the upstream reports it; `false` refuses every statement. */
   readonly standardConformingStrings: boolean
   /**

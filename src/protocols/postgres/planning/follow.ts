@@ -84,6 +84,7 @@ export function follow({
       database,
       applicationName,
       clientEncoding: '',
+      serverEncoding: upstream.parameters.get('server_encoding') ?? '',
       standardConformingStrings: false,
       searchPath: null,
       inTransaction: false,

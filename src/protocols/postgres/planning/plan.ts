@@ -119,7 +119,7 @@ function mayHideCode({ isOpaque, facts }: Named): boolean {
 }
 
 function planMessage({ message }: Sent, on: Ahead): Promise<Fault | null> | Fault | null {
-  const misnamed = faultInNames(namesIn(message))
+  const misnamed = faultInNames(namesIn(message), on.ahead.view)
   if (misnamed) return misnamed
   switch (message.type) {
     case 'query':
@@ -159,8 +159,10 @@ function namesIn(message: Frontend): readonly string[] {
   return message.type === 'describe' || message.type === 'close' ? [message.name] : []
 }
 
-function faultInNames(names: readonly string[]): Fault | null {
+function faultInNames(names: readonly string[], { serverEncoding }: SessionView): Fault | null {
   if (names.some((name) => name.startsWith(OWN_NAME))) return OWN
+  // How many bytes it has there is not known.
+  if (serverEncoding !== 'UTF8' && names.some((name) => /\P{ASCII}/u.test(name))) return FOREIGN
   return names.some((name) => Buffer.byteLength(name) > MAX_NAME_BYTES) ? LONG : null
 }
 
@@ -334,6 +336,11 @@ const MAX_NAME_BYTES = 63
 const LONG: Fault = {
   code: '42622',
   message: `Not executed. The name of a prepared statement or of a portal has at most ${MAX_NAME_BYTES} bytes.`,
+}
+const FOREIGN: Fault = {
+  code: '0A000',
+  message:
+    'Not executed. The encoding of this database is not UTF8: names of prepared statements and portals are in ASCII.',
 }
 const FULL: Fault = {
   code: '53200',

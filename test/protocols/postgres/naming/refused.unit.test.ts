@@ -76,6 +76,15 @@ describe('what is refused', () => {
     expect(await code('SELECT 1', { clientEncoding: 'SQL_ASCII' })).toBe('0A000')
   })
 
+  it('is what is not ASCII, where the server reads names in another encoding', async () => {
+    for (const sql of ['SELECT * FROM É', 'SELECT 1 -- é', 'PREPARE U&"!00e9" UESCAPE \'!\' AS SELECT 1']) {
+      expect(typeof (await code(sql))).toBe('object')
+      expect(await code(sql, { serverEncoding: 'LATIN1' })).toBe('0A000')
+      expect(await code(sql, { serverEncoding: '' })).toBe('0A000')
+    }
+    expect(await code('SELECT 1', { serverEncoding: 'LATIN1' })).toEqual([['select shop']])
+  })
+
   it('is a statement that does more things than a person could read', async () => {
     const tables = Array.from({ length: 300 }, (_, index) => `public.t${index}`).join(', ')
     expect(await code(`SELECT * FROM ${tables}`)).toBe('54001')

@@ -38,6 +38,7 @@ export function sessionOf(more: Partial<SessionView> = {}, contents: Contents = 
     database: 'shop',
     applicationName: 'psql',
     clientEncoding: 'UTF8',
+    serverEncoding: 'UTF8',
     standardConformingStrings: true,
     searchPath: ['pg_catalog', 'public'],
     inTransaction: false,
