@@ -17,6 +17,8 @@ beforeAll(async () => {
     CREATE FUNCTION loud_for_many(VARIADIC users[]) RETURNS int LANGUAGE sql AS 'SELECT 1';
     CREATE DOMAIN some_users AS users;
     CREATE FUNCTION loud_by_domain(some_users) RETURNS int LANGUAGE sql AS 'SELECT 1';
+    CREATE FUNCTION check_it(int) RETURNS bool LANGUAGE sql AS 'SELECT true';
+    CREATE DOMAIN age AS int CHECK (check_it(VALUE));
     CREATE PROCEDURE sweep() LANGUAGE sql AS 'DELETE FROM users';
     CREATE TYPE status AS ENUM ('open');
     CREATE FUNCTION paid(int, int) RETURNS bool LANGUAGE sql AS 'SELECT true';
@@ -122,6 +124,14 @@ describe('is denied as what it is', () => {
     ['SELECT 1 ===> 2', [`select ${database}`, 'call public."===>"'], {}],
     ["SELECT 'open'::status", [`select ${database}`, 'use type public.status'], {}],
     ['SELECT u.loud FROM users u', ['select public.users', 'call public.loud'], { writes: true }],
+    ['SELECT (5).refund', [`select ${database}`, 'call public.refund'], { writes: true }],
+    ['SELECT ($1::int).refund', [`select ${database}`, 'call public.refund'], { writes: true }],
+    ['SELECT (u.id).refund FROM users u', ['select public.users', 'call public.refund'], { writes: true }],
+    ['SELECT n.refund FROM generate_series(1, 2) n', [`select ${database}`, 'call public.refund'], { writes: true }],
+    ["SELECT ('/etc/passwd').pg_read_file", [`select ${database}`, 'call pg_catalog.pg_read_file'], { writes: true }],
+    ["SELECT ('5').age", [`select ${database}`, 'call public.age'], { writes: true }],
+    ["SELECT age('5')", [`select ${database}`, 'call public.age'], { writes: true }],
+    ['SELECT u.some_users FROM users u', ['select public.users', 'call public.some_users'], { writes: true }],
     ...['loud_by_default', 'loud_for_many', 'loud_by_domain'].map(
       (name): Denied => [
         `SELECT (u).${name} FROM users u`,
@@ -152,6 +162,22 @@ describe('is denied as what it is', () => {
     expect(stories.map((story) => story.at(0))).toEqual(['error 42501', 'error 42501'])
     expect(acts).toEqual([expected, expected])
     expect(facts()).toMatchObject(some)
+  })
+
+  test('a function of a field, made since the transaction took its snapshot', async () => {
+    world.decide = (actions) => (actions.some(({ verb }) => verb === 'call') ? 'deny' : 'allow')
+    const session = await begin()
+    session.send(query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM users'))
+    await session.until('ready')
+    await asAdmin("CREATE FUNCTION late(int) RETURNS int LANGUAGE sql AS 'SELECT $1'; CREATE DOMAIN repeats AS int")
+    for (const sql of ['SELECT (5).late', "SELECT ('5').repeats"]) {
+      session.send(query(`SAVEPOINT s`))
+      await session.until('ready')
+      session.send(query(sql))
+      expect(await session.story()).toEqual(['error 42501', 'ready E'])
+      session.send(query('ROLLBACK TO s'))
+      await session.until('ready')
+    }
   })
 
   test('EXPLAIN ANALYZE EXECUTE of what was prepared before', async () => {

@@ -35,19 +35,38 @@ export async function askSituation(relay: Pick<Relay, 'ask'>): Promise<Situation
   }
 }
 
+/** Types that users made and that check with code of theirs what a value is: domains, and those with an input of their own. */
+const CHECKS = `t.typtype OPERATOR(pg_catalog.=) ANY ('{d,b}'::pg_catalog."char"[])
+      AND t.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid`
+const CHECKING_TYPES = `SELECT t.typnamespace, t.typname FROM pg_catalog.pg_type t WHERE ${CHECKS}`
+const OF_ONE = '(p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults) OPERATOR(pg_catalog.<=) 1'
+
+/**
+ * With one argument, a type that is called like a function is a cast to it (PostgreSQL, 4.2.9), and `(x).name` is the same as
+ * `name(x)`, whatever x is; `t.name` as well, where the rows of t are values.
+ */
 const MATCHES: Readonly<Record<NameKind, string>> = {
   relation: 'SELECT relnamespace AS n, relname AS name FROM pg_catalog.pg_class',
-  function: 'SELECT pronamespace AS n, proname AS name FROM pg_catalog.pg_proc',
+  function: `SELECT pronamespace AS n, proname AS name FROM pg_catalog.pg_proc
+    UNION ALL ${CHECKING_TYPES}`,
   operator: 'SELECT oprnamespace AS n, oprname AS name FROM pg_catalog.pg_operator',
   type: 'SELECT typnamespace AS n, typname AS name FROM pg_catalog.pg_type',
   row_function: `SELECT p.pronamespace AS n, p.proname AS name FROM pg_catalog.pg_proc p
     JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.proargtypes[0]
-    WHERE (p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults) OPERATOR(pg_catalog.<=) 1
+    WHERE ${OF_ONE}
       AND (p.provariadic OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
-        OR t.typcategory OPERATOR(pg_catalog.=) ANY ('{C,P}'::pg_catalog."char"[]))`,
+        OR t.typcategory OPERATOR(pg_catalog.=) ANY ('{C,P}'::pg_catalog."char"[]))
+    UNION ALL SELECT typnamespace, typname FROM pg_catalog.pg_type
+    WHERE typtype OPERATOR(pg_catalog.=) 'd' AND typcategory OPERATOR(pg_catalog.=) 'C'`,
+  value_function: `SELECT p.pronamespace AS n, p.proname AS name FROM pg_catalog.pg_proc p
+    WHERE p.pronargs OPERATOR(pg_catalog.>) 0 AND ${OF_ONE} UNION ALL ${CHECKING_TYPES}`,
 }
 
 const EQUALS = 'OPERATOR(pg_catalog.=)'
+const NEW_TYPE = `pg_catalog.to_regtype(pg_catalog.format('%I.%I', s.nspname, m.name))::pg_catalog.oid`
+const FUNCTION = `COALESCE(pg_catalog.to_regproc(pg_catalog.format('%I.%I', s.nspname, m.name))::pg_catalog.oid,
+    CASE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.oid ${EQUALS} ${NEW_TYPE} AND NOT (${CHECKS}))
+      THEN ${NEW_TYPE} END)`
 
 /**
  * Finds a name as the server itself does, in the catalog of this moment: a transaction that keeps its snapshot may read an
@@ -55,9 +74,10 @@ const EQUALS = 'OPERATOR(pg_catalog.=)'
  */
 const FINDS: Readonly<Partial<Record<NameKind, string>>> = {
   relation: `pg_catalog.to_regclass(pg_catalog.format('%I.%I', s.nspname, m.name))`,
-  function: `pg_catalog.to_regproc(pg_catalog.format('%I.%I', s.nspname, m.name))`,
+  function: FUNCTION,
+  value_function: FUNCTION,
   operator: `pg_catalog.to_regoper(pg_catalog.format('%I.%s', s.nspname, m.name))`,
-  type: `pg_catalog.to_regtype(pg_catalog.format('%I.%I', s.nspname, m.name))`,
+  type: NEW_TYPE,
 }
 
 /**

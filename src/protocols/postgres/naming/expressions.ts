@@ -92,7 +92,10 @@ export const EXPRESSIONS = {
   A_Indirection(node, place) {
     for (const part of listOf(node['indirection'])) {
       const names = stringsOf(part)
-      for (const name of names) place.found.fields.add(name)
+      for (const name of names) {
+        place.found.fields.add(name)
+        place.found.valueFields.add(name)
+      }
       for (const name of ofKind('A_Star', part) ? ['*'] : names) {
         place.found.columns.add(name)
         place.found.uses.add(name)

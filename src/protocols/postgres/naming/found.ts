@@ -9,6 +9,8 @@ export interface Found {
   /** Under what makes each one different: an operator is mentioned thirty thousand times in a long sum. */
   readonly mentions: Map<string, Mention>
   readonly fields: Set<string>
+  /** Of any value, and not of a row. */
+  readonly valueFields: Set<string>
   readonly columns: Set<string>
   /** Columns that are used otherwise than to return them. */
   readonly uses: Set<string>
@@ -23,6 +25,8 @@ export interface Found {
   readonly effects: SummaryEffect[]
   /** Whether each UPDATE and DELETE has a condition; undefined while none was met. */
   isBounded: boolean | undefined
+  /** Whether a function stands in FROM: its rows may be values of any type. */
+  hasFunctionRows: boolean
   copyProgram: string
   writes: boolean
   isOpaque: boolean
@@ -32,6 +36,8 @@ export function emptyFound(): Found {
   return {
     mentions: new Map(),
     fields: new Set(),
+    valueFields: new Set(),
+    hasFunctionRows: false,
     columns: new Set(),
     uses: new Set(),
     rows: new Set(),
@@ -68,6 +74,7 @@ export function summaryOf(found: Found, more: Pick<Summary, 'tag' | 'isDdl' | 'h
     ...more,
     mentions: [...found.mentions.values()],
     fields: [...found.fields],
+    valueFields: [...(found.hasFunctionRows ? found.fields : found.valueFields)],
     columns: [...columns],
     uses: [...uses],
     roles: [...found.roles],

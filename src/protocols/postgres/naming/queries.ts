@@ -117,6 +117,7 @@ export const QUERIES = {
     subselect(node, place)
   },
   RangeFunction(node, place) {
+    place.found.hasFunctionRows = true
     noteRow(node['alias'], place)
     rangeFunction(node, place)
   },

@@ -57,7 +57,10 @@ export function wantedOf(summary: Summary, view: SessionView, nesting = 0): read
   const own = summary.mentions.flatMap(({ kind, schema, name, isMade }): Wanted[] =>
     schema === null && !isMade && kind !== 'global' && kind !== 'other' ? [{ kind, name }] : [],
   )
-  const fields = summary.fields.map((name): Wanted => ({ kind: 'row_function', name }))
+  const fields = [
+    ...summary.fields.map((name): Wanted => ({ kind: 'row_function', name })),
+    ...summary.valueFields.map((name): Wanted => ({ kind: 'value_function', name })),
+  ]
   const inner = summary.effects.flatMap((effect) =>
     effect.does === 'prepare' ? wantedOf(effect.summary, view, nesting + 1) : [],
   )
@@ -253,14 +256,16 @@ function gather(summary: Summary, resolver: Resolver) {
       }
     }
   }
-  for (const name of summary.fields) {
-    for (const schema of schemasOf({ kind: 'row_function', name, schema: null, isMade: false }, resolver)) {
-      takesRows = true
+  const callField = (kind: 'row_function' | 'value_function', name: string): void => {
+    for (const schema of schemasOf({ kind, name, schema: null, isMade: false }, resolver)) {
+      takesRows ||= kind === 'row_function'
       if (isVetted(schema, name)) continue
       functions.add(qualify(schema, name))
       call(schema, name)
     }
   }
+  for (const name of summary.fields) callField('row_function', name)
+  for (const name of summary.valueFields) callField('value_function', name)
   return { acts, tables, schemas, functions, secrets, isOpaque, writes, takesRows, main: main as Act | null }
 }
 
@@ -295,11 +300,12 @@ function schemasOf({ kind, schema, name, isMade }: Name, { view, holders }: Reso
   })
   if (view.shadows.has(name)) return isShadowable ? [...new Set(['pg_temp', ...possible])] : possible
   if (kind === 'other') return ordinary
-  if (kind === 'row_function' && !holders.has(`row_function ${name}`)) return []
+  const isOfField = kind === 'row_function' || kind === 'value_function'
+  if (isOfField && !holders.has(wantedKey({ kind, name }))) return []
   const held = kind === 'global' ? 'any' : (holders.get(wantedKey({ kind, name })) ?? 'any')
-  if (held === 'any') return kind === 'row_function' ? ordinary : possible
+  if (held === 'any') return isOfField ? ordinary : possible
   if (held.length > 0) return [...new Set(held.map(schemaName))]
-  if (kind === 'row_function') return []
+  if (isOfField) return []
   // Nothing of the name yet: it is where it will be, and that is not the server's own schema.
   return ordinary.length > 0 ? ordinary : possible
 }

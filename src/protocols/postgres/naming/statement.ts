@@ -49,9 +49,10 @@ export interface Catalog {
 
 /**
  * `row_function` is a function that may be called with one argument of a row type (a domain over one, a pseudo-type;
- * others by default, or as many as one likes): `t.name` calls it where `t` has no column of the name.
+ * others by default, or as many as one likes): `t.name` calls it where `t` has no column of the name. `value_function` is one of
+ * whatever type: `(x).name` calls it. Both may as well be casts to a type of that name, as any function with one argument.
  */
-export type NameKind = 'relation' | 'function' | 'operator' | 'type' | 'row_function'
+export type NameKind = 'relation' | 'function' | 'operator' | 'type' | 'row_function' | 'value_function'
 
 export interface Wanted {
   readonly kind: NameKind

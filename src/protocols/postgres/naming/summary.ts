@@ -6,6 +6,8 @@ export interface Summary {
   readonly mentions: readonly Mention[]
   /** `t.name` and `(x).name`: a column, or a function of one row (PostgreSQL, 4.2.6, "field selection"). */
   readonly fields: readonly string[]
+  /** Those of them that may be a function of one value, whatever its type. */
+  readonly valueFields: readonly string[]
   readonly columns: readonly string[]
   /** Those of them that it finds, orders, groups or computes by, and not merely returns; "*" where that may be any. */
   readonly uses: readonly string[]

@@ -52,6 +52,8 @@ beforeAll(async () => {
     CREATE MATERIALIZED VIEW kept AS SELECT * FROM customers;
     CREATE FUNCTION leak() RETURNS SETOF text LANGUAGE sql AS 'SELECT email FROM public.customers';
     CREATE FUNCTION mail_of(customers) RETURNS text LANGUAGE sql AS 'SELECT $1.email';
+    CREATE DOMAIN some_customer AS customers;
+    CREATE DOMAIN any_customer AS some_customer;
     CREATE VIEW called AS SELECT leak() AS x;
     CREATE VIEW samples AS SELECT most_common_vals::text FROM pg_stats;
     CREATE TABLE ruled (id int);
@@ -322,6 +324,9 @@ const GIVEAWAYS = [
   'SELECT row_to_json(c) FROM customers c',
   'SELECT c.row_to_json FROM customers c',
   'SELECT c.mail_of FROM customers c',
+  'SELECT c.some_customer FROM customers c',
+  'SELECT (c).any_customer FROM customers c',
+  'SELECT some_customer(c) FROM customers c',
   'SELECT mail_of(c) FROM customers c',
   'SELECT email(c) FROM customers c',
   'SELECT (c).email FROM customers c',
