@@ -209,6 +209,7 @@ export async function runSession(
             times: state.times,
             view: state.view,
           },
+          hasUnseenSettings: state.hasUnseenSettings,
           relay,
           askHidden,
           askSettings,

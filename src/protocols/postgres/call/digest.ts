@@ -24,6 +24,8 @@ export interface Binding {
   /** What the client has set besides; null where that could not be asked. */
   readonly settings: Settings | null
   readonly view: Pick<SessionView, 'searchPath' | 'inTransaction'>
+  /** The call, where no other is surely the same: see `isOnlyItself`. */
+  readonly only: string | null
 }
 
 /**
@@ -70,11 +72,11 @@ export function matchKeyOf(canonical: Uint8Array, binding: Binding): Buffer {
 }
 
 function bound(binding: Binding): (string | Uint8Array)[] {
-  const { principal, door, upstream, target, database, role, settings, view } = binding
+  const { principal, door, upstream, target, database, role, settings, view, only } = binding
   // The schema of temporary relations has another number on every connection.
   const path = view.searchPath?.map((schema) => schema.replace(/^pg_temp_[0-9]+$/, 'pg_temp')) ?? null
   const times = TIME_SETTINGS.map((name) => binding.times.get(name) ?? null)
-  const state = JSON.stringify([database, role, path, view.inTransaction, times, settings])
+  const state = JSON.stringify([database, role, path, view.inTransaction, times, settings, only])
   return [principalKey(principal), door, upstream, target, state]
 }
 

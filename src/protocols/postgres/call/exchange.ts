@@ -21,6 +21,7 @@ import { encodeNotice, type Fault, faultOf } from '../wire/report.ts'
 import { describeDoings, MAX_ACTIONS } from './describe.ts'
 import { type Binding, canonicalBytes, digestOf, matchKeyOf } from './digest.ts'
 import { createNotices } from './notices.ts'
+import { isOnlyItself } from './only.ts'
 import { presentDoings } from './present.ts'
 
 export interface ExchangeParts {
@@ -32,7 +33,9 @@ export interface ExchangeParts {
   readonly plan: Plan | Fault
   /** The same, as names mean now. */
   planAnew(): Promise<Plan | Fault>
-  readonly binding: Omit<Binding, 'principal' | 'settings'>
+  readonly binding: Omit<Binding, 'principal' | 'settings' | 'only'>
+  /** See `State`. */
+  readonly hasUnseenSettings: boolean
   askSettings(): Promise<Settings | null>
   readonly relay: Relay
   readonly askHidden: AskHidden
@@ -70,6 +73,8 @@ export function createExchange(parts: ExchangeParts): Exchange {
   const notices = createNotices(parts.client, parts.publicUrl)
   // Columns that it returns, and whose values are not.
   let hidden: readonly string[] = []
+  // Whether nobody else can attach to what is decided of it.
+  let isOnly = false
   // A fault of the SQL itself keeps its SQLSTATE through the gate.
   const faults = new Map<Refusal, Fault>()
   let preview = previewOf(plan)
@@ -135,7 +140,10 @@ export function createExchange(parts: ExchangeParts): Exchange {
     const canonical = canonicalBytes(plan.doings)
     const actions = described()
     if (isRefusal(actions)) return actions
-    const binding: Binding = { ...parts.binding, principal, settings: await parts.askSettings() }
+    const session = { isInBlock: relay.status !== 'I' || relay.isOpen, hasUnseenSettings: parts.hasUnseenSettings }
+    isOnly = isOnlyItself(plan.doings, session)
+    const settings = await parts.askSettings()
+    const binding: Binding = { ...parts.binding, principal, settings, only: isOnly ? id : null }
     return {
       digest: digestOf(canonical, actions, binding),
       matchKey: matchKeyOf(canonical, binding),
@@ -226,8 +234,8 @@ export function createExchange(parts: ExchangeParts): Exchange {
     idempotencyKey: null,
     claimed: claimedOf(plan),
     gone: parts.gone,
-    // A disconnect leaves the approval for its return.
-    whenGone: () => (parts.isCancelled() ? 'withdraw' : 'leave'),
+    // A disconnect leaves the approval for its return, if there can be one.
+    whenGone: () => (parts.isCancelled() || isOnly ? 'withdraw' : 'leave'),
     describe,
     async seal(verdict) {
       const masked = 'code' in plan ? null : await mask(verdict)
@@ -259,7 +267,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
       }
     },
     held(approval) {
-      notices.begin(approval)
+      notices.begin(approval, isOnly)
       return Promise.resolve()
     },
     forward: send,

@@ -6,19 +6,20 @@ const EVERY_MS = 15_000
 
 /** Tells a client that waits for people where to look: at once, and again so that nothing between takes it for dead. */
 export interface Notices {
-  begin(approval: Approval): void
+  /** @param isOnly whether no other call can attach to it */
+  begin(approval: Approval, isOnly: boolean): void
   end(): void
 }
 
 export function createNotices(client: { write(bytes: Uint8Array): void }, publicUrl: string): Notices {
   let timer: NodeJS.Timeout | null = null
   return {
-    begin(approval) {
+    begin(approval, isOnly) {
       const notice = encodeNotice({
         code: '01000',
         message: `Not executed yet. Waiting for approval ${approval.id}.`,
         detail: `What becomes of it: ${callUrl(publicUrl, approval.callId)}`,
-        hint: 'Wait here. A cancel withdraws it; after a disconnect, the identical statement attaches to it again.',
+        hint: isOnly ? WAIT : WAIT_OR_RETURN,
       })
       client.write(notice)
       timer = setInterval(() => client.write(notice), EVERY_MS)
@@ -30,3 +31,7 @@ export function createNotices(client: { write(bytes: Uint8Array): void }, public
     },
   }
 }
+
+const WAIT_OR_RETURN =
+  'Wait here. A cancel withdraws it; after a disconnect, the identical statement attaches to it again.'
+const WAIT = 'Wait here. A cancel or a disconnect withdraws it: what it does depends on this session.'

@@ -57,6 +57,7 @@ function apply(view: SessionView, effect: Effect, statement: Named): SessionView
     case 'release':
     case 'execute':
     case 'fetch':
+    case 'take_current':
     case 'listen':
     case 'unlisten':
     case 'copy_in':

@@ -1,4 +1,4 @@
-import { listOf, type NodeTag, nameOf, ofKind, stringsOf, type Tree, textOf } from './tree.ts'
+import { listOf, type NodeTag, nameOf, ofKind, required, stringsOf, type Tree, textOf } from './tree.ts'
 import { mention, type Place, type Visit, within } from './walk.ts'
 
 /** What names nothing by itself: only what it holds does. */
@@ -29,7 +29,6 @@ const PLAIN = [
   'NullTest',
   'BooleanTest',
   'SetToDefault',
-  'CurrentOfExpr',
   'ParamRef',
   'A_Star',
   'A_Indices',
@@ -67,6 +66,7 @@ const WORD_OPERATORS: Readonly<Record<string, readonly string[]>> = {
 
 const expression = within('A_Expr')
 const call = within('FuncCall')
+const currentOf = within('CurrentOfExpr')
 const type = within('TypeName')
 const sublink = within('SubLink')
 const caseOf = within('CaseExpr')
@@ -138,6 +138,10 @@ export const EXPRESSIONS = {
     mention({ ...place, as: null }, 'function', name, { verb: 'call' })
     if (name.name === 'set_config') setConfig(node, place)
     call(node, place)
+  },
+  CurrentOfExpr(node, place) {
+    place.found.effects.push({ does: 'take_current', name: required(node, 'cursor_name') })
+    currentOf(node, place)
   },
 } satisfies Partial<Record<NodeTag, Visit>>
 

@@ -134,6 +134,8 @@ export type Effect =
   /** One that is held is computed to its end by the COMMIT of its transaction, and stays. */
   | { readonly does: 'declare'; readonly name: string; readonly isHeld: boolean }
   | { readonly does: 'fetch' | 'listen'; readonly name: string }
+  /** WHERE CURRENT OF: to the row that the cursor stands at. */
+  | { readonly does: 'take_current'; readonly name: string }
   | { readonly does: 'copy_in' | 'copy_out' }
   | { readonly does: 'create_temporary'; readonly name: string }
 

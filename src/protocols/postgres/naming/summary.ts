@@ -43,7 +43,7 @@ export type SummaryEffect =
   | { readonly does: 'discard'; readonly what: 'all' | 'plans' | 'sequences' | 'temp' }
   | { readonly does: 'prepare'; readonly name: string; readonly summary: Summary }
   | { readonly does: 'declare'; readonly name: string; readonly isHeld: boolean }
-  | { readonly does: 'execute' | 'fetch' | 'listen' | 'create_temporary'; readonly name: string }
+  | { readonly does: 'execute' | 'fetch' | 'take_current' | 'listen' | 'create_temporary'; readonly name: string }
   | { readonly does: 'deallocate' | 'close' | 'unlisten'; readonly name: string | null }
 
 /** One statement of a message. Offsets are bytes of UTF-8. */

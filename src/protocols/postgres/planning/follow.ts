@@ -76,6 +76,7 @@ export function follow({
     hasOwnCatalog: false,
     role: '',
     settings: new Set(),
+    hasUnseenSettings: false,
     times: upstream.parameters,
     births: new Map(),
     active: null,

@@ -10,7 +10,7 @@ export function meaningsOf(
 ): readonly Called[] {
   return statements.flatMap(({ effects }) =>
     effects.flatMap((effect): Called[] => {
-      if (effect.does !== 'execute' && effect.does !== 'fetch') return []
+      if (effect.does !== 'execute' && effect.does !== 'fetch' && effect.does !== 'take_current') return []
       const { name } = effect
       if (effect.does === 'execute') {
         const found = prepared.get(name)

@@ -33,6 +33,8 @@ export interface State {
   role: string
   /** The settings that were set, but for those that are followed by themselves; what they are now, the upstream says. */
   settings: ReadonlySet<string>
+  /** Whether code that cannot be seen ran: it may have set what nobody can list. */
+  hasUnseenSettings: boolean
   /** How times are read, as the upstream said it last. */
   times: ReadonlyMap<string, string>
   /** Since when there is what SQL has prepared and declared, as far as it was asked for: see names.ts. */
@@ -50,6 +52,7 @@ export function applyDone(state: State, done: Named, portal: Portal | null): voi
   const before = state.view
   state.view = advance(before, done)
   if (done.facts.is_ddl || done.isOpaque) state.hasOwnCatalog = true
+  if (done.isOpaque) state.hasUnseenSettings = true
   state.active = null
   for (const effect of done.effects) {
     applyEffect(state, effect)
@@ -76,6 +79,7 @@ export function applyRun(state: State, { isOpaque }: Named): void {
   if (!isOpaque) return
   forgetPath(state)
   state.hasOwnCatalog = true
+  state.hasUnseenSettings = true
   state.view = { ...state.view, hasCertainNames: false }
 }
 
@@ -124,6 +128,7 @@ function applyEffect(state: State, effect: Effect): void {
     case 'copy_in':
     case 'copy_out':
     case 'create_temporary':
+    case 'take_current':
       return
   }
 }

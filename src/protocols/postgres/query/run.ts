@@ -109,6 +109,7 @@ export async function prepareRun(parts: RunParts, upstream: UpstreamSession): Pr
       times: state.times,
       view: state.view,
     },
+    hasUnseenSettings: state.hasUnseenSettings,
     askHidden,
     askSettings: followed.askSettings,
     namer: service.namer,

@@ -163,3 +163,92 @@ describe('what a session has set is part of what is approved', () => {
     expect(other.sealed.digest.equals(one.sealed.digest)).toBe(true)
   })
 })
+
+describe('what depends on more than can be bound is decided for the call that waits, and no other attaches', () => {
+  const cursor = (id: number) => query(`DECLARE c CURSOR FOR SELECT * FROM public.orders WHERE id = ${id} FOR UPDATE`)
+  const TAKES = 'DELETE FROM public.orders WHERE CURRENT OF c'
+  const temporary = (what: string): Batch[] => [
+    [query(`CREATE TEMP VIEW picked AS SELECT ${what} AS id`)],
+    [query('DELETE FROM public.orders WHERE id IN (SELECT id FROM pg_temp.picked)')],
+  ]
+  const fromCode = (tenant: string): Batch[] => [
+    [query(`DO $$ BEGIN PERFORM set_config('app.tenant', '${tenant}', false); END $$`)],
+    [query('DELETE FROM public.orders')],
+  ]
+  const below = (tenant: string, last: string): Batch[] => [
+    [query(`SET app.tenant = '${tenant}'`)],
+    begun,
+    [query('SAVEPOINT one')],
+    [query(`SET LOCAL app.tenant = '0'`)],
+    [query(`${last}; DELETE FROM public.orders`)],
+  ]
+  const ALONE: [string, Batch[], Batch[]][] = [
+    [
+      'the row that a cursor stands at',
+      [begun, [cursor(1)], [query('FETCH c')], [query(TAKES)]],
+      [begun, [cursor(2)], [query('FETCH c')], [query(TAKES)]],
+    ],
+    [
+      'the row that a cursor stands at, by EXECUTE',
+      [[query(`PREPARE s AS ${TAKES}`)], begun, [cursor(1)], [query('FETCH c')], [query('EXECUTE s')]],
+      [[query(`PREPARE s AS ${TAKES}`)], begun, [cursor(2)], [query('FETCH c')], [query('EXECUTE s')]],
+    ],
+    ['what is temporary', temporary('1'), temporary('2')],
+    ['what code that cannot be seen has set', fromCode('5'), fromCode('6')],
+    ['what was set before a transaction that ends', below('5', 'COMMIT'), below('6', 'COMMIT')],
+    ['what was set before a savepoint', below('5', 'ROLLBACK TO one'), below('6', 'ROLLBACK TO one')],
+    [
+      'what was set before a transaction that has failed',
+      [
+        [query(`SET app.tenant = '5'; BEGIN`)],
+        [query('SAVEPOINT one; SET LOCAL app.tenant = 0')],
+        [query('ROLLBACK; DELETE FROM public.orders')],
+      ],
+      [
+        [query(`SET app.tenant = '6'; BEGIN`)],
+        [query('SAVEPOINT one; SET LOCAL app.tenant = 0')],
+        [query('ROLLBACK; DELETE FROM public.orders')],
+      ],
+    ],
+  ]
+
+  test.each(ALONE)('%s', async (_name, some, others) => {
+    const [one, other] = [await holdLast(some), await holdLast(others)]
+    expect(other.sealed.matchKey.equals(one.sealed.matchKey)).toBe(false)
+    expect(other.sealed.digest.equals(one.sealed.digest)).toBe(false)
+  })
+
+  test.each<[string, Batch[]]>([
+    ['a transaction in one message', [[query('BEGIN; DELETE FROM public.orders; COMMIT')]]],
+    ['the end of a transaction', [begun, [query('DELETE FROM public.orders; COMMIT')]]],
+    [
+      'what something temporary is made of',
+      [[query('CREATE TEMP TABLE gone AS WITH d AS (DELETE FROM public.orders RETURNING id) SELECT id FROM d')]],
+    ],
+  ])('but not %s', async (_name, batches) => {
+    const [one, same] = [await holdLast(batches), await holdLast(batches)]
+    expect(same.sealed.matchKey.equals(one.sealed.matchKey)).toBe(true)
+    expect(same.sealed.digest.equals(one.sealed.digest)).toBe(true)
+  })
+
+  test('the call itself runs once it is approved', async () => {
+    const { approve, call } = await holdLast(temporary('1'))
+    approve()
+    await world.recorded(world.calls.length)
+    expect(world.calls.find((each) => each.call === call)?.outcome?.name).toBe('forwarded')
+  })
+
+  test('a disconnect withdraws it, and so the client is told', async () => {
+    const { call } = await holdLast(temporary('1'))
+    const hints = (await sessions.at(-1)?.until('notice'))?.flatMap((said) =>
+      said.type === 'notice' ? [said.report['H']] : [],
+    )
+    expect(hints?.at(-1)).toContain('A cancel or a disconnect withdraws it')
+    expect(call.whenGone()).toBe('withdraw')
+  })
+
+  test('people see which rows the cursor is of', async () => {
+    const { presentation } = await holdLast([begun, [cursor(1)], [query('FETCH c')], [query(TAKES)]])
+    expect(presentation.payload?.text).toContain('"c" stands for:\n  DECLARE c CURSOR FOR')
+  })
+})

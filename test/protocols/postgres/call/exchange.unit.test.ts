@@ -32,6 +32,7 @@ function holdOne({ inTransaction = false, isCancelled = false } = {}) {
       times: new Map(),
       view: { searchPath: ['public'], inTransaction },
     },
+    hasUnseenSettings: false,
     // Nothing is forwarded here.
     relay: {} as Parameters<typeof createExchange>[0]['relay'],
     askHidden: () => Promise.resolve(null),
