@@ -207,6 +207,7 @@ export async function runSession(
             database: startup.database,
             role: state.role,
             times: state.times,
+            began: startup.settings,
             view: state.view,
           },
           hasUnseenSettings: state.hasUnseenSettings,

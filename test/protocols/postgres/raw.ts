@@ -32,7 +32,12 @@ function tell(message: Backend): string {
 /** Begins a session with the token in the place of the password. */
 export async function connectSession(
   port: number,
-  { database, minor = 0, token = 'good' }: { database: string; minor?: number; token?: string },
+  {
+    database,
+    minor = 0,
+    token = 'good',
+    settings = [],
+  }: { database: string; minor?: number; token?: string; settings?: readonly [name: string, value: string][] },
 ): Promise<RawSession> {
   const socket = net.connect({ port, host: '127.0.0.1' })
   socket.on('error', () => {})
@@ -73,10 +78,7 @@ export async function connectSession(
     return all
   }
 
-  const parameters = new Map([
-    ['user', 'app'],
-    ['database', database],
-  ])
+  const parameters = new Map([['user', 'app'], ['database', database], ...settings])
   socket.write(encodeOpening({ type: 'startup', major: 3, minor, parameters }))
   await next()
   socket.write(encodeMessage('p', [{ text: token }]))

@@ -21,6 +21,8 @@ export interface Binding {
   readonly role: string
   /** How times are read: see `TIME_SETTINGS`. */
   readonly times: ReadonlyMap<string, string>
+  /** The settings that its client began with, which a RESET brings back. */
+  readonly began: ReadonlyMap<string, string>
   /** What the client has set besides; null where that could not be asked. */
   readonly settings: Settings | null
   readonly view: Pick<SessionView, 'searchPath' | 'inTransaction'>
@@ -72,11 +74,12 @@ export function matchKeyOf(canonical: Uint8Array, binding: Binding): Buffer {
 }
 
 function bound(binding: Binding): (string | Uint8Array)[] {
-  const { principal, door, upstream, target, database, role, settings, view, only } = binding
+  const { principal, door, upstream, target, database, role, began, settings, view, only } = binding
   // The schema of temporary relations has another number on every connection.
   const path = view.searchPath?.map((schema) => schema.replace(/^pg_temp_[0-9]+$/, 'pg_temp')) ?? null
+  const first = [...began].filter(([name]) => name !== 'application_name').sort()
   const times = TIME_SETTINGS.map((name) => binding.times.get(name) ?? null)
-  const state = JSON.stringify([database, role, path, view.inTransaction, times, settings, only])
+  const state = JSON.stringify([database, role, path, view.inTransaction, times, first, settings, only])
   return [principalKey(principal), door, upstream, target, state]
 }
 

@@ -107,6 +107,7 @@ export async function prepareRun(parts: RunParts, upstream: UpstreamSession): Pr
       database: query.database,
       role: state.role,
       times: state.times,
+      began: new Map(),
       view: state.view,
     },
     hasUnseenSettings: state.hasUnseenSettings,

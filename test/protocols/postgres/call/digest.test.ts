@@ -25,8 +25,8 @@ afterEach(() => {
 type Batch = Parameters<RawSession['send']>
 
 /** What is held of the last of these batches, on a connection of its own, whose client leaves then. */
-async function holdLast(batches: readonly Batch[]): Promise<Held> {
-  const session = await connectSession(world.port, { database: world.database })
+async function holdLast(batches: readonly Batch[], settings: readonly [string, string][] = []): Promise<Held> {
+  const session = await connectSession(world.port, { database: world.database, settings })
   sessions.push(session)
   for (const [index, batch] of batches.entries()) {
     session.send(...batch)
@@ -162,6 +162,31 @@ describe('what a session has set is part of what is approved', () => {
     const [one, other] = [await holdLast([...batches, DELETE]), await holdLast([DELETE])]
     expect(other.sealed.digest.equals(one.sealed.digest)).toBe(true)
   })
+})
+
+test.each<[string, [string, string], Batch[]]>([
+  [
+    'another way to read days is in force again',
+    ['DateStyle', 'SQL, DMY'],
+    [
+      [query(`SET DateStyle = 'ISO, MDY'`)],
+      [query(`RESET DateStyle; DELETE FROM public.orders WHERE what = '1/2/2026'`)],
+    ],
+  ],
+  [
+    'another number of digits is in force',
+    ['extra_float_digits', '-15'],
+    [[query(`DELETE FROM public.orders WHERE what = 0.3::float8::text`)]],
+  ],
+])('what a client begins with is part of what is approved: %s', async (_name, setting, batches) => {
+  const [one, same, other] = [
+    await holdLast(batches, [setting]),
+    await holdLast(batches, [setting, ['application_name', 'reports-17']]),
+    await holdLast(batches),
+  ]
+  expect(same.sealed.digest.equals(one.sealed.digest)).toBe(true)
+  expect(other.sealed.matchKey.equals(one.sealed.matchKey)).toBe(false)
+  expect(other.sealed.digest.equals(one.sealed.digest)).toBe(false)
 })
 
 describe('what depends on more than can be bound is decided for the call that waits, and no other attaches', () => {

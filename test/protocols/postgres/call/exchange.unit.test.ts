@@ -30,6 +30,7 @@ function holdOne({ inTransaction = false, isCancelled = false } = {}) {
       database: 'shop',
       role: 'agents',
       times: new Map(),
+      began: new Map(),
       view: { searchPath: ['public'], inTransaction },
     },
     hasUnseenSettings: false,
