@@ -64,7 +64,7 @@ export function refuseSpent(id: string): Refusal {
 }
 
 const WITHDRAWN: Readonly<Record<string, string>> = {
-  client_cancelled: 'the client cancelled the call',
+  client_cancelled: 'the client cancelled the call, or left it',
   policy_changed: 'the policy changed and its votes no longer suffice',
   call_changed: 'what would be forwarded is no longer what was approved',
   reviewers_changed: 'those who approved it may no longer do so',

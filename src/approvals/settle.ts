@@ -10,7 +10,8 @@ import { createListener, type Waiter } from './waiter.ts'
 
 /**
  * Waits until people decided or ask something, the client's patience ends, or it leaves: the approved approval, or what
- * to tell the client. A client of a protocol that has a cancel withdraws by it; otherwise the approval stays for its return.
+ * to tell the client. A client of a protocol that has a cancel withdraws by it, and so does one that cannot return for
+ * the approval; otherwise it stays for its return.
  */
 export function createSettling(
   ground: Ground,
@@ -29,6 +30,8 @@ export function createSettling(
     })
     switch (waited) {
       case 'timed_out':
+        // Nobody could come back for it.
+        if (call.whenGone() === 'withdraw') return leave(approval, 'withdraw')
         return listener.mayBeOpen() ? reread(id) : refusePending(approval)
       case 'draining':
         return refuse(

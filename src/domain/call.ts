@@ -55,7 +55,7 @@ export interface Exchange {
   readonly reply?: Reply | null
   /** Aborts when the client left. */
   readonly gone: AbortSignal
-  /** What becomes of an open approval then. */
+  /** What becomes of an open approval then, or when the wait is over. */
   whenGone(): 'leave' | 'withdraw'
   /**
    * Names the call, with the facts that `needs` asks for (and any that come for free).

@@ -122,6 +122,14 @@ describe('waiting for a decision', () => {
     expect(await queue.find(approval.id)).toMatchObject({ approval: { reason: 'client_cancelled' } })
   })
 
+  it('withdraws with the end of the wait an approval that nobody can come back for', async () => {
+    const { queue } = world.openReplica()
+    const call = makeCall({ principal: agent('w8b'), waitMs: 30, whenGone: 'withdraw' })
+    const approval = await hold(queue, call)
+    expect(codeOf(await queue.settle(approval, call))).toBe('withdrawn')
+    expect(await world.stateOf(approval.id)).toBe('withdrawn')
+  })
+
   it('sends everybody away when the process drains', async () => {
     const replica = world.openReplica()
     const calls = Array.from({ length: 20 }, (_, index) =>
