@@ -308,6 +308,19 @@ describe('COPY', () => {
     expect(await orders()).toEqual([{ id: 1 }, { id: 2 }])
   })
 
+  test.each([true, false])('in, twice in one message; its data sent at once: %s', async (isAtOnce) => {
+    const session = await begin()
+    const first = [copyData('1\tone\n'), copyDone]
+    const second = [copyData('2\ttwo\n'), copyDone]
+    session.send(query('COPY orders FROM STDIN; COPY orders FROM STDIN'), ...(isAtOnce ? [...first, ...second] : []))
+    expect(await session.story('copy_in')).toEqual(['copy_in'])
+    if (!isAtOnce) session.send(...first)
+    expect(await session.story('copy_in')).toEqual(['COPY 1', 'copy_in'])
+    if (!isAtOnce) session.send(...second)
+    expect(await session.story()).toEqual(['COPY 1', 'ready I'])
+    expect(await orders()).toEqual([{ id: 1 }, { id: 2 }])
+  })
+
   test('in, by the extended protocol, whose first Sync is a part of the copy', async () => {
     const session = await begin()
     session.send(parse('COPY orders FROM STDIN'), bind(), execute(), sync)

@@ -189,7 +189,7 @@ export function createRelay({
     terms.concealer?.describe(message.type === 'row_description' ? message.columns : null)
     const isHeard = isSilent === false || (isSilent === 'unless_it_fails' && message.type === 'error')
     if (isHeard && filter?.answer(message, bytes) !== false) pass(bytes)
-    if (slots.copying === 'in') copying ??= startCopy()
+    if (slots.copying === 'in') copying = startCopy(copying?.done)
     else copying?.over.abort()
   }
 
@@ -205,19 +205,20 @@ export function createRelay({
     end(new SessionOver('gateway', message), { code: '53400', message, hint })
   }
 
-  function startCopy(): NonNullable<typeof copying> {
+  /** @param before the copy of the same message that is over, and may be reading still */
+  function startCopy(before: Promise<void> = Promise.resolve()): NonNullable<typeof copying> {
     traffic.hasCopied = true
     const stop = new AbortController()
-    const done = copyIn(
-      { client, upstream: link, traffic, isExtended: () => slots.current?.kind === 'execute' },
-      stop.signal,
-    ).catch((error: unknown) => {
-      if (!(error instanceof Malformed)) return endBecause(error)
-      end(new SessionOver('client', error.message), {
-        code: '08P01',
-        message: `The gateway cannot read this: ${error.message}.`,
+    const parts = { client, upstream: link, traffic, isExtended: () => slots.current?.kind === 'execute' }
+    const done = before
+      .then(() => copyIn(parts, stop.signal))
+      .catch((error: unknown) => {
+        if (!(error instanceof Malformed)) return endBecause(error)
+        end(new SessionOver('client', error.message), {
+          code: '08P01',
+          message: `The gateway cannot read this: ${error.message}.`,
+        })
       })
-    })
     return { over: stop, done }
   }
 
