@@ -73,6 +73,8 @@ export function createExchange(parts: ExchangeParts): Exchange {
   const notices = createNotices(parts.client, parts.publicUrl)
   // Columns that it returns, and whose values are not.
   let hidden: readonly string[] = []
+  // What the client has set, as far as it could be asked.
+  let settings: Settings | null = null
   // Whether nobody else can attach to what is decided of it.
   let isOnly = false
   // A fault of the SQL itself keeps its SQLSTATE through the gate.
@@ -142,7 +144,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
     if (isRefusal(actions)) return actions
     const session = { isInBlock: relay.status !== 'I' || relay.isOpen, hasUnseenSettings: parts.hasUnseenSettings }
     isOnly = isOnlyItself(plan.doings, session)
-    const settings = await parts.askSettings()
+    settings = await parts.askSettings()
     const binding: Binding = { ...parts.binding, principal, settings, only: isOnly ? id : null }
     return {
       digest: digestOf(canonical, actions, binding),
@@ -261,7 +263,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
       const impacts = await preview.describe(impact)
       const rows = await preview.rows()
       return {
-        payload: presentDoings(plan.doings),
+        payload: presentDoings(plan.doings, settings ?? []),
         notes: [...impacts, ...notes()],
         foreseen: encodeForeseen({ rows, tolerances: impact?.tolerances ?? [] }),
       }

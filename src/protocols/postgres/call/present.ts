@@ -1,5 +1,6 @@
 import type { Payload } from '../../../domain/card.ts'
 import { fitInto } from '../../../domain/visible.ts'
+import type { Settings } from '../catalog/settings.ts'
 import type { Called, Meaning } from '../naming/statement.ts'
 import type { Doing } from '../planning/plan.ts'
 
@@ -8,10 +9,10 @@ const MAX_VALUE_CHARACTERS = 4_000
 
 /**
  * What reviewers are shown of a batch: its statements as they were written, each with its parameters; and where one runs
- * another by its name, that one. What the agent wrote is set in, so that no line of it can be taken for one of the
+ * another by its name, that one; and what the session has set, which they may read. What the agent wrote is set in, so that no line of it can be taken for one of the
  * gateway's.
  */
-export function presentDoings(doings: readonly Doing[]): Payload {
+export function presentDoings(doings: readonly Doing[], settings: Settings = []): Payload {
   let isCut = false
   const lines: string[] = []
   const showValues = ({ values, formats }: Pick<Meaning, 'values' | 'formats'>) => {
@@ -34,6 +35,10 @@ export function presentDoings(doings: readonly Doing[]): Payload {
     if (bound) showValues(bound)
     if (maxRows > 0) lines.push(`At most ${maxRows} rows at a time.`)
     showMeanings(meanings)
+  }
+  for (const [name, value] of settings) {
+    if (value.length > MAX_VALUE_CHARACTERS) isCut = true
+    lines.push(`${JSON.stringify(name)} is set to ${JSON.stringify(value.slice(0, MAX_VALUE_CHARACTERS))}`)
   }
   const whole = lines.join('\n')
   const fitted = fitInto(whole, MAX_CHARACTERS, { isMultiline: true })

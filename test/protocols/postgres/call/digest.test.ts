@@ -154,6 +154,11 @@ describe('what a session has set is part of what is approved', () => {
     expect(other.sealed.digest.equals(one.sealed.digest)).toBe(false)
   })
 
+  test('and people see it', async () => {
+    const { presentation } = await holdLast([[query(`SET app.tenant = '5\n$1 = "6"'`)], DELETE])
+    expect(presentation.payload?.text).toContain('"app.tenant" is set to "5\\n$1 = \\"6\\""')
+  })
+
   test.each<[string, Batch[]]>([
     ['what was unset again', [[query('SET transform_null_equals = on')], [query('RESET transform_null_equals')]]],
     ['what ended with its transaction', [begun, [query(`SET LOCAL app.tenant = '5'`)], [query('COMMIT')]]],
