@@ -142,9 +142,12 @@ export function createExchange(parts: ExchangeParts): Exchange {
     const canonical = canonicalBytes(plan.doings)
     const actions = described()
     if (isRefusal(actions)) return actions
-    const session = { isInBlock: relay.status !== 'I' || relay.isOpen, hasUnseenSettings: parts.hasUnseenSettings }
-    isOnly = isOnlyItself(plan.doings, session)
     settings = await parts.askSettings()
+    isOnly = isOnlyItself(plan.doings, {
+      isInBlock: relay.status !== 'I' || relay.isOpen,
+      hasUnseenSettings: parts.hasUnseenSettings,
+      isAsked: settings !== null && parts.binding.view.searchPath !== null,
+    })
     const binding: Binding = { ...parts.binding, principal, settings, only: isOnly ? id : null }
     return {
       digest: digestOf(canonical, actions, binding),

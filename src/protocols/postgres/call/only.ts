@@ -8,13 +8,14 @@ import type { Doing } from '../planning/plan.ts'
  * - the row that a cursor stands at;
  * - what stands behind the end of an open transaction, or a return to a savepoint: what was set before that is in force
  *   again, and cannot be asked for by then;
- * - everything, once code that cannot be seen may have set something.
+ * - everything, once code that cannot be seen may have set something, or where the upstream did not say what is set: a
+ *   client's own statement_timeout ends the question.
  */
 export function isOnlyItself(
   doings: readonly Doing[],
-  session: { readonly isInBlock: boolean; readonly hasUnseenSettings: boolean },
+  session: { readonly isInBlock: boolean; readonly hasUnseenSettings: boolean; readonly isAsked: boolean },
 ): boolean {
-  if (session.hasUnseenSettings) return true
+  if (session.hasUnseenSettings || !session.isAsked) return true
   const named = doings.flatMap((doing) => doing.named)
   if (named.some((one) => usesTemporary(one) || takesCurrent(one))) return true
   const run = doings.flatMap((doing) => (doing.how === 'run' ? doing.named : []))
