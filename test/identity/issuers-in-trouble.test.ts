@@ -38,14 +38,18 @@ describe('an issuer that is down', () => {
     'by %s at the start delays no token of another, and its own are refused as unavailable',
     async (mode) => {
       troubled.mode = mode
-      const agents = makeAgents({ issuers: [options(troubled), options(good)], timing })
-      // Its own token waits for the fetch under way; the others must be done long before.
-      const own = agents.identify(bearer(await tokenOf(troubled)))
-      const startedAt = performance.now()
+      // Long enough for twenty others on the busiest machine.
+      const patient = { ...timing, fetchTimeoutMs: 3_000 }
+      const agents = makeAgents({ issuers: [options(troubled), options(good)], timing: patient })
+      // Its own token waits for the fetch under way; the others must be done before.
+      let isAnswered = false
+      const own = agents.identify(bearer(await tokenOf(troubled))).finally(() => {
+        isAnswered = true
+      })
       for (let n = 0; n < 20; n++) {
         expect(await agents.identify(bearer(await tokenOf(good)))).toMatchObject({ subject: 'agent' })
       }
-      if (mode === 'hang') expect(performance.now() - startedAt).toBeLessThan(timing.fetchTimeoutMs)
+      if (mode === 'hang') expect(isAnswered).toBe(false)
       expect(await own).toMatchObject({ refused: true, code: 'unavailable', retryAfterS: expect.any(Number) })
 
       troubled.mode = 'up'
