@@ -1,4 +1,5 @@
 import type { Named } from '../naming/statement.ts'
+import { behindEnd } from '../planning/block.ts'
 import type { Doing } from '../planning/plan.ts'
 
 /**
@@ -19,11 +20,8 @@ export function isOnlyItself(
   const named = doings.flatMap((doing) => doing.named)
   if (named.some((one) => usesTemporary(one) || takesCurrent(one))) return true
   const run = doings.flatMap((doing) => (doing.how === 'run' ? doing.named : []))
-  const end = run.findIndex(({ effects }) => effects.some(({ does }) => ENDS.has(does)))
-  return session.isInBlock && end !== -1 && end < run.length - 1
+  return session.isInBlock && behindEnd(run).length > 0
 }
-
-const ENDS: ReadonlySet<string> = new Set(['commit', 'rollback', 'rollback_to'])
 
 /** To make something temporary is the same wherever it is done. */
 function usesTemporary({ acts }: Named): boolean {

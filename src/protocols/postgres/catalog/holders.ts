@@ -1,3 +1,4 @@
+import { MAX_NAME_BYTES } from '../naming/identifier.ts'
 import type { Catalog, NameKind } from '../naming/statement.ts'
 import type { Relay } from '../relay/relay.ts'
 
@@ -131,8 +132,6 @@ export function askCatalog(
     },
   }
 }
-
-const MAX_NAME_BYTES = 63
 
 /** As a server cuts a name that is too long: after the last whole character. */
 function cutName(name: string): string {

@@ -1,3 +1,5 @@
+import { MAX_NAME_BYTES } from '../naming/identifier.ts'
+
 /** The settings a session begins with, as they go upstream. */
 export interface Startup {
   /** Empty once it has turned out to be one that was minted. */
@@ -24,7 +26,6 @@ const PASSED: ReadonlyMap<string, string> = new Map(
     name,
   ]),
 )
-const MAX_NAME_BYTES = 63
 const MAX_VALUE_CHARACTERS = 1024
 
 /**

@@ -1,6 +1,7 @@
 import { formatMask, formatRule, type Mask } from '../../../domain/verdict.ts'
 import type { AskHidden } from '../catalog/hidden.ts'
 import type { Named } from '../naming/statement.ts'
+import { behindEnd } from '../planning/block.ts'
 import type { Plan } from '../planning/plan.ts'
 import type { Concealer } from '../relay/traffic.ts'
 import type { Fault } from '../wire/report.ts'
@@ -45,11 +46,8 @@ export async function maskBatch(
 /** Whether it reads once it has left the transaction in which it begins: another catalog than can be asked now. */
 function readsBeyond(named: readonly Named[]): boolean {
   if (!named[0]?.facts.in_transaction) return false
-  const end = named.findIndex(({ effects }) => effects.some(({ does }) => ENDS.has(does)))
-  return end !== -1 && named.slice(end + 1).some(({ facts }) => facts.tables.length > 0)
+  return behindEnd(named).some(({ facts }) => facts.tables.length > 0)
 }
-
-const ENDS: ReadonlySet<string> = new Set(['commit', 'rollback', 'rollback_to'])
 
 const MAX_TOLD = 10
 const HINT =

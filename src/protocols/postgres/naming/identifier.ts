@@ -1,3 +1,6 @@
+/** A server looks at so many bytes of a name (NAMEDATALEN): of longer ones two may be one. */
+export const MAX_NAME_BYTES = 63
+
 const PLAIN = /^[a-z_][a-z0-9_$]*$/
 // What a pattern would take apart, a reader not see, or a terminal obey.
 const UNSAFE = /[/\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/u

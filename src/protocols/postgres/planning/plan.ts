@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
+import { MAX_NAME_BYTES } from '../naming/identifier.ts'
 import { dependsOnSettings } from '../naming/namer.ts'
 import {
   type Called,
@@ -331,8 +332,6 @@ function planClose({ what, name }: Message<'close'>, on: Ahead): null {
 }
 
 const OWN: Fault = { code: '42939', message: `Not executed. Names that begin with ${OWN_NAME} are the gateway's own.` }
-/** A server finds a statement or a portal by so many bytes of its name (NAMEDATALEN): of longer names two may be one. */
-const MAX_NAME_BYTES = 63
 const LONG: Fault = {
   code: '42622',
   message: `Not executed. The name of a prepared statement or of a portal has at most ${MAX_NAME_BYTES} bytes.`,
